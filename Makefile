@@ -1,0 +1,47 @@
+# Two commands do everything on a machine with Python 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: setup demo test long bench lint lab clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up, then run the main job; pictures go to results/"
+	@echo "make test    set up, then run the tests"
+	@echo "make long    the tests that take minutes to hours"
+	@echo "make bench   measure speed on this machine, into results/speed/"
+	@echo "make lab     open JupyterLab on the notebooks"
+	@echo "make lint    ruff over code and notebooks"
+
+setup: $(READY)
+
+# The stamp is touched last, so that an interrupted installation is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "xfer needs Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[lab,faces,cuda,dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/xfer demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+long: $(READY)
+	$(BIN)/python -m pytest -m long
+
+bench: $(READY)
+	$(BIN)/python -m pytest -m benchmark tests/benchmarks --benchmark-json=results/speed/benchmark.json
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -1,0 +1,66 @@
+"""Run folders: nothing half written, one holder at a time, resumable records."""
+
+import json
+import os
+
+import pytest
+
+from xfer.errors import BadFile, RunError
+from xfer.runs import Progress, Run, atomic, clock, read_json, read_stats, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_json_keeps_numbers_and_spells_out_what_json_cannot_hold(tmp_path):
+    write_json(tmp_path / "a.json", {"x": (1, 2.5, None), "bad": float("nan"), "path": tmp_path})
+    assert read_json(tmp_path / "a.json") == {
+        "x": [1, 2.5, None],
+        "bad": "nan",
+        "path": str(tmp_path),
+    }
+
+
+def test_a_damaged_json_file_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(BadFile, match=r"a\.json"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
+    with Run(tmp_path, {"a": 1}), pytest.raises(RunError, match="in use"):
+        Run(tmp_path, {"a": 1})
+    Run(tmp_path, {"a": 1}).close()
+
+
+def test_a_resumed_run_keeps_its_first_start_and_counts_the_second(tmp_path):
+    with Run(tmp_path, {}, seed=3):
+        started = read_json(tmp_path / "run.json")["started"]
+    with Run(tmp_path, {}, seed=3):
+        record = read_json(tmp_path / "run.json")
+    assert record["started"] == started and len(record["resumed"]) == 1
+
+
+def test_statistics_survive_a_last_line_cut_short(tmp_path):
+    run = Run(tmp_path, {})
+    run.log(kimg=1.0, loss=2.0)
+    with open(tmp_path / "stats.jsonl", "a") as file:
+        file.write('{"kimg": 2.0, "lo')
+    assert read_stats(tmp_path) == [{"kimg": 1.0, "loss": 2.0}]
+    run.finish(fid=3.0)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"fid": 3.0}
+
+
+def test_progress_tells_what_is_left():
+    progress = Progress(10, "rendering", "frames", every_seconds=1e9)
+    progress.advance(5, loss=1)
+    assert progress.line(loss=1).startswith("rendering: 5/10 frames, ")
+    assert progress.line(loss=1).endswith("left, loss 1")
+    assert clock(3725) == "1:02:05" and clock(float("inf")) == "?"

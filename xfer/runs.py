@@ -1,0 +1,266 @@
+"""A run's folder: what was run, where, with what result; a crash leaves no half file.
+
+run.json      configuration, commit, versions, machine, seed, times
+stats.jsonl   one line a tick
+metrics.json  the result, written last: its presence says that the run is complete
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from xfer.errors import BadFile, RunError
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; move it onto `path` when the block ends well.
+
+    The data is on disk before the final name appears. If the block raises, nothing remains.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; some file systems refuse, which costs only durability."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write a value as indented JSON, atomically. NaN and infinity become strings."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+    return Path(path)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON, or raise `BadFile` that names the file."""
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{path} should be a JSON file and cannot be read: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, tuples, paths and numbers of other libraries as JSON's own kinds."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if (isinstance(value, float) and value in (float("inf"), -float("inf"))) or value != value:
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def environment() -> dict[str, Any]:
+    """What a result may depend on: commit, versions, machine."""
+    packages = ("torch", "numpy", "xfer")
+    return {
+        "commit": commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in packages},
+        "machine": {
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+    }
+
+
+def commit() -> str | None:
+    """The source tree's commit, with "+" if files differ from it; None outside a repository."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        call = lambda *args: subprocess.run(
+            ["git", "-C", str(root), *args], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        dirty = call("status", "--porcelain", "--untracked-files=no", "--", "xfer")
+        return call("rev-parse", "--short=12", "HEAD") + ("+" if dirty else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+class Run:
+    """An open run folder. Only one process at a time may hold it.
+
+    Args:
+        folder: Made if absent. A folder that another process holds raises `RunError`.
+        config: Anything JSON-able or a dataclass; stands in run.json.
+        seed: The run's seed; stands in run.json.
+    """
+
+    def __init__(self, folder: str | Path, config: Any, seed: int | None = None):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._acquire()
+        self._started = time.monotonic()
+        record = {"config": config, "seed": seed, "started": _now()} | environment()
+        self.record = self._resumed(record)
+        write_json(self.folder / "run.json", self.record)
+
+    def _acquire(self):
+        lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise RunError(
+                f"{self.folder} is in use by another run; "
+                "wait for it, stop it, or choose another folder"
+            ) from None
+        return lock
+
+    def _resumed(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Keep the first start and count the later ones."""
+        path = self.folder / "run.json"
+        if not path.exists():
+            return record | {"resumed": []}
+        before = read_json(path)
+        again = {"at": record["started"], "commit": record["commit"]}
+        return record | {
+            "started": before.get("started", record["started"]),
+            "resumed": [*before.get("resumed", []), again],
+            "hours": before.get("hours", 0.0),
+        }
+
+    def log(self, **values: Any) -> dict[str, Any]:
+        """Append one line to stats.jsonl and return it."""
+        line = _plain(values)
+        with open(self.folder / "stats.jsonl", "a") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+        return line
+
+    def finish(self, **metrics: Any) -> None:
+        """Write metrics.json, the mark of a complete run, and let go of the folder."""
+        write_json(self.folder / "metrics.json", metrics)
+        self.close()
+
+    def close(self) -> None:
+        """Record the hours spent and let go of the folder."""
+        if self._lock.closed:
+            return
+        spent = (time.monotonic() - self._started) / 3600
+        self.record["hours"] = round(self.record.get("hours", 0.0) + spent, 4)
+        write_json(self.folder / "run.json", self.record)
+        self._lock.close()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_stats(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of a run's stats.jsonl; a last line cut short by a crash is left out."""
+    path = Path(folder) / "stats.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    records = []
+    for number, line in enumerate(lines):
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            if number != len(lines) - 1:
+                raise BadFile(f"{path}, line {number + 1}: not JSON") from None
+    return records
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Progress:
+    """How far a long job is: a bar in a terminal or live notebook, plain lines elsewhere.
+
+    Bars freeze under papermill and fill log files, so headless jobs print a line every
+    `every_seconds` instead, with rate and time left.
+    """
+
+    def __init__(self, total: int, what: str, unit: str = "", every_seconds: float = 15.0):
+        self.total, self.what, self.unit, self.every = total, what, unit, every_seconds
+        self.done, self._start, self._shown = 0, time.monotonic(), time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=what, unit=unit or "it")
+
+    def advance(self, steps: int = 1, **facts: Any) -> None:
+        """Count `steps` more; `facts` are shown beside the count."""
+        self.done += steps
+        if self._bar is not None:
+            self._bar.update(steps)
+            self._bar.set_postfix(facts) if facts else None
+        elif time.monotonic() - self._shown >= self.every or self.done >= self.total:
+            self._shown = time.monotonic()
+            print(self.line(**facts), file=sys.stderr, flush=True)
+
+    def line(self, **facts: Any) -> str:
+        """The state as one line of text."""
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        rate = self.done / seconds
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        extra = "".join(f", {key} {value}" for key, value in facts.items())
+        return (
+            f"{self.what}: {self.done}/{self.total} {self.unit}".rstrip()
+            + f", {rate:.3g} a second, {clock(left)} left{extra}"
+        )
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def clock(seconds: int | float) -> str:
+    """Seconds as h:mm:ss; "?" when unknown."""
+    if seconds != seconds or seconds == float("inf"):
+        return "?"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"

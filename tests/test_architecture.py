@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "xfer"
 
 FLOORS = [
-    {"axes", "crop", "runs", "errors"},
+    {"axes", "errors"},
+    {"crop", "runs"},
     {"ops", "faceworld", "media", "losses", "metrics", "figures", "files", "backbones"},
     {"stylegan2", "instruments", "datasets"},
     {"encoders", "mapper"},
@@ -17,7 +18,7 @@ FLOORS = [
     {"weights", "evaluate", "training", "prepare", "reenact", "explorer", "notebooks"},
     {"cli"},
 ]
-FLOOR = {room: level for level, rooms in enumerate(FLOORS, start=1) for room in rooms}
+FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def room_of(path: Path) -> str:

@@ -32,7 +32,7 @@ class Crop(NamedTuple):
 
     @property
     def roll_deg(self) -> Float[Tensor, " batch"]:
-        """Rotation of the square against the picture, in degrees; positive is clockwise on screen."""
+        """Rotation of the square against the picture in degrees, clockwise on screen."""
         return torch.rad2deg(torch.atan2(self.half[:, 1], self.half[:, 0]))
 
 

@@ -1,0 +1,34 @@
+"""The critic's shape, precision and refusals."""
+
+import pytest
+import torch
+
+from xfer.errors import BadValue
+from xfer.stylegan2.discriminator import Discriminator, DiscriminatorConfig
+
+
+@pytest.fixture(scope="module")
+def critic():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Discriminator(DiscriminatorConfig(16, channel_base=128, channel_max=16))
+
+
+def test_every_picture_gets_one_logit_with_a_gradient(critic):
+    image = torch.randn(4, 3, 16, 16, requires_grad=True)
+    logits = critic(image)
+    assert logits.shape == (4, 1)
+    logits.sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+def test_bfloat16_stays_close_to_float32(critic):
+    image = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        exact, rough = critic(image), critic(image, half=torch.bfloat16)
+    assert (rough - exact).abs().max() < 0.05 * exact.abs().max() + 0.02
+
+
+def test_pictures_of_another_size_are_refused(critic):
+    with pytest.raises(BadValue, match="takes 16 px pictures; got 32 x 16"):
+        critic(torch.zeros(1, 3, 16, 32))

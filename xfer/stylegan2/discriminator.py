@@ -1,0 +1,98 @@
+"""The discriminator of StyleGAN2, configuration F (residual).
+
+Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.axes import Features, Image, Logits
+from xfer.errors import expect
+from xfer.stylegan2.layers import Conv, Linear, minibatch_stddev
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Sizes of a discriminator; widths as in `GeneratorConfig`."""
+
+    resolution: int = 1024
+    channel_base: int = 32768
+    channel_max: int = 512
+    stddev_group: int = 4
+    """Samples that share one minibatch standard deviation."""
+    conv_clamp: float | None = None
+    half_resolutions: int = 4
+    """How many of the highest resolutions run in half precision when it is asked for."""
+
+    def __post_init__(self):
+        powers = [2**i for i in range(3, 11)]
+        expect(
+            self.resolution in powers,
+            f"a discriminator's resolution is a power of two from 8 to 1024; got {self.resolution}",
+        )
+
+    def channels(self, resolution: int) -> int:
+        """Width of the layers at a resolution."""
+        return max(1, min(self.channel_base // resolution, self.channel_max))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, the second halving the resolution, beside a 1x1 skip."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv0 = Conv(in_channels, in_channels, 3)
+        self.conv1 = Conv(in_channels, out_channels, 3, down=True)
+        self.skip = Conv(in_channels, out_channels, 1, act="linear", down=True, bias=False)
+
+    def forward(
+        self, x: Features, clamp: float | None = None
+    ) -> Float[Tensor, "batch out_channels height_out width_out"]:
+        # The sum of two branches keeps unit variance: each is scaled by 1/sqrt(2).
+        half_power = math.sqrt(0.5)
+        skip = self.skip(x, gain=half_power)
+        return self.conv1(self.conv0(x, clamp=clamp), gain=half_power, clamp=clamp) + skip
+
+
+class Discriminator(nn.Module):
+    """Pictures to logits: positive means real."""
+
+    def __init__(self, config: DiscriminatorConfig):
+        super().__init__()
+        self.config = config
+        resolutions = [2**i for i in range(config.resolution.bit_length() - 1, 2, -1)]
+        self.from_rgb = Conv(3, config.channels(config.resolution), 1)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(config.channels(r), config.channels(r // 2)) for r in resolutions
+        )
+        width = config.channels(4)
+        self.conv = Conv(width + 1, width, 3)
+        self.linear = Linear(width * 16, width, act="lrelu")
+        self.out = Linear(width, 1)
+
+    @property
+    def resolution(self) -> int:
+        return self.config.resolution
+
+    def forward(self, image: Image, half: torch.dtype | None = None) -> Logits:
+        """Args: `half` is the data type of the highest resolutions; None for float32."""
+        config = self.config
+        expect(
+            tuple(image.shape[2:]) == (config.resolution,) * 2,
+            f"this discriminator takes {config.resolution} px pictures; "
+            f"got {image.shape[3]} x {image.shape[2]}",
+        )
+        x = image.contiguous(memory_format=torch.channels_last)
+        x = self.from_rgb(x.to(self._dtype(0, half)), clamp=config.conv_clamp)
+        for i, block in enumerate(self.blocks):
+            x = block(x.to(self._dtype(i, half)), clamp=config.conv_clamp)
+        x = self.conv(minibatch_stddev(x.float(), config.stddev_group), clamp=config.conv_clamp)
+        return self.out(self.linear(x.flatten(1)))
+
+    def _dtype(self, block: int, half: torch.dtype | None) -> torch.dtype:
+        high = block < self.config.half_resolutions
+        return half if half is not None and high else torch.float32

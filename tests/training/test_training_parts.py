@@ -1,0 +1,112 @@
+"""The parts of every training loop: randomness, order, checkpoints, settings, processes."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from xfer.errors import BadFile, BadValue
+from xfer.training.checkpoint import Checkpoints
+from xfer.training.config import GENERATOR_PRESETS, parse_settings, preset
+from xfer.training.distributed import World
+from xfer.training.frames import FrameArray
+from xfer.training.randomness import normal, sample_rngs
+
+
+def test_a_sample_s_noise_does_not_depend_on_who_holds_it():
+    together = normal(sample_rngs(7, "z", 3, [0, 1, 2, 3]), 5)
+    apart = torch.cat([normal(sample_rngs(7, "z", 3, [i]), 5) for i in (0, 1, 2, 3)])
+    assert torch.equal(together, apart)
+    assert not torch.equal(together, normal(sample_rngs(7, "z", 4, [0, 1, 2, 3]), 5))
+
+
+def test_processes_share_a_batch_in_whole_groups():
+    one = World().samples(16, 4)
+    halves = [World(rank, 2).samples(16, 4) for rank in (0, 1)]
+    assert sorted(halves[0] + halves[1]) == sorted(one)
+    # One process groups samples m, m+4, m+8, m+12; so does each of two with its own m.
+    for half in halves:
+        rows = torch.tensor(half).view(4, -1)
+        assert (rows - rows[:1] == torch.tensor([[0], [4], [8], [12]])).all()
+    with pytest.raises(BadValue, match="multiple of 8; got 12"):
+        World(0, 2).samples(12, 4)
+
+
+def frames(n=5, size=8):
+    values = np.arange(n, dtype=np.uint8)[:, None, None, None]
+    return np.broadcast_to(values, (n, size, size, 3)).copy()
+
+
+def test_every_epoch_shows_every_frame_once_in_an_order_of_its_own():
+    source = FrameArray(frames(), seed=1)
+    shown = [source.at([p])[0, 0, 0, 0].add(1).mul(127.5).round().int().item() for p in range(15)]
+    epochs = [shown[i : i + 5] for i in (0, 5, 10)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert epochs[0] != epochs[1] or epochs[1] != epochs[2]
+    assert torch.equal(source.at([7, 2]), torch.cat([source.at([7]), source.at([2])]))
+
+
+def test_frames_are_pictures_or_are_refused(tmp_path):
+    with pytest.raises(BadValue, match="uint8"):
+        FrameArray(np.zeros((2, 8, 8, 3), np.float32))
+    (tmp_path / "a.npy").write_bytes(b"nonsense")
+    with pytest.raises(BadFile, match=r"should be a \.npy array"):
+        FrameArray(tmp_path / "a.npy")
+
+
+def test_a_damaged_newest_checkpoint_falls_back_and_says_so(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, {"x": torch.full((3,), float(step))})
+    newest = tmp_path / "checkpoints" / "step_00000002.pt"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    said = []
+    step, state = checkpoints.load_latest(said.append)
+    assert step == 1 and state["x"][0] == 1
+    assert "step_00000002.pt is damaged" in said[0]
+
+
+def test_old_checkpoints_go_and_the_best_stays(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step, score in ((1, 5.0), (2, 1.0), (3, 4.0), (4, 3.0), (5, 2.0)):
+        checkpoints.save(step, {}, score)
+    assert checkpoints.steps() == [2, 4, 5]
+    assert checkpoints.best() == {"step": 2, "score": 1.0}
+
+
+def test_a_checkpoint_cut_short_does_not_count_and_is_swept_away(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {})
+    orphan = tmp_path / "checkpoints" / "step_00000002.pt"
+    orphan.write_bytes(b"half")
+    assert checkpoints.load_latest()[0] == 1
+    checkpoints.save(3, {})
+    assert not orphan.exists()
+    assert not [name for name in os.listdir(tmp_path / "checkpoints") if name.endswith(".part")]
+
+
+def test_settings_reach_inside_and_keep_their_kind():
+    changes = parse_settings(["batch=8", "generator.w_dim=32", "flip=true", "total_kimg=3"])
+    config = preset(GENERATOR_PRESETS, "nano", **changes)
+    assert (config.batch, config.generator.w_dim, config.flip) == (8, 32, True)
+    assert config.total_kimg == 3.0 and isinstance(config.total_kimg, float)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("bacth=8", "did you mean 'batch'"),
+        ("generator.w_dimm=8", "did you mean 'generator.w_dim'"),
+        ("batch=eight", "batch is like 16; got 'eight'"),
+        ("batch=1.5", "batch is like 16; got 1.5"),
+        ("generator=8", "is a group of settings"),
+        ("batch", "key=value"),
+        ("half=float8", "half is none"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_nearest_right_one(setting, message):
+    with pytest.raises(BadValue, match=message):
+        preset(GENERATOR_PRESETS, "nano", **parse_settings([setting]))

@@ -1,0 +1,159 @@
+"""Configurations of every training loop, and the preset table.
+
+`nano` is for tests and smoke on a CPU, `small` for the shipped weights, `medium` for one GPU,
+`paper` for the sizes of the published model.
+"""
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from xfer.errors import BadValue, expect
+from xfer.stylegan2.discriminator import DiscriminatorConfig
+from xfer.stylegan2.generator import GeneratorConfig
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """Training of StyleGAN2 from scratch. Learning rates and weights as in the paper's config F."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    seed: int = 0
+    batch: int = 16
+    """Pictures a step, over all processes."""
+    total_kimg: float = 25_000.0
+    tick_kimg: float = 4.0
+    """A record in stats.jsonl so often."""
+    save_kimg: float = 20.0
+    """A checkpoint so often."""
+    sheet_kimg: float = 20.0
+    """A sheet of samples from fixed seeds so often."""
+    learning_rate: float = 2e-3
+    r1_gamma: float = 10.0
+    r1_interval: int = 16
+    """Steps between R1 penalties of the critic; 0 turns them off."""
+    path_weight: float = 2.0
+    path_interval: int = 4
+    """Steps between path length penalties of the generator; 0 turns them off."""
+    path_decay: float = 0.01
+    style_mixing: float = 0.9
+    """Share of samples drawn from two z."""
+    ema_kimg: float = 10.0
+    """Half-life of the averaged generator's weights."""
+    ema_rampup: float = 0.05
+    """Early on the half-life is this share of the pictures seen so far; 0 for none."""
+    flip: bool = False
+    """Mirror half of the real pictures."""
+    half: str = "none"
+    """Data type of the highest resolutions: none, bfloat16, float16, or auto (bfloat16 where the
+    processor computes with it, which many only emulate)."""
+
+    def __post_init__(self):
+        expect(
+            self.half in ("none", "bfloat16", "float16", "auto"),
+            f"half is none, bfloat16, float16 or auto; got {self.half!r}",
+        )
+        expect(self.batch >= 1, f"batch is at least 1; got {self.batch}")
+        expect(
+            self.generator.resolution == self.discriminator.resolution,
+            "generator and discriminator share one resolution; got "
+            f"{self.generator.resolution} and {self.discriminator.resolution}",
+        )
+        expect(
+            self.half != "float16" or self.generator.conv_clamp is not None,
+            "float16 needs generator.conv_clamp (256 is usual)",
+        )
+
+
+def _generator(
+    resolution: int, width: int, mapping_layers: int, base: int, channel_max: int, **rest: Any
+) -> GeneratorTraining:
+    """Equal channel widths on both sides; `rest` are fields of `GeneratorTraining`."""
+    sizes = {"resolution": resolution, "channel_base": base, "channel_max": channel_max}
+    generator = GeneratorConfig(
+        **sizes, z_dim=width, w_dim=width, mapping_layers=mapping_layers, conv_clamp=256.0
+    )
+    return GeneratorTraining(generator, DiscriminatorConfig(**sizes, conv_clamp=256.0), **rest)
+
+
+GENERATOR_PRESETS: dict[str, GeneratorTraining] = {
+    "nano": _generator(
+        32, 64, 2, 1024, 64, total_kimg=60.0, tick_kimg=2.0, save_kimg=10.0, sheet_kimg=10.0,
+        r1_gamma=1.0, ema_kimg=3.0, half="auto",
+    ),
+    "small": _generator(
+        64, 128, 4, 2048, 128, total_kimg=1000.0, r1_gamma=1.0, half="auto",
+    ),
+    "medium": _generator(
+        128, 256, 6, 8192, 256, batch=32, total_kimg=5000.0, r1_gamma=1.0, half="auto",
+    ),
+    "paper": _generator(
+        1024, 512, 8, 32768, 512, batch=32, total_kimg=25_000.0, save_kimg=100.0, half="float16",
+    ),
+}  # fmt: skip
+
+
+def preset(table: dict[str, Any], name: str, **changes: Any) -> Any:
+    """A row of a preset table, with some fields replaced.
+
+    Args:
+        changes: Fields by name; dots reach inside ("generator.w_dim"). A string is read as a
+            literal of the field's own kind.
+    """
+    if name not in table:
+        raise BadValue(f"there is no preset {name!r}; there are {', '.join(table)}")
+    return _replaced(table[name], changes, prefix="")
+
+
+def parse_settings(settings: list[str]) -> dict[str, str]:
+    """`["batch=8", "generator.w_dim=64"]` as a dictionary."""
+    pairs = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        expect(equals and key, f"--set takes key=value; got {setting!r}")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _replaced(config: Any, changes: dict[str, Any], prefix: str) -> Any:
+    """A copy of a nested frozen dataclass with all changes made at once, so that they may depend
+    on one another."""
+    names = [f.name for f in dataclasses.fields(config)]
+    groups: dict[str, dict[str, Any]] = {}
+    values: dict[str, Any] = {}
+    for key, value in changes.items():
+        name, _, rest = key.partition(".")
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = (
+                f"did you mean {prefix + near[0]!r}?" if near else f"there are {', '.join(names)}"
+            )
+            raise BadValue(f"there is no setting {prefix + key!r}; {hint}")
+        is_group = dataclasses.is_dataclass(getattr(config, name))
+        expect(rest or not is_group, f"{prefix + name!r} is a group of settings; name one in it")
+        expect(is_group or not rest, f"there is no setting {prefix + key!r}: {name} has no parts")
+        if is_group:
+            groups.setdefault(name, {})[rest] = value
+        else:
+            values[name] = _like(getattr(config, name), value, prefix + name)
+    for name, inner in groups.items():
+        values[name] = _replaced(getattr(config, name), inner, f"{prefix}{name}.")
+    return dataclasses.replace(config, **values)
+
+
+def _like(old: Any, value: Any, name: str) -> Any:
+    """`value` as the kind of `old`: text becomes a number or a truth value."""
+    if isinstance(value, str) and not isinstance(old, str):
+        try:
+            value = json.loads(value.lower().replace("none", "null"))
+        except ValueError:
+            raise BadValue(f"{name} is like {old!r}; got {value!r}") from None
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    kinds = (type(old),) if old is not None else (float, int, type(None))
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(old, bool)):
+        raise BadValue(f"{name} is like {old!r}; got {value!r}")
+    return value

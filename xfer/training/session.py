@@ -1,0 +1,191 @@
+"""What every training loop shares: resume, save, stop on a signal, survive bad steps, report.
+
+A loop asks its `Session` for steps and tells it what happened:
+
+    with Session(folder, config, state, world) as session:
+        for step in session.steps():
+            ...
+            session.update(optimiser, network, loss)
+            yield from session.tick(step)
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from xfer.errors import RunError
+from xfer.runs import Progress, Run
+from xfer.training.checkpoint import Checkpoints
+from xfer.training.distributed import World
+
+MAX_BAD_STEPS = 10
+"""So many steps in a row with a non-finite update end a run."""
+
+
+@runtime_checkable
+class HasState(Protocol):
+    """Anything that can be saved and restored: networks, optimisers, counters."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+@runtime_checkable
+class RunConfig(Protocol):
+    """What a session reads from any training configuration."""
+
+    seed: int
+    batch: int
+    total_kimg: float
+    tick_kimg: float
+    save_kimg: float
+
+
+class Session:
+    """One stay in a run's folder.
+
+    Args:
+        folder: Of the run; held exclusively by rank 0.
+        state: Everything that must survive, by name.
+    """
+
+    def __init__(
+        self, folder: str | Path, config: RunConfig, state: dict[str, HasState], world: World
+    ):
+        self.config, self.state, self.world = config, state, world
+        self.run = Run(folder, config, config.seed) if world.rank == 0 else None
+        self.checkpoints = Checkpoints(folder)
+        self.step, self.bad_steps, self.bad_in_a_row, self._bad = 0, 0, 0, False
+        self.stopping: str | None = None
+        self._totals: dict[str, list[float]] = {}
+        self._clock, self._ticked = time.monotonic(), 0
+        self._handlers: dict[int, Any] = {}
+        self._resume()
+
+    # Counting ------------------------------------------------------------------------------
+
+    @property
+    def total_steps(self) -> int:
+        return max(1, round(self.config.total_kimg * 1000 / self.config.batch))
+
+    @property
+    def kimg(self) -> float:
+        """Training pictures seen so far, in thousands."""
+        return self.step * self.config.batch / 1000
+
+    def _every(self, kimg: float) -> int:
+        return max(1, round(kimg * 1000 / self.config.batch))
+
+    def steps(self) -> Iterator[int]:
+        """Steps that are left; ends early, with everything saved, after SIGTERM or Ctrl-C."""
+        progress = Progress(self.total_steps, "training", "steps", every_seconds=60)
+        progress.done = self.step
+        while self.step < self.total_steps:
+            self._bad = False
+            yield self.step
+            self._judge_step()
+            self.step += 1
+            if self.world.rank == 0:
+                progress.advance()
+            if self.world.any(self.stopping is not None):
+                break
+            if self.step % self._every(self.config.save_kimg) == 0:
+                self.save()
+        self.save()
+
+    # Updating ------------------------------------------------------------------------------
+
+    def update(self, optimiser: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> bool:
+        """Backward and one optimiser step; skipped and False where anything is not finite."""
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.world.average_gradients(network)
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        norms = torch.stack(torch._foreach_norm([loss.detach(), *gradients]))
+        good = not self.world.any(not bool(norms.isfinite().all()))
+        if good:
+            optimiser.step()
+        self._bad |= not good
+        return good
+
+    def _judge_step(self) -> None:
+        """Count a step that had a bad update; ten in a row end the run, the last save stays."""
+        self.bad_steps += self._bad
+        self.bad_in_a_row = self.bad_in_a_row + 1 if self._bad else 0
+        if self.bad_in_a_row >= MAX_BAD_STEPS:
+            raise RunError(
+                f"{self.bad_in_a_row} steps in a row were not finite, up to step {self.step}; the "
+                "newest good checkpoint is kept. Lower learning_rate, or set half=none"
+            )
+
+    def count(self, **values: float | Tensor) -> None:
+        """Add values to this tick's means."""
+        for name, value in values.items():
+            total = self._totals.setdefault(name, [0.0, 0])
+            total[0] += float(value)
+            total[1] += 1
+
+    # Reporting -----------------------------------------------------------------------------
+
+    def tick(self) -> dict[str, Any] | None:
+        """A record every `tick_kimg` (and at the end): means since the last one; else None."""
+        done = self.step + 1
+        if done % self._every(self.config.tick_kimg) and done != self.total_steps:
+            return None
+        seconds, steps = time.monotonic() - self._clock, done - self._ticked
+        record = {
+            "step": done,
+            "kimg": round(done * self.config.batch / 1000, 3),
+            "images_per_second": round(steps * self.config.batch / max(seconds, 1e-9), 2),
+            "bad_steps": self.bad_steps + self._bad,
+        }
+        record |= {name: round(total / n, 6) for name, (total, n) in self._totals.items()}
+        self._clock, self._ticked, self._totals = time.monotonic(), done, {}
+        return self.run.log(**record) if self.run else record
+
+    # Saving --------------------------------------------------------------------------------
+
+    def save(self, score: float | None = None) -> None:
+        """Write a checkpoint now, unless the newest step was not finite."""
+        if self.world.rank != 0 or self.bad_in_a_row:
+            return
+        state = {name: part.state_dict() for name, part in self.state.items()}
+        counters = {"step": self.step, "bad_steps": self.bad_steps, "totals": self._totals}
+        self.checkpoints.save(self.step, state | {"session": counters}, score)
+
+    def _resume(self) -> None:
+        found = self.checkpoints.load_latest()
+        if found is None:
+            return
+        self.step, state = found
+        for name, part in self.state.items():
+            part.load_state_dict(state[name])
+        counters = state["session"]
+        self.bad_steps, self._totals = counters["bad_steps"], counters["totals"]
+        self._ticked = self.step
+
+    # Stopping ------------------------------------------------------------------------------
+
+    def __enter__(self) -> "Session":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, self._note_signal)
+        return self
+
+    def _note_signal(self, number: int, _: Any) -> None:
+        self.stopping = signal.Signals(number).name
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self.run:
+            self.run.close()
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise RunError(
+                f"out of memory at batch {self.config.batch}; lower it with --set batch=N"
+            ) from error

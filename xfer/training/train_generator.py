@@ -1,0 +1,220 @@
+"""Training of StyleGAN2: the losses and schedule of Karras et al., 2020, configuration F.
+
+Every random number is a function of the step and the sample (see `randomness`), so the state of a
+run is its networks, optimisers and counters, and nothing else.
+"""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from xfer import losses
+from xfer.axes import Image, WPlus
+from xfer.stylegan2.discriminator import Discriminator
+from xfer.stylegan2.generator import Generator
+from xfer.training.config import GeneratorTraining
+from xfer.training.distributed import World
+from xfer.training.precision import half_dtype
+from xfer.training.randomness import normal, rng, sample_rngs, uniform
+from xfer.training.session import Session
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Real pictures by position: sample i of an endless order is always the same."""
+
+    def at(self, positions: list[int]) -> Image: ...
+
+
+class Scalars:
+    """Running values that are part of a run's state, such as the mean path length."""
+
+    def __init__(self, **values: Tensor):
+        self.values = values
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self.values)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for name, value in state.items():
+            self.values[name].copy_(value)
+
+
+class GeneratorTrainer:
+    """Networks, optimisers and the four phases of a step."""
+
+    def __init__(self, config: GeneratorTraining, world: World):
+        self.config, self.world = config, world
+        with torch.random.fork_rng():
+            torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
+            generator, critic = Generator(config.generator), Discriminator(config.discriminator)
+        place = {"device": world.device, "memory_format": torch.channels_last}
+        self.generator, self.discriminator = generator.to(**place), critic.to(**place)
+        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.g_optimiser = self._adam(self.generator, config.path_interval)
+        self.d_optimiser = self._adam(self.discriminator, config.r1_interval)
+        self.scalars = Scalars(path_mean=torch.zeros((), device=world.device))
+        self.half = half_dtype(config.half, world.device)
+        self.samples = world.samples(config.batch, self._group())
+
+    def _group(self) -> int:
+        group = min(self.config.discriminator.stddev_group, self.config.batch)
+        return next(g for g in range(group, 0, -1) if self.config.batch % g == 0)
+
+    def _adam(self, network: nn.Module, interval: int) -> torch.optim.Optimizer:
+        """Adam, corrected for the extra steps of a lazy penalty (StyleGAN2, appendix B)."""
+        share = interval / (interval + 1) if interval else 1.0
+        return torch.optim.Adam(
+            network.parameters(),
+            lr=self.config.learning_rate * share,
+            betas=(0.0**share, 0.99**share),
+            eps=1e-8,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint holds."""
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "ema": self.ema,
+            "g_optimiser": self.g_optimiser,
+            "d_optimiser": self.d_optimiser,
+            "scalars": self.scalars,
+        }
+
+    # Random inputs ---------------------------------------------------------------------------
+
+    def latents(self, step: int, phase: str, samples: list[int]) -> tuple[WPlus, list[Tensor]]:
+        """Mapped styles, mixed at a random layer for some samples, and noise for every layer."""
+        rngs = sample_rngs(self.config.seed, phase, step, samples)
+        device, n_styles = self.world.device, self.generator.n_styles
+        first, second = (normal(rngs, self.generator.z_dim).to(device) for _ in range(2))
+        mixed, where = uniform(rngs), uniform(rngs)
+        cut = (1 + where * (n_styles - 1)).long()
+        cut = torch.where(mixed < self.config.style_mixing, cut, n_styles).to(device)
+        w = self.generator.mapping(torch.cat([first, second]))
+        first, second = (self.generator.to_w_plus(part) for part in w.chunk(2))
+        below = torch.arange(n_styles, device=device)[None, :] < cut[:, None]
+        noise = [
+            normal(rngs, 1, layer.resolution, layer.resolution).to(device)
+            for layer in self.generator.layers
+        ]
+        return torch.where(below[..., None], first, second), noise
+
+    def real(self, step: int, batches: Batches) -> Image:
+        """This process's share of the step's real pictures, mirrored by choice."""
+        first = step * self.config.batch
+        images = batches.at([first + sample for sample in self.samples]).to(self.world.device)
+        if not self.config.flip:
+            return images
+        rngs = sample_rngs(self.config.seed, "flip", step, self.samples)
+        mirrored = (uniform(rngs) < 0.5).to(images.device)
+        return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+
+    # Phases ----------------------------------------------------------------------------------
+
+    def critic_loss(self, step: int, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logistic loss of the critic on this step's real and drawn pictures."""
+        with torch.no_grad():
+            w_plus, noise = self.latents(step, "critic", self.samples)
+            fake = self.generator.synthesis(w_plus, noise, self.half)
+        real_logits = self.discriminator(real, self.half)
+        fake_logits = self.discriminator(fake, self.half)
+        loss = losses.discriminator_loss(real_logits, fake_logits)
+        return loss, {
+            "d_loss": loss.detach(),
+            "real_logits": real_logits.detach().mean(),
+            "fake_logits": fake_logits.detach().mean(),
+        }
+
+    def generator_loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Non-saturating loss of fresh samples; also follows the mean of w for truncation."""
+        w_plus, noise = self.latents(step, "generator", self.samples)
+        self._follow_w_mean(w_plus)
+        logits = self.discriminator(self.generator.synthesis(w_plus, noise, self.half), self.half)
+        loss = losses.generator_loss(logits)
+        return loss, {"g_loss": loss.detach()}
+
+    def r1_loss(self, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
+        """R1 penalty, weighted for being taken only every `r1_interval` steps."""
+        real = real.detach().requires_grad_()
+        penalty = losses.r1_penalty(self.discriminator(real, self.half), real)
+        weight = self.config.r1_gamma / 2 * self.config.r1_interval
+        return penalty * weight, {"r1": penalty.detach()}
+
+    def path_loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Path length penalty on half of a batch (the saving of StyleGAN2, appendix B)."""
+        samples = self.samples[: max(1, len(self.samples) // 2)]
+        w_plus, noise = self.latents(step, "path", samples)
+        image = self.generator.synthesis(w_plus, noise, self.half)
+        y = normal(sample_rngs(self.config.seed, "path-noise", step, samples), *image.shape[1:])
+        lengths = losses.path_lengths(image, w_plus, y.to(image.device))
+        mean = lengths.detach().mean()
+        self.world.mean_([mean])
+        path_mean = self.scalars.values["path_mean"]
+        path_mean.lerp_(mean, self.config.path_decay)
+        penalty = losses.path_length_penalty(lengths, path_mean)
+        weight = self.config.path_weight * self.config.path_interval
+        return penalty * weight, {"path_length": mean}
+
+    @torch.no_grad()
+    def _follow_w_mean(self, w_plus: WPlus) -> None:
+        mean = w_plus[:, 0].mean(0)
+        self.world.mean_([mean])
+        self.generator.w_mean.lerp_(mean, 0.005)
+
+    @torch.no_grad()
+    def average(self, step: int) -> None:
+        """Move the averaged generator towards the current one: half-life `ema_kimg`."""
+        half_life = self.config.ema_kimg * 1000
+        if self.config.ema_rampup:
+            half_life = min(half_life, (step + 1) * self.config.batch * self.config.ema_rampup)
+        keep = 0.5 ** (self.config.batch / max(half_life, 1e-8))
+        ours, theirs = list(self.ema.parameters()), list(self.generator.parameters())
+        torch._foreach_lerp_(ours, theirs, 1.0 - keep)
+        for name, buffer in self.ema.named_buffers():
+            buffer.copy_(self.generator.get_buffer(name))
+
+
+def train_generator(
+    config: GeneratorTraining, batches: Batches, folder: str | Path, world: World | None = None
+) -> Iterator[dict[str, Any]]:
+    """Train, yielding one record a tick. Run again on the same folder, it goes on where it was.
+
+    Args:
+        batches: Real pictures of the configured resolution.
+        folder: Of the run; gets run.json, stats.jsonl and checkpoints.
+    """
+    world = world or World()
+    trainer = GeneratorTrainer(config, world)
+    session = Session(folder, config, trainer.state(), world)
+    g, d = trainer.generator, trainer.discriminator
+    with session:
+        for step in session.steps():
+            real = trainer.real(step, batches)
+            d.requires_grad_(True)
+            _update(session, trainer.d_optimiser, d, trainer.critic_loss(step, real))
+            if config.r1_interval and step % config.r1_interval == 0:
+                _update(session, trainer.d_optimiser, d, trainer.r1_loss(real))
+            d.requires_grad_(False)
+            _update(session, trainer.g_optimiser, g, trainer.generator_loss(step))
+            if config.path_interval and step % config.path_interval == 0:
+                _update(session, trainer.g_optimiser, g, trainer.path_loss(step))
+            trainer.average(step)
+            if record := session.tick():
+                yield record
+
+
+def _update(
+    session: Session,
+    optimiser: torch.optim.Optimizer,
+    network: nn.Module,
+    phase: tuple[Tensor, dict[str, Tensor]],
+) -> None:
+    loss, facts = phase
+    if session.update(optimiser, network, loss):
+        session.count(**facts)

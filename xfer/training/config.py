@@ -72,11 +72,14 @@ def _generator(
     resolution: int, width: int, mapping_layers: int, base: int, channel_max: int, **rest: Any
 ) -> GeneratorTraining:
     """Equal channel widths on both sides; `rest` are fields of `GeneratorTraining`."""
-    sizes = {"resolution": resolution, "channel_base": base, "channel_max": channel_max}
-    generator = GeneratorConfig(
-        **sizes, z_dim=width, w_dim=width, mapping_layers=mapping_layers, conv_clamp=256.0
-    )
-    return GeneratorTraining(generator, DiscriminatorConfig(**sizes, conv_clamp=256.0), **rest)
+    sizes: dict[str, Any] = {
+        "resolution": resolution,
+        "channel_base": base,
+        "channel_max": channel_max,
+    }
+    sizes["conv_clamp"] = 256.0 if rest.get("half") == "float16" else None
+    generator = GeneratorConfig(**sizes, z_dim=width, w_dim=width, mapping_layers=mapping_layers)
+    return GeneratorTraining(generator, DiscriminatorConfig(**sizes), **rest)
 
 
 GENERATOR_PRESETS: dict[str, GeneratorTraining] = {

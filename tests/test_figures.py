@@ -1,0 +1,37 @@
+"""Figures show what they are given, labelled, without a screen."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from xfer.figures import SYNTHETIC, curves, picture_grid, save_figure, tile, to_uint8
+
+
+def test_black_and_white_become_the_ends_of_a_byte_and_more_is_clipped():
+    images = torch.tensor([-1.0, 0.0, 1.0, 3.0]).view(4, 1, 1, 1).expand(4, 3, 2, 2)
+    assert to_uint8(images)[:, 0, 0, 0].tolist() == [0, 128, 255, 255]
+
+
+def test_tiles_run_row_by_row_and_missing_ones_are_white():
+    images = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 2, 2) / 4
+    sheet = tile(images, 2)
+    assert sheet.shape == (3, 4, 4)
+    assert sheet[0, 0].tolist() == [0.0, 0.0, 0.25, 0.25]
+    assert sheet[0, 2].tolist() == [0.5, 0.5, 1.0, 1.0]
+
+
+def test_a_grid_carries_its_labels_and_says_that_it_is_synthetic(tmp_path):
+    figure = picture_grid(
+        torch.zeros(4, 3, 8, 8), 2, title="people", column_labels=["a", "b"], row_labels=["1", "2"]
+    )
+    texts = [text.get_text() for text in figure.texts]
+    assert SYNTHETIC in texts
+    assert [place.get_title() for place in figure.axes[:2]] == ["a", "b"]
+    path = save_figure(figure, tmp_path / "grid.png")
+    assert np.asarray(Image.open(path)).std() > 0
+
+
+def test_curves_have_one_panel_a_quantity_with_its_values():
+    figure = curves([{"kimg": 1, "loss": 2.0}, {"kimg": 2, "loss": 1.0}, {"kimg": 3}], ["loss"])
+    (line,) = figure.axes[0].get_lines()
+    assert line.get_ydata().tolist() == [2.0, 1.0]

@@ -1,0 +1,136 @@
+"""Every figure of the project: tensors or tables in, a matplotlib Figure out.
+
+The one place with colours and fonts. Figures are made without pyplot's global state, so that they
+look and behave the same in a notebook, a test and a job without a screen.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from xfer.errors import expect
+from xfer.runs import atomic
+
+DRIVER, IDENTITY, RESULT, NEUTRAL = "#e8833a", "#3a76c4", "#2f8f5b", "#6b7280"
+"""Who is who in every figure: driver orange, identity blue, result green."""
+
+SYNTHETIC = "synthetic pictures: no real person is shown"
+
+STYLE = {"family": "DejaVu Sans", "size": 8}
+
+
+def to_uint8(
+    images: Float[Tensor, "batch 3 height width"],
+) -> UInt8[np.ndarray, "batch height width 3"]:
+    """Pictures in [-1, 1] as bytes, channels last."""
+    scaled = (images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def tile(
+    images: Float[Tensor, "batch 3 height width"], columns: int
+) -> Float[Tensor, "3 rows_height columns_width"]:
+    """Pictures side by side, row by row; missing places are white."""
+    expect(columns >= 1, f"a sheet has at least one column; got {columns}")
+    batch, _, height, width = images.shape
+    rows = -(-batch // columns)
+    sheet = images.new_ones(rows * columns, 3, height, width)
+    sheet[:batch] = images
+    sheet = sheet.view(rows, columns, 3, height, width).permute(2, 0, 3, 1, 4)
+    return sheet.reshape(3, rows * height, columns * width)
+
+
+def picture_grid(
+    images: Float[Tensor, "batch 3 height width"],
+    columns: int,
+    *,
+    title: str = "",
+    column_labels: Sequence[str] = (),
+    row_labels: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    inches: float = 1.1,
+    note: str = SYNTHETIC,
+) -> Figure:
+    """A grid of pictures with labels along its edges or under each picture.
+
+    Args:
+        labels: One under every picture; empty for none.
+        inches: Edge of one picture.
+        note: Small print at the foot, telling what is shown.
+    """
+    rows = -(-len(images) // columns)
+    figure = Figure(
+        figsize=(
+            columns * inches + 0.6 * bool(row_labels),
+            rows * inches * (1.16 if labels else 1) + 0.7,
+        )
+    )
+    axes = figure.subplots(rows, columns, squeeze=False)
+    pixels = to_uint8(images)
+    for number, place in enumerate(axes.flat):
+        _bare(place)
+        if number >= len(pixels):
+            continue
+        place.imshow(pixels[number], interpolation="nearest")
+        if labels:
+            place.set_xlabel(labels[number], fontsize=STYLE["size"] - 1, labelpad=2)
+    for place, label in zip(axes[0], column_labels, strict=False):
+        place.set_title(label, fontsize=STYLE["size"], pad=3)
+    for place, label in zip(axes[:, 0], row_labels, strict=False):
+        place.set_ylabel(label, fontsize=STYLE["size"])
+    _finish(figure, title, note)
+    return figure
+
+
+def curves(
+    records: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    *,
+    x: str = "kimg",
+    x_label: str = "training pictures, thousands",
+    title: str = "",
+) -> Figure:
+    """One panel a quantity, over the course of a run (lines of stats.jsonl)."""
+    figure = Figure(figsize=(3.0 * len(names), 2.4))
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
+    for place, name in zip(axes, names, strict=True):
+        known = [record for record in records if name in record]
+        place.plot([r[x] for r in known], [r[name] for r in known], color=IDENTITY, linewidth=1.2)
+        place.set_xlabel(x_label, fontsize=STYLE["size"])
+        place.set_title(name.replace("_", " "), fontsize=STYLE["size"] + 1)
+        place.tick_params(labelsize=STYLE["size"] - 1)
+        place.grid(alpha=0.25)
+        place.spines[["top", "right"]].set_visible(False)
+    _finish(figure, title, "")
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
+    """Write a figure as PNG, atomically."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format="png", facecolor="white")
+    return Path(path)
+
+
+def _bare(place: Axes) -> None:
+    place.set_xticks([])
+    place.set_yticks([])
+    for spine in place.spines.values():
+        spine.set_visible(False)
+
+
+def _finish(figure: Figure, title: str, note: str) -> None:
+    if title:
+        figure.suptitle(title, fontsize=STYLE["size"] + 2)
+    if note:
+        figure.text(
+            0.5, 0.004, note, ha="center", va="bottom", fontsize=STYLE["size"] - 2, color=NEUTRAL
+        )
+    figure.tight_layout(pad=0.5, h_pad=0.4, w_pad=0.2, rect=(0, 0.02 if note else 0, 1, 1))

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from xfer.errors import expect
 
-FeatureSet = Float[np.ndarray, "n features"]
+FeatureSet = Float[np.ndarray, "_ features"]
 
 
 def frechet_distance(first: FeatureSet, second: FeatureSet) -> float:

@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from xfer.errors import expect
 
-Embeddings = Float[np.ndarray, "n width"]
-People = Int[np.ndarray, " n"]
-Scores = Float[np.ndarray, " pairs"]
+Embeddings = Float[np.ndarray, "_ width"]
+People = Int[np.ndarray, " _"]
+Scores = Float[np.ndarray, " _"]
 
 
 def pair_scores(embeddings: Embeddings, people: People) -> tuple[Scores, Scores]:
@@ -43,7 +43,7 @@ def accept_threshold(different: Scores, false_accepts: float = 0.01) -> float:
     return float(np.quantile(different, 1 - false_accepts))
 
 
-def ranks(probes: Embeddings, gallery: Embeddings, owners: Int[np.ndarray, " n"]) -> np.ndarray:
+def ranks(probes: Embeddings, gallery: Embeddings, owners: People) -> np.ndarray:
     """For each probe the rank, from 1, of its owner's row among the gallery's people.
 
     Args:

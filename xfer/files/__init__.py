@@ -1,0 +1,14 @@
+"""Checkpoint files of every layout -> plain tensors and facts. Nothing in a file is executed."""
+
+from xfer.files.checkpoint import Checkpoint, Network, fill
+from xfer.files.container import write_checkpoint
+from xfer.files.reading import load_network, read_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "Network",
+    "fill",
+    "load_network",
+    "read_checkpoint",
+    "write_checkpoint",
+]

@@ -7,7 +7,6 @@
 A checkpoint without its JSON was cut short and does not count.
 """
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,8 @@ from typing import Any
 import torch
 
 from xfer.errors import BadFile, expect
+from xfer.files.records import sha256
 from xfer.runs import atomic, read_json, write_json
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Checkpoints:

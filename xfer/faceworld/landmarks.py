@@ -1,0 +1,156 @@
+"""The true 68 landmarks: points of this person's own surface, in iBUG's order.
+
+Points of brows, nose, eyes and lips are marched onto the skin from the front. The contour of the
+jaw is what annotators mark: the jaw line in front of the ear on the side that shows it, and the
+visible edge of the face on the side that is turned away.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xfer.faceworld.fields import Points
+from xfer.faceworld.geometry import bend, to_world
+from xfer.faceworld.head import (
+    base_distance,
+    brow_line,
+    closed_skin_distance,
+    lid_edges,
+    lip_edges,
+)
+from xfer.faceworld.measures import Pose, Rig
+
+CENTER_Y = -0.25
+"""The fan of contour points starts in the middle of the head at this height."""
+FAN_DEG = (-9.0, 3.0, 15.0, 27.0, 40.0, 54.0, 67.0, 79.0, 90.0)
+"""Direction of contour points 0..8 below the horizontal; points 9..16 mirror them."""
+BACK_DEG = (84.0, 84.0, 84.0, 84.0, 82.0, 80.0, 78.0, 76.0, 75.0)
+"""How far back from straight ahead the jaw line lies in each direction."""
+FRONT_DEG, CANDIDATES = 20.0, 12
+
+
+def landmarks_3d(rig: Rig) -> Points:
+    """The 68 points in world coordinates, each coordinate (batch, 68)."""
+    x, y = _front_points(rig)
+    z = torch.full_like(x, 1.3)
+    for _ in range(14):
+        p = Points(x, y, z)
+        z = z - 0.9 * closed_skin_distance(rig, p, base_distance(rig.head, p))
+    front = to_world(rig.pose, bend(rig.head, Points(x, y, z)))
+    contour = _contour(rig)
+    return Points(*(torch.cat(c, 1) for c in zip(contour, front, strict=True)))
+
+
+def _front_points(rig: Rig) -> tuple[Tensor, Tensor]:
+    """x and y in head coordinates of points 17 to 67."""
+    parts = (_brow_points(rig), _nose_points(rig), _eye_points(rig), _lip_points(rig))
+    return tuple(torch.cat(c, 1) for c in zip(*parts, strict=True))
+
+
+def _row(like: Tensor, *numbers: float) -> Float[Tensor, "1 n"]:
+    return torch.tensor(numbers, dtype=like.dtype, device=like.device)[None]
+
+
+def _brow_points(rig: Rig) -> tuple[Tensor, Tensor]:
+    """17..26, from the picture's left to its right."""
+    brows = rig.brows
+    start = rig.eyes.x - 0.02 - 0.02 * brows.frown
+    across = start + brows.half_length * _row(start, 0.92, 0.48, 0.02, -0.42, -0.85)
+    x = torch.cat([-across, across.flip(1)], 1)
+    _, y = brow_line(rig, x)
+    return x, y + 0.3 * brows.thickness
+
+
+def _nose_points(rig: Rig) -> tuple[Tensor, Tensor]:
+    """27..30 down the bridge, 31..35 along the base."""
+    nose = rig.nose
+    top = nose.root_y - 0.04
+    bridge_y = top + (nose.tip_y - top) * _row(top, 0, 0.333, 0.667, 1)
+    half = nose.wing_x + 0.4 * nose.wing_radius
+    base_x = half * _row(top, -1, -0.5, 0, 0.5, 1)
+    base_y = nose.base_y + _row(top, -0.045, -0.065, -0.075, -0.065, -0.045)
+    return torch.cat([0 * bridge_y, base_x], 1), torch.cat([bridge_y, base_y], 1)
+
+
+def _eye_points(rig: Rig) -> tuple[Tensor, Tensor]:
+    """36..47: outer corner, upper lid, inner corner, lower lid of the eye on the picture's left;
+    the other eye starts at its inner corner."""
+    eyes = rig.eyes
+    left = _row(eyes.x, 1, 0.38, -0.38, -1, -0.38, 0.38)
+    right = _row(eyes.x, -1, -0.38, 0.38, 1, 0.38, -0.38)
+    x = torch.cat([-(eyes.x + eyes.half_width * left), eyes.x + eyes.half_width * right], 1)
+    _, upper, lower = lid_edges(eyes, Points(x, x, x))
+    on_upper = _row(x, 0.5, 1, 1, 0.5, 0, 0, 0.5, 1, 1, 0.5, 0, 0)
+    return x, lower + (upper - lower) * on_upper
+
+
+def _lip_points(rig: Rig) -> tuple[Tensor, Tensor]:
+    """48..59 around the lips, 60..67 around their opening."""
+    mouth = rig.mouth
+    u = _row(mouth.y, -1, -0.6, -0.22, 0, 0.22, 0.6, 1, 0.55, 0.22, 0, -0.22, -0.55,
+             -0.86, -0.35, 0, 0.35, 0.86, 0.35, 0, -0.35)  # fmt: skip
+    x = u / mouth.inverse_half_width
+    _, room, upper, lower, middle = lip_edges(mouth, x)
+    thick = room.sqrt()
+    upper_side = _row(x, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
+    outer = torch.where(
+        upper_side > 0,
+        upper[:, :12] + 0.95 * mouth.upper_lip * thick[:, :12],
+        lower[:, :12] - 0.95 * mouth.lower_lip * thick[:, :12],
+    )
+    corner = _row(x, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+    outer = torch.where(corner > 0, middle[:, :12], outer)
+    inner = torch.cat([upper[:, 12:17], lower[:, 17:]], 1)
+    return x, torch.cat([outer, inner], 1)
+
+
+def _contour(rig: Rig) -> Points:
+    """0..16 in world coordinates, each (batch, 17).
+
+    Each point lies in a plane through the head's middle. Of the candidates between straight ahead
+    and the jaw line, the outermost one in the picture is the visible edge.
+    """
+    like = rig.head.length
+    below = _row(like, *FAN_DEG, *(180 - d for d in reversed(FAN_DEG[:-1]))) * (math.pi / 180)
+    back = _row(like, *BACK_DEG, *reversed(BACK_DEG[:-1])) * (math.pi / 180)
+    out_x, out_y = -below.cos(), -below.sin()
+    front = FRONT_DEG * math.pi / 180
+    steps = torch.linspace(0, 1, CANDIDATES, device=like.device)
+    angle = front + (back[..., None] - front) * steps  # (1, 17, candidates)
+    dx, dy = out_x[..., None] * angle.sin(), out_y[..., None] * angle.sin()
+    flat = [d.flatten(1).expand(len(like), -1) for d in (dx, dy, angle.cos())]
+    surface = _march_inwards(rig, Points(*flat))
+    world = to_world(rig.pose, bend(rig.head, surface))
+    candidates = [c.unflatten(1, (17, CANDIDATES)) for c in world]
+    out = _turned(rig.pose, out_x, out_y)
+    extent = candidates[0] * out[0][..., None] + candidates[1] * out[1][..., None]
+    return Points(*_at_peak(extent, candidates))
+
+
+def _march_inwards(rig: Rig, direction: Points) -> Points:
+    """Where rays from the fan's middle leave the head, found from outside."""
+    reach = torch.full_like(direction.x, 1.5)
+    for _ in range(14):
+        p = Points(direction.x * reach, CENTER_Y + direction.y * reach, direction.z * reach)
+        reach = reach - 0.9 * base_distance(rig.head, p)
+    return Points(direction.x * reach, CENTER_Y + direction.y * reach, direction.z * reach)
+
+
+def _turned(pose: Pose, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """A direction in the head's frontal plane, seen in the picture."""
+    return pose.xx * x + pose.xy * y, pose.yx * x + pose.yy * y
+
+
+def _at_peak(score: Tensor, values: list[Tensor]) -> list[Tensor]:
+    """Values at the maximum of `score` over the last axis, refined by a parabola: no jumps."""
+    best = score.argmax(-1, keepdim=True).clamp(1, CANDIDATES - 2)
+    low, middle, high = (score.gather(-1, best + k) for k in (-1, 0, 1))
+    curve = (2 * middle - low - high).clamp(min=1e-6)
+    shift = (0.5 * (high - low) / curve).clamp(-1, 1)
+    peaks = []
+    for value in values:
+        a, b, c = (value.gather(-1, best + k) for k in (-1, 0, 1))
+        peaks.append((b + 0.5 * shift * (c - a) + 0.5 * shift * shift * (a - 2 * b + c))[..., 0])
+    return peaks

@@ -1,0 +1,124 @@
+"""Finding the surface along rays: cone marching from coarse to fine, then sphere tracing.
+
+A ray stops being moved once it has converged, and rays still moving are gathered into a smaller
+batch. So what happens to a ray does not depend on the rays or pictures beside it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from xfer.crop import Crop
+from xfer.faceworld.camera import CAMERA_Z, View, pixel_grid, rays_through
+from xfer.faceworld.fields import Points
+
+NEAR, FAR = CAMERA_Z - 1.7, CAMERA_Z + 1.6
+"""Distances from the camera between which the head lies."""
+CLOSE_ENOUGH = 0.0025
+STRIDE = 0.9
+"""Part of the distance that a step dares: the field is not everywhere a lower bound."""
+ROUNDS = (4, 4, 6, 10, 14, 24)
+"""Steps between two gatherings of the rays that still move."""
+
+Distance = Callable[[Points], Tensor]
+PerRay = Float[Tensor, "batch n"]
+
+
+class Rays(NamedTuple):
+    """Rays from the camera, one direction per pixel."""
+
+    view: View
+    direction: Points
+
+    def at(self, t: PerRay) -> Points:
+        x, y, z = self.direction
+        return Points(self.view.x + x * t, self.view.y + y * t, CAMERA_Z + z * t)
+
+    def take(self, index: Int[Tensor, "batch k"]) -> "Rays":
+        return Rays(self.view, Points(*(c.gather(1, index) for c in self.direction)))
+
+
+def gather_active(active: Bool[Tensor, "batch n"]) -> Int[Tensor, "batch k"]:
+    """Columns of the active entries of each row, in order; shorter rows are filled with 0."""
+    rank = active.cumsum(1)
+    most = int(rank[:, -1].max())
+    slot = torch.where(active, rank - 1, most)
+    columns = torch.arange(active.shape[1], device=active.device).expand_as(slot)
+    return slot.new_zeros(len(active), most + 1).scatter_(1, slot, columns)[:, :most]
+
+
+def find_surface(
+    distance: Distance, view: View, crop: Crop, size: int, cells: int
+) -> tuple[Rays, PerRay, Bool[Tensor, "batch n"]]:
+    """Rays through every pixel of a crop, how far each runs, and whether it hit something.
+
+    Args:
+        size: The whole picture's size, in whose pixels `crop` is given.
+        cells: Pixels along an edge of the crop.
+    """
+    t = None
+    for level in [m for m in (cells // 4, cells // 2) if m >= 24]:
+        rays, start = _rays(view, crop, size, level), _start(t, level, view)
+        t = _march_cones(distance, rays, start, _cone(view, crop, size, level), t is None)
+    rays = _rays(view, crop, size, cells)
+    start = _start(t, cells, view)
+    index = gather_active(start < FAR)
+    found, hit = refine(distance, rays.take(index), start.gather(1, index))
+    t = start.scatter(1, index, found)
+    return rays, t, torch.zeros_like(t, dtype=torch.bool).scatter(1, index, hit)
+
+
+def _rays(view: View, crop: Crop, size: int, cells: int) -> Rays:
+    x, y = pixel_grid(crop, size, cells).unbind(2)
+    return Rays(view, rays_through(view, x, y))
+
+
+def _cone(view: View, crop: Crop, size: int, cells: int) -> Float[Tensor, "batch 1"]:
+    """Radius of a pixel's cone at distance 1."""
+    pixel = crop.side[:, None] / size * 2 * view.half / cells
+    return 1.1 * pixel / CAMERA_Z
+
+
+def _start(
+    t: Float[Tensor, "batch coarse"] | None, cells: int, view: View
+) -> Float[Tensor, "batch fine"]:
+    """Where rays may start: the nearest end among the coarser cones around each."""
+    if t is None:
+        return torch.full((len(view.x), cells * cells), NEAR, device=view.x.device)
+    coarse = int(t.shape[1] ** 0.5)
+    nearest = -max_pool2d(-t.view(len(t), 1, coarse, coarse), 3, 1, 1)
+    times = cells // coarse
+    return nearest.repeat_interleave(times, 2).repeat_interleave(times, 3).reshape(len(t), -1)
+
+
+def _march_cones(
+    distance: Distance, rays: Rays, start: PerRay, cone: Tensor, first: bool
+) -> PerRay:
+    """Move each cone until the surface may be inside it."""
+    index = gather_active(start < FAR)
+    rays, t = rays.take(index), start.gather(1, index)
+    for _ in range(22 if first else 7):
+        d = distance(rays.at(t))
+        t = torch.where((d > t * cone) & (t < FAR), t + d * STRIDE, t)
+    return start.scatter(1, index, t)
+
+
+def refine(distance: Distance, rays: Rays, start: PerRay) -> tuple[PerRay, Bool[Tensor, "batch n"]]:
+    """Sphere tracing from `start` to the surface."""
+    t, d = start, torch.full_like(start, 9.0)
+    for steps in ROUNDS:
+        moving = (d.abs() > CLOSE_ENOUGH) & (t < FAR)
+        index = gather_active(moving)
+        if index.shape[1] == 0:
+            break
+        few, some_t, some_d = rays.take(index), t.gather(1, index), d.gather(1, index)
+        for _ in range(steps):
+            some_d = distance(few.at(some_t))
+            go_on = (some_t < FAR) & (some_d.abs() > CLOSE_ENOUGH)
+            some_t = torch.where(go_on, some_t + some_d * STRIDE, some_t)
+        t, d = t.scatter(1, index, some_t), d.scatter(1, index, some_d)
+    return t, (d < 0.02) & (t < FAR)

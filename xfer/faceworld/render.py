@@ -1,0 +1,262 @@
+"""Render people: factors in, pictures and their whole truth out."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from xfer.axes import Image
+from xfer.crop import Crop, ffhq_crop, picture_to_crop
+from xfer.errors import expect
+from xfer.faceworld.appearance import background, shade, tone
+from xfer.faceworld.camera import (
+    View,
+    build_view,
+    pixel_grid,
+    project,
+    rays_through,
+    whole_picture,
+)
+from xfer.faceworld.factors import Factors, Group
+from xfer.faceworld.fields import Points, length
+from xfer.faceworld.geometry import Part, scene_distance
+from xfer.faceworld.landmarks import landmarks_3d
+from xfer.faceworld.look import build_look, pack_look, unpack_look
+from xfer.faceworld.march import FAR, Rays, find_surface, gather_active, refine
+from xfer.faceworld.measures import pack, unpack
+from xfer.faceworld.rig import build_rig
+
+EDGE = 0.10
+"""Contrast with the neighbours from which a pixel gets four samples instead of one."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Pictures with everything that is true of them."""
+
+    picture: Image
+    factors: Factors
+    landmarks: Float[Tensor, "batch 68 2"]
+    """Pixels (x right, y down) of the whole picture, aligned or not."""
+    landmarks_in_crop: Float[Tensor, "batch 68 2"]
+    """The same in the FFHQ crop, whose edges are -1 and 1."""
+    crop: Crop
+    """The FFHQ crop of `landmarks`, in pixels of the whole picture."""
+    parts: UInt8[Tensor, "batch height width"]
+    """Which `Part` each pixel of `picture` shows."""
+
+    def mask(self, *parts: Part) -> Bool[Tensor, "batch height width"]:
+        return torch.stack([self.parts == part for part in parts]).any(0)
+
+    @property
+    def face(self) -> Bool[Tensor, "batch height width"]:
+        """Skin of the head, eyes and glasses."""
+        return self.mask(Part.FACE, Part.EYES, Part.GLASSES)
+
+    @property
+    def hair(self) -> Bool[Tensor, "batch height width"]:
+        return self.mask(Part.HAIR)
+
+    @property
+    def background(self) -> Bool[Tensor, "batch height width"]:
+        return self.mask(Part.BACKGROUND)
+
+
+class Prepared(NamedTuple):
+    """What is computed once per picture."""
+
+    rig: Float[Tensor, "measures batch 1"]
+    look: Float[Tensor, "colors 3 batch 1"]
+    landmarks: Points
+
+
+@torch.no_grad()
+def render(
+    identity: Group,
+    motion: Group,
+    scene: Group,
+    size: int,
+    aligned: bool = False,
+    compiled: bool = False,
+) -> Rendering:
+    """Pictures of these people, moving like this, in these scenes: row by row.
+
+    The truth of a transfer is `render(identity_of_b, motion_of_a, scene_of_b, size)`: any rows
+    combine. The device is that of the factors.
+
+    Args:
+        size: Pixels along an edge; a multiple of 4, at least 16.
+        aligned: Render straight through the FFHQ crop of the true landmarks instead of the
+            whole picture. The head's roll is then taken out, as it is in every aligned picture.
+        compiled: Run through torch.compile (needs a C++ compiler; the first call takes a minute).
+    """
+    expect(size % 4 == 0 and size >= 16, f"size is a multiple of 4, at least 16; got {size}")
+    expect(
+        len(identity) == len(motion) == len(scene) > 0,
+        "identity, motion and scene need the same number of rows, at least one; "
+        f"got {len(identity)}, {len(motion)}, {len(scene)}",
+    )
+    kernels = _kernels(compiled)
+    prepared = kernels.prepare(identity, motion, scene)
+    view = build_view(scene)
+    landmarks = project(view, prepared.landmarks, size)
+    crop = ffhq_crop(landmarks)
+    frame = crop if aligned else whole_picture(len(identity), size, landmarks)
+    picture, parts = _Painter(kernels, prepared, view, frame, size).paint()
+    return Rendering(
+        picture=picture,
+        factors=Factors(identity, motion, scene),
+        landmarks=landmarks,
+        landmarks_in_crop=picture_to_crop(crop, landmarks),
+        crop=crop,
+        parts=parts,
+    )
+
+
+class _Kernels(NamedTuple):
+    prepare: object
+    distance: object
+    shade: object
+
+
+def _prepare(identity: Group, motion: Group, scene: Group) -> Prepared:
+    rig = build_rig(identity, motion)
+    return Prepared(pack(rig), pack_look(build_look(identity, scene)), landmarks_3d(rig))
+
+
+def _distance(rig: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    return scene_distance(unpack(rig), Points(x, y, z))
+
+
+def _shade(rig: Tensor, look: Tensor, at, normal, ray, open_sky, lit) -> tuple[Tensor, Tensor]:
+    light, part = shade(
+        unpack(rig), unpack_look(look), Points(*at), Points(*normal), Points(*ray), open_sky, lit
+    )
+    return tone(light), part
+
+
+@cache
+def _kernels(compiled: bool) -> _Kernels:
+    functions = (_prepare, _distance, _shade)
+    if compiled:
+        functions = tuple(torch.compile(f, dynamic=True) for f in functions)
+    return _Kernels(*functions)
+
+
+class _Painter:
+    """One frame being rendered: the kernels bound to what is in front of the camera."""
+
+    def __init__(self, kernels: _Kernels, prepared: Prepared, view: View, frame: Crop, size: int):
+        self.kernels, self.prepared, self.view = kernels, prepared, view
+        self.frame, self.size = frame, size
+        self.look = unpack_look(prepared.look)
+        self.pixel = frame.side[:, None] / size * 2 * view.half / size  # in head units
+
+    def distance(self, p: Points) -> Tensor:
+        return self.kernels.distance(self.prepared.rig, p.x, p.y, p.z)
+
+    def paint(self) -> tuple[Tensor, Tensor]:
+        """Pictures in [-1, 1] and their parts."""
+        batch, size = len(self.view.x), self.size
+        rays, t, hit = find_surface(self.distance, self.view, self.frame, size, size)
+        x, y = pixel_grid(self.frame, size, size).unbind(2)
+        color, part = self._over(background(self.look, x, y), rays, t, hit, self.pixel)
+        depth = torch.where(hit, t, FAR)
+        edge = _edges(color, depth, part, size)
+        color = self._supersample(color, depth, x, y, gather_active(edge), edge)
+        picture = color.transpose(0, 1).reshape(batch, 3, size, size).clamp(0, 1) ** (1 / 2.2)
+        return picture * 2 - 1, part.view(batch, size, size).to(torch.uint8)
+
+    def _over(
+        self, behind: Tensor, rays: Rays, t: Tensor, hit: Tensor, pixel: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Colours and parts with the rays that hit shaded over the background."""
+        index = gather_active(hit)
+        if index.shape[1] == 0:
+            return behind, torch.zeros_like(t)
+        color, part = self._shade(rays.take(index), t.gather(1, index), pixel)
+        hit = hit.gather(1, index)
+        in_three = index.expand(3, -1, -1)
+        color = torch.where(hit, color, behind.gather(2, in_three))
+        part = torch.zeros_like(t).scatter(1, index, torch.where(hit, part, 0.0))
+        return behind.scatter(2, in_three, color), part
+
+    def _shade(self, rays: Rays, t: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
+        at = rays.at(t)
+        normal = self._normal(at, (0.5 * pixel).clamp(0.006, 0.014))
+        open_sky, lit = self._occlusion(at, normal)
+        args = (tuple(at), tuple(normal), tuple(rays.direction), open_sky, lit)
+        return self.kernels.shade(self.prepared.rig, self.prepared.look, *args)
+
+    def _normal(self, at: Points, step: Tensor) -> Points:
+        """Direction in which the distance grows, from four points around (a tetrahedron)."""
+        corners = ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1))
+        around = [Points(*(c + s * step for c, s in zip(at, k, strict=True))) for k in corners]
+        a, b, c, d = self._distances(around)
+        x, y, z = a - b - c + d, d - a - b + c, b - a - c + d
+        scale = 1 / length(x, y, z)
+        return Points(x * scale, y * scale, z * scale)
+
+    def _occlusion(self, at: Points, normal: Points) -> tuple[Tensor, Tensor]:
+        """Openness to the sky and to the key light, from a few distances along each way."""
+        sun = Points(*self.look.toward_light)
+        near, way = (0.05, 0.16), (0.06, 0.13, 0.24, 0.45)
+        probes = [_moved(at, normal, h) for h in near]
+        probes += [_moved(_moved(at, normal, 0.02), sun, h) for h in way]
+        found = self._distances(probes)
+        open_sky = (
+            1 - 3.0 * (near[0] - found[0]).clamp(min=0) - 1.5 * (near[1] - found[1]).clamp(min=0)
+        )
+        lit = torch.ones_like(open_sky)
+        for h, d in zip(way, found[2:], strict=True):
+            lit = torch.minimum(lit, d * (1.75 / h) + 0.5)
+        lit = lit.clamp(0, 1)
+        return open_sky.clamp(0.15, 1), lit * lit * (3 - 2 * lit)
+
+    def _distances(self, probes: list[Points]) -> tuple[Tensor, ...]:
+        """Distances at several sets of points in one call."""
+        p = Points(*(torch.cat(c, 1) for c in zip(*probes, strict=True)))
+        return self.distance(p).chunk(len(probes), 1)
+
+    def _supersample(
+        self, color: Tensor, depth: Tensor, x: Tensor, y: Tensor, index: Tensor, edge: Tensor
+    ) -> Tensor:
+        """Edge pixels again, as the mean of four samples."""
+        if index.shape[1] == 0:
+            return color
+        size, in_three = self.size, index.expand(3, -1, -1)
+        nearest = -max_pool2d(-depth.view(-1, 1, size, size), 3, 1, 1).flatten(1)
+        start = nearest.gather(1, index) - 0.05
+        start = torch.where(start > FAR - 0.1, 9e9, start).repeat(1, 4)
+        x, y = x.gather(1, index), y.gather(1, index)
+        quarter = 0.25 / size / size  # a quarter of a crop's pixel, in whole pictures
+        right, down = self.frame.half * 2 * quarter, self.frame.down * 2 * quarter
+        shifts = [(a * right + b * down) for b in (-1, 1) for a in (-1, 1)]
+        x = torch.cat([x + s[:, :1] for s in shifts], 1)
+        y = torch.cat([y + s[:, 1:] for s in shifts], 1)
+        rays = Rays(self.view, rays_through(self.view, x, y))
+        t, hit = refine(self.distance, rays, start)
+        behind = background(self.look, x, y)
+        samples, _ = self._over(behind, rays, t, hit, 0.5 * self.pixel)
+        mean = samples.unflatten(2, (4, -1)).mean(2)
+        mean = torch.where(edge.gather(1, index), mean, color.gather(2, in_three))
+        return color.scatter(2, in_three, mean)
+
+
+def _moved(p: Points, direction: Points, by: float) -> Points:
+    return Points(*(c + by * d for c, d in zip(p, direction, strict=True)))
+
+
+def _edges(color: Tensor, depth: Tensor, part: Tensor, size: int) -> Bool[Tensor, "batch n"]:
+    """Pixels beside which brightness, depth or part jumps."""
+
+    def contrast(values: Tensor) -> Tensor:
+        grid = values.view(-1, 1, size, size)
+        return (max_pool2d(grid, 3, 1, 1) + max_pool2d(-grid, 3, 1, 1)).flatten(1)
+
+    jump = 0.5 * (contrast(depth) > 0.08) + 0.3 * (contrast(part) > 0)
+    return contrast(color.mean(0).sqrt()) + jump > EDGE

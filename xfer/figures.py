@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from xfer.errors import expect
+from xfer.pixels import to_uint8
 from xfer.runs import atomic
 
 DRIVER, IDENTITY, RESULT, NEUTRAL = "#e8833a", "#3a76c4", "#2f8f5b", "#6b7280"
@@ -24,14 +23,6 @@ DRIVER, IDENTITY, RESULT, NEUTRAL = "#e8833a", "#3a76c4", "#2f8f5b", "#6b7280"
 SYNTHETIC = "synthetic pictures: no real person is shown"
 
 STYLE = {"family": "DejaVu Sans", "size": 8}
-
-
-def to_uint8(
-    images: Float[Tensor, "batch 3 height width"],
-) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Pictures in [-1, 1] as bytes, channels last."""
-    scaled = (images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
-    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def tile(

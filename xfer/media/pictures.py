@@ -20,8 +20,8 @@ from xfer.media.provenance import Source, find_source, xmp_packet
 from xfer.pixels import from_uint8, to_uint8
 from xfer.runs import atomic
 
-Pixels = UInt8[np.ndarray, "height width 3"]
-"""One picture as bytes, channels last."""
+Pixels = UInt8[np.ndarray, "_ _ 3"]
+"""One picture as bytes, channels last, of any height and width."""
 
 # Only formats that hold pixels: others (PostScript, for one) would start programs to be drawn.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO", "JPEG2000", "AVIF", "TGA")

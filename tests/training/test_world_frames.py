@@ -1,0 +1,52 @@
+"""Rendered training sets: complete or resumable, with the truth beside every frame."""
+
+import numpy as np
+import pytest
+import torch
+
+from xfer.errors import MissingFile, RunError
+from xfer.training import world_frames
+from xfer.training.world_frames import WorldFrames, draw_frames, render_frames
+
+ASK = {"people": 3, "frames": 2, "size": 16, "seed": 5, "batch": 2, "compiled": False}
+
+
+def test_a_set_holds_each_person_s_frames_with_their_factors(tmp_path):
+    render_frames(tmp_path, **ASK)
+    frames = WorldFrames(tmp_path)
+    assert len(frames) == 6 and frames.resolution == 16
+    assert frames.table.person.tolist() == [0, 0, 1, 1, 2, 2]
+    truth = draw_frames(3, 2, 5, "studio")
+    assert torch.equal(frames.factors(["yaw_deg"])[:, 0], truth.motion["yaw_deg"])
+    assert frames.landmarks.shape == (6, 136) and frames.landmarks.abs().max() < 1.5
+    assert frames.at([0]).shape == (1, 3, 16, 16)
+
+
+def test_an_interrupted_rendering_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(world_frames, "CHUNK", 2)
+    render_frames(tmp_path / "whole", **ASK)
+    calls, real = [], world_frames.render
+
+    def failing(*args, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(world_frames, "render", failing)
+    with pytest.raises(KeyboardInterrupt):
+        render_frames(tmp_path / "broken", **ASK)
+    with pytest.raises(MissingFile, match="no complete set"):
+        WorldFrames(tmp_path / "broken")
+    render_frames(tmp_path / "broken", **ASK)
+    assert len(calls) == 4  # one good, one failed, the two that were left
+    for name in ("frames.npy", "frames.parquet"):
+        whole, broken = ((tmp_path / part / name).read_bytes() for part in ("whole", "broken"))
+        assert whole == broken
+    assert not np.array_equal(*(WorldFrames(tmp_path / "whole").frames[i] for i in (0, 1)))
+
+
+def test_a_folder_with_other_frames_is_not_touched(tmp_path):
+    render_frames(tmp_path, **ASK)
+    with pytest.raises(RunError, match="holds other frames"):
+        render_frames(tmp_path, **ASK | {"seed": 6})

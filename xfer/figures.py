@@ -118,10 +118,12 @@ def _bare(place: Axes) -> None:
 
 
 def _finish(figure: Figure, title: str, note: str) -> None:
+    """Title above, small print below, panels in the space between."""
+    inch = 1 / figure.get_figheight()
     if title:
-        figure.suptitle(title, fontsize=STYLE["size"] + 2)
+        figure.suptitle(title, y=1 - 0.06 * inch, va="top", fontsize=STYLE["size"] + 2)
     if note:
-        figure.text(
-            0.5, 0.004, note, ha="center", va="bottom", fontsize=STYLE["size"] - 2, color=NEUTRAL
-        )
-    figure.tight_layout(pad=0.5, h_pad=0.4, w_pad=0.2, rect=(0, 0.02 if note else 0, 1, 1))
+        small = {"fontsize": STYLE["size"] - 2, "color": NEUTRAL}
+        figure.text(0.5, 0.03 * inch, note, ha="center", va="bottom", **small)
+    bottom, top = (0.16 * inch if note else 0), 1 - (0.26 * inch if title else 0)
+    figure.tight_layout(pad=0.5, h_pad=0.4, w_pad=0.2, rect=(0, bottom, 1, top))

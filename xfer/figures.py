@@ -125,5 +125,5 @@ def _finish(figure: Figure, title: str, note: str) -> None:
     if note:
         small = {"fontsize": STYLE["size"] - 2, "color": NEUTRAL}
         figure.text(0.5, 0.03 * inch, note, ha="center", va="bottom", **small)
-    bottom, top = (0.16 * inch if note else 0), 1 - (0.26 * inch if title else 0)
-    figure.tight_layout(pad=0.5, h_pad=0.4, w_pad=0.2, rect=(0, bottom, 1, top))
+    bottom = 0.16 * inch if note else 0
+    figure.tight_layout(pad=0.5, h_pad=0.4, w_pad=0.2, rect=(0, bottom, 1, 1))

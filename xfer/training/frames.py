@@ -1,13 +1,14 @@
 """Training pictures by position: the endless, seeded order over a fixed set of frames."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from xfer.errors import BadFile, expect
+from xfer.pixels import from_uint8
 from xfer.training.randomness import permutation
 
 
@@ -45,12 +46,15 @@ class FrameArray:
 
     def at(self, positions: list[int]) -> Float[Tensor, "batch 3 height width"]:
         """Pictures at these positions of the endless order, in [-1, 1]."""
-        return self.pictures([self._item(position) for position in positions])
+        return self.pictures(self.items(positions))
 
-    def pictures(self, items: list[int]) -> Float[Tensor, "batch 3 height width"]:
+    def items(self, positions: Sequence[int]) -> list[int]:
+        """Which item each position of the endless order shows."""
+        return [self._item(position) for position in positions]
+
+    def pictures(self, items: Sequence[int]) -> Float[Tensor, "batch 3 height width"]:
         """Pictures by item number, in [-1, 1]."""
-        stack = np.stack([self.frames[item] for item in items])
-        return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        return from_uint8(np.stack([self.frames[item] for item in items]))
 
     def _item(self, position: int) -> int:
         epoch, place = divmod(position, len(self.frames))

@@ -17,7 +17,7 @@ from torch import Tensor
 from xfer.errors import MissingFile, RunError, expect
 from xfer.faceworld.factors import Factors, draw_identity, draw_motion, draw_scene, seeded
 from xfer.faceworld.render import render
-from xfer.figures import to_uint8
+from xfer.pixels import to_uint8
 from xfer.runs import Progress, atomic, environment, read_json, write_json
 from xfer.training.frames import FrameArray
 

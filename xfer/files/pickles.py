@@ -7,8 +7,9 @@ data, any other name ends the reading. No class of the file is made, no source i
 
 import pickletools
 from collections.abc import Callable, Mapping
+from io import BufferedIOBase
 from types import NoneType
-from typing import Any, BinaryIO
+from typing import Any
 
 from xfer.errors import BadFile
 
@@ -25,7 +26,7 @@ Builders = Mapping[str, Callable[..., Any]]
 
 
 def read_pickle(
-    stream: BinaryIO,
+    stream: BufferedIOBase,
     allowed: Builders,
     storage: Callable[[Any], Any] | None = None,
 ) -> Any:
@@ -47,7 +48,7 @@ class _Machine:
         self.below: list[list[Any]] = []  # the stacks under every open mark
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: BinaryIO) -> Any:
+    def run(self, stream: BufferedIOBase) -> Any:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if step > MAX_STEPS:
                 raise BadFile(f"a pickle of more than {MAX_STEPS} steps")

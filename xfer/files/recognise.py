@@ -1,5 +1,6 @@
 """Which networks a file holds, told from its structure and its tensors' names."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -51,10 +52,8 @@ def recognise(tree: Any, header: dict[str, Any] | None = None) -> Found:
     if isinstance(tree.get("state_dict"), dict):
         return _parts(tree["state_dict"], _facts(tree))
     if any(isinstance(tree.get(key), dict) for key in WRAPPED):
-        networks = {
-            role: _network(tree[key], role) for key, role in WRAPPED.items() if tree.get(key)
-        }
-        return "rosinality", networks, _facts(tree)
+        found = [_network(tree[key], role) for key, role in WRAPPED.items() if tree.get(key)]
+        return "rosinality", _by_role(found, _facts(tree)), _facts(tree)
     return _parts(tree, _facts(tree))
 
 
@@ -97,10 +96,21 @@ def _parts(state: dict[str, Any], facts: dict[str, Any]) -> Found:
         for p in PARTS
         if any(name.startswith(p) for name in state)
     ] or [_network(state)]
-    networks = {network.role: network for network in found}
     layouts = [network.layout for network in found]
     named = [layout for layout in ("paper", "psp") if layout in layouts]
-    return (named + layouts)[0], networks, facts
+    return (named + layouts)[0], _by_role(found, facts), facts
+
+
+def _by_role(found: list[Network], facts: dict[str, Any]) -> dict[str, Network]:
+    """Networks by role; a generator is told the file's mean latent, which truncation needs."""
+    mean = facts.get("latent_avg")
+    told = {"latent_avg": mean} if isinstance(mean, Tensor) else {}
+    return {
+        network.role: replace(network, config=told)
+        if network.role.startswith("generator")
+        else network
+        for network in found
+    }
 
 
 def _network(state: dict[str, Any], role: str | None = None) -> Network:

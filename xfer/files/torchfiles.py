@@ -6,9 +6,9 @@ nor unpack to more than it weighs; and it checks the checksums, which PyTorch do
 """
 
 import zipfile
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -58,7 +58,7 @@ def vet_zip(path: Path) -> None:
         read_pickle(BytesIO(archive.read(root)), TORCH, storage)
 
 
-def load_legacy(file: BinaryIO) -> Any:
+def load_legacy(file: BufferedIOBase) -> Any:
     """A stream of PyTorch before 1.6: three small pickles, the object, then the storages.
 
     A lone storage comes as our `Storage`.
@@ -93,7 +93,7 @@ def _storage(reference: Any) -> Storage:
     return Storage(STORAGE_TYPES[kind], length)
 
 
-def _load(source: Path | BinaryIO) -> Any:
+def _load(source: Path | BufferedIOBase) -> Any:
     stand_ins = [
         (stand_in, name)
         for name, stand_in in {**PLAIN, **NUMPY}.items()

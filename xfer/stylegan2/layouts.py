@@ -1,0 +1,261 @@
+"""Public StyleGAN2 files <-> our generators and discriminators.
+
+All layouts agree in the values: convolutions are stored as correlations, weights before equalised
+learning rate. They differ in names, in axes of length one, and in what they leave unsaid.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xfer.errors import BadFile
+from xfer.files import Network
+from xfer.stylegan2 import names
+from xfer.stylegan2.layers import BLUR
+
+MAPPING_LR = 0.01
+"""Learning rate multiplier of the mapping network, where a file does not state it."""
+
+WHOLE_BATCH = 1 << 16
+"""A minibatch standard deviation group that no batch exceeds."""
+
+AXES = {"noise_strength": 0, "bias": 1, "w_mean": 1, "noise": 2, "const": 3}
+"""Axes of our tensors by the last part of their name; weights have two in linear layers, else 4."""
+
+State = dict[str, Tensor]
+
+
+def generator_from(network: Network) -> tuple[dict[str, Any], State]:
+    """Arguments for `GeneratorConfig`, and the tensors under our names.
+
+    The state lacks `w_mean` where the file has no mean. A file without noise pictures gets ones
+    drawn from a fixed seed.
+    """
+    if network.layout == "xfer":
+        return _as_configured(network, _generator_sizes(network.tensors)), network.tensors
+    state = _foreign(network)
+    sizes = _generator_sizes(state)
+    if (mean := network.config.get("latent_avg")) is not None:
+        state["w_mean"] = mean.reshape(-1, sizes["w_dim"]).mean(0)
+    return _with_widths(sizes) | _generator_facts(network.config), state
+
+
+def discriminator_from(network: Network) -> tuple[dict[str, Any], State]:
+    """Arguments for `DiscriminatorConfig`, and the tensors under our names."""
+    if network.layout == "xfer":
+        return _as_configured(network, _discriminator_sizes(network.tensors)), network.tensors
+    state = _foreign(network)
+    return _with_widths(_discriminator_sizes(state)) | _discriminator_facts(network.config), state
+
+
+def generator_to_rosinality(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> State:
+    """Our generator's tensors in the rosinality layout; `w_mean` goes beside them in the file."""
+    layers = _count(state, r"layers\.(\d+)\.weight")
+    table = names.rosinality_generator(layers, _count(state, r"mapping\.layers\.(\d+)\.weight"))
+    found = {theirs: _rosinality_axes(ours, state[ours]) for ours, theirs in table.items()}
+    learning = config["mapping_lr_multiplier"] / MAPPING_LR
+    found |= {name: found[name] * learning for name in found if name.startswith("style.")}
+    kernels = {f"convs.{i}.conv.blur.kernel": 4 for i in range(0, layers - 1, 2)}
+    kernels |= {f"to_rgbs.{i}.upsample.kernel": 4 for i in range(layers // 2)}
+    return found | {name: _blur() * gain for name, gain in kernels.items()}
+
+
+def discriminator_to_rosinality(state: Mapping[str, Tensor]) -> State:
+    """Our discriminator's tensors in the rosinality layout."""
+    blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
+    table = names.rosinality_discriminator(blocks)
+    kernels = [
+        f"convs.{i + 1}.{part}.0.kernel" for i in range(blocks) for part in ("conv2", "skip")
+    ]
+    return {theirs: state[ours] for ours, theirs in table.items()} | dict.fromkeys(kernels, _blur())
+
+
+def _foreign(network: Network) -> State:
+    """The tensors under our names."""
+    tensors = network.tensors
+    _check_plain(network)
+    if network.layout == "rosinality" and network.role == "discriminator":
+        blocks = _count(tensors, r"convs\.(\d+)\.skip\.1\.weight", first=1)
+        table = names.rosinality_discriminator(blocks)
+    elif network.layout == "rosinality":
+        layers = 1 + _count(tensors, r"convs\.(\d+)\.conv\.weight")
+        mapping = _count(tensors, r"style\.(\d+)\.weight", first=1)
+        table = names.rosinality_generator(layers, mapping)
+    elif network.layout == "nvlabs" and network.role == "discriminator":
+        table = names.nvlabs_discriminator(_count_powers(tensors, r"b(\d+)\.conv0\.weight"))
+    elif network.layout == "nvlabs":
+        blocks = _count_powers(tensors, r"synthesis\.b(\d+)\.conv0\.weight")
+        mapping = _count(tensors, r"mapping\.fc(\d+)\.weight")
+        table = names.nvlabs_generator(1 + 2 * blocks, mapping)
+    else:
+        raise BadFile(f"StyleGAN2 in the layout {network.layout} is not known")
+    return _translated(tensors, table)
+
+
+def _translated(tensors: State, table: names.Names) -> State:
+    found = {
+        ours: _with_axes(tensors[theirs].float(), ours)
+        for ours, theirs in table.items()
+        if theirs in tensors
+    }
+    _complete_noise(found, table)
+    missing = [theirs for ours, theirs in table.items() if ours not in found and ours != "w_mean"]
+    if missing:
+        more = f" and {len(missing) - 3} more" if missing[3:] else ""
+        raise BadFile(f"tensors are missing: {', '.join(missing[:3])}{more}")
+    return found
+
+
+def _complete_noise(found: State, table: names.Names) -> None:
+    """Early files have no noise pictures, and networks without noise have no strengths."""
+    rng = torch.Generator().manual_seed(0)
+    for i in range(sum(ours.endswith(".noise") for ours in table)):
+        edge = 4 << (i + 1) // 2
+        found.setdefault(f"layers.{i}.noise", torch.randn(edge, edge, generator=rng))
+        found.setdefault(f"layers.{i}.noise_strength", torch.zeros(()))
+
+
+def _with_axes(tensor: Tensor, name: str) -> Tensor:
+    """Drop axes of length one that we do not have, leading ones first."""
+    last = name.rpartition(".")[2]
+    linear = re.search(r"mapping|affine|linear|out\.", name)
+    wanted = AXES.get(last, 2 if linear else 4)
+    while tensor.ndim > wanted and 1 in (tensor.shape[0], tensor.shape[-1]):
+        tensor = tensor[0] if tensor.shape[0] == 1 else tensor[..., 0]
+    if tensor.ndim != wanted:
+        raise BadFile(f"{name} has the shape {tuple(tensor.shape)}, not {wanted} axes")
+    return tensor
+
+
+def _rosinality_axes(name: str, tensor: Tensor) -> Tensor:
+    """The axes that layout writes."""
+    last = name.rpartition(".")[2]
+    if last == "noise_strength":
+        return tensor.reshape(1)
+    if last == "noise":
+        return tensor[None, None]
+    if name.startswith("to_rgb") and name.count(".") == 2 and last == "bias":
+        return tensor.reshape(1, -1, 1, 1)
+    return tensor[None] if last == "const" or tensor.ndim == 4 else tensor
+
+
+def _generator_sizes(state: State) -> dict[str, Any]:
+    """What the tensors tell of the configuration, and the width at every resolution."""
+    layers = _count(state, r"layers\.(\d+)\.weight")
+    mapping = _count(state, r"mapping\.layers\.(\d+)\.weight")
+    if layers % 2 == 0 or not mapping:
+        raise BadFile(f"{layers} layers and {mapping} mapping layers make no generator")
+    firsts = [0, *range(1, layers, 2)]
+    return {
+        "resolution": 4 << layers // 2,
+        "z_dim": state["mapping.layers.0.weight"].shape[1],
+        "w_dim": state["mapping.layers.0.weight"].shape[0],
+        "mapping_layers": mapping,
+        "widths": {4 << n: state[f"layers.{i}.weight"].shape[0] for n, i in enumerate(firsts)},
+    }
+
+
+def _discriminator_sizes(state: State) -> dict[str, Any]:
+    blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
+    widths = {4 << blocks: state["from_rgb.weight"].shape[0]} | {
+        4 << blocks - 1 - i: state[f"blocks.{i}.conv1.weight"].shape[0] for i in range(blocks)
+    }
+    return {"resolution": 4 << blocks, "widths": widths}
+
+
+def _as_configured(network: Network, sizes: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of one of our files, after a look whether its tensors agree."""
+    config = dict(network.config)
+    widths = sizes.pop("widths")
+    for name, found in sizes.items():
+        if config.get(name) != found:
+            raise BadFile(f"the header says {name} {config.get(name)}, the tensors {found}")
+    for edge, width in widths.items():
+        if width != max(1, min(config["channel_base"] // edge, config["channel_max"])):
+            raise BadFile(f"the tensors' {width} channels at {edge} px are not the header's")
+    return config
+
+
+def _with_widths(sizes: dict[str, Any]) -> dict[str, Any]:
+    """Channel base and maximum that give these widths."""
+    widths = sizes.pop("widths")
+    top = max(widths.values())
+    base = max(width * edge for edge, width in widths.items())
+    for edge, width in widths.items():
+        if min(base // edge, top) != width:
+            raise BadFile(
+                f"{width} channels at {edge} px do not follow min(base / resolution, maximum) "
+                f"with base {base} and maximum {top}"
+            )
+    return sizes | {"channel_base": base, "channel_max": top}
+
+
+def _generator_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What NVlabs' files say of a generator beside its tensors; nothing for other layouts."""
+    if "layers" not in config:
+        return {}
+    made = config["init_kwargs"]
+    mapping = made.get("mapping_kwargs", {}).get("lr_multiplier", MAPPING_LR)
+    return _precision(config, "synthesis.b4.conv1.") | {
+        "mapping_lr_multiplier": config["layers"]["mapping.fc0."].get("bias_gain", mapping)
+    }
+
+
+def _discriminator_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    if "layers" not in config:
+        return {}
+    made = config["init_kwargs"].get("epilogue_kwargs", {}).get("mbstd_group_size", 4)
+    group = config["layers"].get("b4.mbstd.", {}).get("group_size", made)
+    # None stands for the whole batch.
+    return _precision(config, "b4.conv.") | {
+        "stddev_group": WHOLE_BATCH if group is None else group
+    }
+
+
+def _precision(config: Mapping[str, Any], layer: str) -> dict[str, Any]:
+    """Clamping and the number of resolutions in half precision."""
+    made = config["init_kwargs"] | config["init_kwargs"].get("synthesis_kwargs", {})
+    clamp = config["layers"].get(layer, {}).get("conv_clamp", made.get("conv_clamp"))
+    facts = {"conv_clamp": None if clamp is None else float(clamp)}
+    halves = made.get("num_fp16_res", 0)
+    return facts | ({"half_resolutions": halves} if halves else {})
+
+
+def _check_plain(network: Network) -> None:
+    """Refuse what shares the names of StyleGAN2 and is something else."""
+    for name, tensor in network.tensors.items():
+        if re.match(r"(mapping\.)?(embed|cmap)\.|mapping\.embed", name):
+            raise BadFile(f"a class-conditional network ({name}), which xfer does not have")
+        if name.endswith((".kernel", "resample_filter")):
+            kernel = tensor.float() / tensor.float().sum()
+            if kernel.shape != (4, 4) or not torch.allclose(kernel, _blur(), atol=1e-3):
+                raise BadFile(f"{name} is another low-pass filter than StyleGAN2's {BLUR}")
+    for prefix, layer in network.config.get("layers", {}).items():
+        if layer.get("activation", "lrelu") not in ("lrelu", "linear"):
+            raise BadFile(f"{prefix}activation is {layer['activation']!r}, not leaky ReLU")
+        if layer.get("architecture", "skip") not in ("skip", "resnet"):
+            raise BadFile(f"{prefix}architecture is {layer['architecture']!r}, not that of F")
+
+
+def _blur() -> Tensor:
+    taps = torch.tensor(BLUR)
+    return taps.outer(taps) / taps.sum().square()
+
+
+def _count(tensors: Mapping[str, Tensor], pattern: str, first: int = 0) -> int:
+    """How many numbers the pattern's group takes; they must follow each other from `first`."""
+    found = sorted({int(m[1]) for name in tensors if (m := re.fullmatch(pattern, name))})
+    if found != list(range(first, first + len(found))):
+        raise BadFile(f"layers are missing: of {pattern} there are only {found}")
+    return len(found)
+
+
+def _count_powers(tensors: Mapping[str, Tensor], pattern: str) -> int:
+    """The same for 8, 16, 32, ..."""
+    found = sorted({int(m[1]) for name in tensors if (m := re.fullmatch(pattern, name))})
+    if found != [8 << i for i in range(len(found))]:
+        raise BadFile(f"resolutions are missing: of {pattern} there are only {found}")
+    return len(found)

@@ -11,7 +11,7 @@ from scipy import ndimage
 from xfer.media.detectors import Points
 from xfer.media.pictures import Pixels
 
-LEAST_SHARPNESS = 1.5
+LEAST_SHARPNESS = 1.2
 """Levels of 255; a well-focused face has 3 to 10 at 256 pixels."""
 LEAST_ENLARGED = 0.5
 """Source pixels per pixel of the result: below, the face was enlarged more than twice."""

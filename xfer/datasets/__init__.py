@@ -1,0 +1,1 @@
+"""Prepared clips read back: frames, pairs, and their endless order."""

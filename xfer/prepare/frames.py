@@ -1,0 +1,76 @@
+"""Inputs as frames that can be gone through more than once, and the face world's own truth."""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xfer.errors import BadFile
+from xfer.media.detectors import Points
+from xfer.media.pictures import read_pixels
+from xfer.media.video import Frame, VideoReader
+from xfer.prepare.sources import WORLD_TABLE, Input, kind_of
+
+
+def frames_of(job: Input, fps: float) -> Iterable[Frame]:
+    """The input's frames; every iteration starts anew."""
+    if job.kind == "picture":
+        return _Single(job.path)
+    if job.kind == "frames":
+        return _Folder(job.path, fps)
+    return VideoReader(job.path, fps)
+
+
+class _Folder:
+    """A folder of pictures as frames; damaged ones are skipped and counted."""
+
+    def __init__(self, path: str, fps: float):
+        self._paths = sorted(p for p in Path(path).iterdir() if kind_of(p) == "picture")
+        self._fps, self.skipped = fps, 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.skipped, last = 0, ""
+        for number, path in enumerate(self._paths):
+            try:
+                yield Frame(read_pixels(path), number / self._fps, number)
+            except BadFile as error:
+                self.skipped, last = self.skipped + 1, str(error)
+        if self.skipped == len(self._paths):
+            raise BadFile(f"none of the {self.skipped} pictures can be read; the last one: {last}")
+
+
+class _Single:
+    """A picture as a clip of one frame."""
+
+    def __init__(self, path: str):
+        self._path = path
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield Frame(read_pixels(self._path), 0.0, 0)
+
+
+@cache
+def _world_table(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path)
+
+
+def world_rows(job: Input) -> pd.DataFrame:
+    """What the face world says of each frame of one of its clips, by frame number."""
+    path = Path(job.path)
+    table = _world_table(path.with_name(WORLD_TABLE))
+    name = table["clip"].map(lambda clip: clip if isinstance(clip, str) else f"clip_{clip:05d}")
+    rows = table[name == path.stem]
+    if rows.empty:
+        raise BadFile(f"{path.with_name(WORLD_TABLE)} has no row for {path.stem}")
+    return rows.set_index("frame")
+
+
+def true_points(rows: pd.DataFrame, number: int) -> Points | None:
+    """The true landmarks of a frame of the face world in coordinates of the picture."""
+    if number not in rows.index:
+        return None
+    points = np.stack(rows.at[number, "landmarks"]).astype(np.float32).reshape(68, 2)
+    # The world counts pixels from their edges, pictures from their centres.
+    return points - 0.5

@@ -152,3 +152,12 @@ def test_minibatch_deviation_of_equal_samples_is_zero_and_of_opposite_ones_is_th
     x[::2] = -1
     torch.testing.assert_close(minibatch_stddev(x)[:, 2], torch.ones(4, 3, 3))
     assert minibatch_stddev(torch.ones(6, 2, 3, 3)).shape == (6, 3, 3, 3)
+
+
+def test_a_saved_generator_comes_back_the_same_and_in_half_size_nearly_so(generator, tmp_path):
+    w_plus = latent(generator)
+    again = Generator.load(generator.save(tmp_path / "g.safetensors"))
+    assert again.config == CONFIG and not again.training
+    assert torch.equal(again.synthesis(w_plus), generator.synthesis(w_plus))
+    half = Generator.load(generator.save(tmp_path / "h.safetensors", dtype=torch.float16))
+    assert (half.synthesis(w_plus) - generator.synthesis(w_plus)).abs().max() < 0.02

@@ -3,10 +3,12 @@
 from xfer.files.checkpoint import Checkpoint, Network, fill
 from xfer.files.container import write_checkpoint
 from xfer.files.reading import load_network, read_checkpoint
+from xfer.files.storable import Storable
 
 __all__ = [
     "Checkpoint",
     "Network",
+    "Storable",
     "fill",
     "load_network",
     "read_checkpoint",

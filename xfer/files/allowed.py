@@ -127,6 +127,7 @@ def _refused(*_: Any) -> Any:
 
 PLAIN = {
     "collections.OrderedDict": lambda pairs=(): as_dict([x for pair in pairs for x in pair]),
+    "collections.defaultdict": lambda *_: {},
     "argparse.Namespace": Options,
     "dnnlib.util.EasyDict": Options,
     "dnnlib.EasyDict": Options,

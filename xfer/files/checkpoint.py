@@ -38,7 +38,12 @@ class Checkpoint:
     """latent_avg, opts, ...: as far as the file has them."""
 
     def pick(self, role: str) -> Network:
-        """The network of a role, or `BadFile` that says what there is instead."""
+        """The network of a role, or `BadFile` that says what there is instead.
+
+        A generator that was not averaged serves where there is no other.
+        """
+        if role == "generator" and role not in self.networks:
+            role = "generator_raw" if "generator_raw" in self.networks else role
         if role not in self.networks:
             have = ", ".join(name.replace("_", " ") for name in self.networks)
             wanted = role.replace("_", " ")

@@ -85,7 +85,12 @@ def persistent_module(meta: dict[str, Any]) -> Module:
     return Module(state)
 
 
+def _tensorflow(*_: Any) -> Any:
+    raise BadFile("a TensorFlow network; NVlabs' own converter turns it into a PyTorch pickle")
+
+
 ALLOWED = TORCH | {
+    "dnnlib.tflib.network.Network": _tensorflow,
     "torch.storage._load_from_bytes": storage_from_bytes,
     "torch_utils.persistence._reconstruct_persistent_obj": persistent_module,
 }

@@ -13,8 +13,8 @@ from typing import Any
 
 from xfer.errors import BadFile
 
-MAX_STEPS = 1_000_000
-"""Opcodes of one pickle; the largest public files have some hundred thousand."""
+MAX_STEPS = 500_000
+"""Opcodes of one pickle; the largest public files have about a hundred thousand."""
 
 
 class Name(str):

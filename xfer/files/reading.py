@@ -1,12 +1,12 @@
 """Reading a checkpoint of any layout: checked first, then taken apart, never executed."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xfer.errors import BadFile, XferError
 from xfer.files import container, records, registry
@@ -34,7 +34,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         recorded = records.check(path)
         layout, networks, facts = _parse(path, sealed=not recorded)
         for network in networks.values():
-            _check_finite(network)
+            _check_finite(network.role, network.tensors)
+        _check_finite("file", facts)
     except XferError as error:
         raise _about(path, error) from None
     except Exception as error:  # parsers of damaged bytes raise anything
@@ -44,13 +45,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(path, layout, networks, facts)
 
 
-def load_network(path: str | Path, role: str, build: Callable[[Network], Built]) -> Built:
+def load_network(
+    source: str | Path | Checkpoint, role: str, build: Callable[[Network], Built]
+) -> Built:
     """Read a file and build the network of one role; every failure is one `BadFile`.
 
     Args:
+        source: As for `read_checkpoint`, or what it gave.
         build: Makes the network from its tensors and configuration.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     network = checkpoint.pick(role)
     try:
         return build(network)
@@ -94,12 +98,12 @@ def _parse(path: Path, sealed: bool):
     raise BadFile("not a checkpoint: neither safetensors nor a PyTorch file nor a pickle")
 
 
-def _check_finite(network: Network) -> None:
-    for name, tensor in network.tensors.items():
-        if tensor.is_floating_point() and tensor.numel():
-            low, high = torch.aminmax(tensor)
+def _check_finite(whose: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
+            low, high = torch.aminmax(value)
             if not (torch.isfinite(low) and torch.isfinite(high)):
                 raise BadFile(
-                    f"the {network.role.replace('_', ' ')}'s tensor {name} holds NaN or "
-                    "infinity; the file is damaged or its training failed"
+                    f"the {whose.replace('_', ' ')}'s tensor {name} holds NaN or infinity; "
+                    "the file is damaged or its training failed"
                 )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from xfer.errors import BadFile
 from xfer.files import container
+from xfer.files.allowed import Array
 from xfer.files.checkpoint import Network
 from xfer.files.nvlabs import Module
 
@@ -102,12 +103,12 @@ def _parts(state: dict[str, Any], facts: dict[str, Any]) -> Found:
 
 
 def _by_role(found: list[Network], facts: dict[str, Any]) -> dict[str, Network]:
-    """Networks by role; a generator is told the file's mean latent, which truncation needs."""
+    """Networks by role; those that need the file's mean latent are told it."""
     mean = facts.get("latent_avg")
     told = {"latent_avg": mean} if isinstance(mean, Tensor) else {}
     return {
         network.role: replace(network, config=told)
-        if network.role.startswith("generator")
+        if network.role.startswith(("generator", "identity_encoder"))
         else network
         for network in found
     }
@@ -129,7 +130,11 @@ def _network(state: dict[str, Any], role: str | None = None) -> Network:
 
 
 def _facts(tree: dict[str, Any]) -> dict[str, Any]:
-    return {key: tree[key] for key in ("latent_avg", "opts") if tree.get(key) is not None}
+    facts = {key: tree[key] for key in ("latent_avg", "opts") if tree.get(key) is not None}
+    if isinstance(facts.get("opts"), dict):
+        opts = facts["opts"].items()
+        facts["opts"] = {k: v.value if isinstance(v, Array) else v for k, v in opts}
+    return facts
 
 
 def _keys(tree: dict[str, Any]) -> str:

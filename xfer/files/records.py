@@ -42,11 +42,12 @@ def recorded(path: Path) -> str | None:
 
 def record(path: Path, **facts: Any) -> str:
     """Write the record of a file as it is now; returns its sha256."""
-    digest = sha256(path)
-    write_json(
-        record_path(path),
-        {"file": path.name, "bytes": path.stat().st_size, "sha256": digest} | facts,
-    )
+    return write(path, sha256(path), path.stat().st_size, **facts)
+
+
+def write(path: Path, digest: str, size: int, **facts: Any) -> str:
+    """Write the record of a file, which need not be in place yet; returns its sha256."""
+    write_json(record_path(path), {"file": path.name, "bytes": size, "sha256": digest} | facts)
     return digest
 
 

@@ -38,6 +38,8 @@ def vet_zip(path: Path) -> None:
     """Raise `BadFile` unless every record is whole, not compressed, and used within its bounds."""
     with zipfile.ZipFile(path) as archive:
         records = {entry.filename: entry for entry in archive.infolist()}
+        if len(records) < len(archive.infolist()):
+            raise BadFile("a zip file with two records of one name: refused")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in records.values()):
             raise BadFile("a PyTorch file with compressed records, which PyTorch does not write")
         if sum(entry.file_size for entry in records.values()) > path.stat().st_size:
@@ -94,10 +96,9 @@ def _storage(reference: Any) -> Storage:
 
 
 def _load(source: Path | BufferedIOBase) -> Any:
+    known = ("torch.", "builtins.", "collections.OrderedDict")  # to PyTorch itself
     stand_ins = [
-        (stand_in, name)
-        for name, stand_in in {**PLAIN, **NUMPY}.items()
-        if not name.startswith(("torch.", "collections.", "builtins."))
+        (made, name) for name, made in (PLAIN | NUMPY).items() if not name.startswith(known)
     ]
     with torch.serialization.safe_globals([*stand_ins, (Kind, "Kind"), (Array, "Array")]):
         return torch.load(source, map_location="cpu", weights_only=True)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from xfer.axes import Features, Image, Logits
 from xfer.errors import expect
+from xfer.files import Network, Storable
 from xfer.stylegan2.layers import Conv, Linear, minibatch_stddev
+from xfer.stylegan2.layouts import discriminator_from
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,10 @@ class ResidualBlock(nn.Module):
         return self.conv1(self.conv0(x, clamp=clamp), gain=half_power, clamp=clamp) + skip
 
 
-class Discriminator(nn.Module):
+class Discriminator(Storable, nn.Module):
     """Pictures to logits: positive means real."""
+
+    role = "discriminator"
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()
@@ -73,6 +77,11 @@ class Discriminator(nn.Module):
         self.conv = Conv(width + 1, width, 3)
         self.linear = Linear(width * 16, width, act="lrelu")
         self.out = Linear(width, 1)
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[DiscriminatorConfig, dict[str, Tensor]]:
+        arguments, state = discriminator_from(network)
+        return DiscriminatorConfig(**arguments), state
 
     @property
     def resolution(self) -> int:

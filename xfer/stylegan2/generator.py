@@ -3,7 +3,6 @@
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from torch import Tensor, nn
 
 from xfer.axes import Image, W, WPlus, Z
 from xfer.errors import expect
+from xfer.files import Network, Storable
 from xfer.ops.upfirdn2d import setup_filter
 from xfer.stylegan2.layers import BLUR, Linear, StyledLayer, ToRGB, pixel_norm, upsample_rgb
+from xfer.stylegan2.layouts import generator_from
 
 Noise = str | Sequence[Tensor]
 """Where noise comes from: "stored", "random", "none", or one tensor `samples 1 r r` per layer."""
@@ -84,8 +85,10 @@ class MappingNetwork(nn.Module):
         return x
 
 
-class Generator(nn.Module):
+class Generator(Storable, nn.Module):
     """z -> w -> W+ -> style space -> picture, with an entry at every step."""
+
+    role = "generator"
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
@@ -104,6 +107,20 @@ class Generator(nn.Module):
         self.layers, self.to_rgb = nn.ModuleList(layers), nn.ModuleList(to_rgb)
         self.register_buffer("w_mean", torch.zeros(config.w_dim))
         self.register_buffer("blur", setup_filter(BLUR), persistent=False)
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+        arguments, state = generator_from(network)
+        unknown_mean = {"w_mean": torch.full((arguments["w_dim"],), float("nan"))}
+        return GeneratorConfig(**arguments), unknown_mean | dict(state)
+
+    @classmethod
+    def from_network(cls, network: Network) -> "Generator":
+        """Build from tensors of any known layout; a missing mean of w is estimated."""
+        generator = super().from_network(network)
+        if generator.w_mean.isnan().any():
+            generator.w_mean.copy_(generator.estimate_w_mean()[0])
+        return generator
 
     @property
     def z_dim(self) -> int:
@@ -251,7 +268,3 @@ class Generator(nn.Module):
             return [layer.noise[None, None] for layer in self.layers]
         shapes = [(batch, 1, layer.resolution, layer.resolution) for layer in self.layers]
         return [torch.randn(shape, device=self.const.device) for shape in shapes]
-
-    def config_dict(self) -> dict:
-        """The configuration as JSON-able values."""
-        return dataclasses.asdict(self.config)

@@ -227,7 +227,9 @@ def _precision(config: Mapping[str, Any], layer: str) -> dict[str, Any]:
 def _check_plain(network: Network) -> None:
     """Refuse what shares the names of StyleGAN2 and is something else."""
     for name, tensor in network.tensors.items():
-        if re.match(r"(mapping\.)?(embed|cmap)\.|mapping\.embed", name):
+        if name.startswith("synthesis.input."):
+            raise BadFile("a StyleGAN3 network, which xfer does not have")
+        if re.match(r"(mapping\.)?embed\.|b4\.cmap", name):
             raise BadFile(f"a class-conditional network ({name}), which xfer does not have")
         if name.endswith((".kernel", "resample_filter")):
             kernel = tensor.float() / tensor.float().sum()

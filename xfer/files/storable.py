@@ -1,0 +1,75 @@
+"""What every network shares: opening it from a file of any layout, and writing it."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from xfer.files.checkpoint import Network, fill
+from xfer.files.container import write_checkpoint
+from xfer.files.reading import load_network
+
+
+class Storable:
+    """A module with a `config` (a frozen dataclass) that can be written and read back.
+
+    A subclass names its role in a file and unpacks the layouts that it knows.
+    """
+
+    role: ClassVar[str]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Any:
+        """Open a file of any known layout, in eval mode on the CPU.
+
+        Args:
+            path: A file, or the name of a shipped or fetched one ("small").
+
+        Raises:
+            MissingFile, BadFile: No such file; damaged, or without this network.
+        """
+        return load_network(path, cls.role, cls.from_network)
+
+    @classmethod
+    def from_network(cls, network: Network) -> Any:
+        """Build from a network's tensors and what the file says of it."""
+        config, state = cls.unpack(network)
+        module = cls(config)
+        fill(module, _with_counters(module.state_dict(), state))
+        return module.eval()
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[Any, Mapping[str, Tensor]]:
+        """Configuration and tensors under our names, from any layout."""
+        raise NotImplementedError
+
+    def save(
+        self,
+        path: str | Path,
+        facts: Mapping[str, Any] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Path:
+        """Write configuration and weights as safetensors.
+
+        Args:
+            facts: What else the file shall tell, JSON-able.
+            dtype: Store floating-point tensors so; float16 halves the file.
+        """
+        return write_checkpoint(path, {self.role: self.pack(dtype)}, facts)
+
+    def pack(self, dtype: torch.dtype | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Configuration and state dict, as `write_checkpoint` takes them."""
+        state = {
+            name: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+            for name, tensor in self.state_dict().items()
+        }
+        return dataclasses.asdict(self.config), state
+
+
+def _with_counters(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state with batch counters of norms, which early files lack and inference ignores."""
+    counters = {n: t for n, t in wanted.items() if n.endswith("num_batches_tracked")}
+    return counters | dict(state)

@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/xfer demo
+	$(BIN)/xfer sample --out results/demo
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -1,0 +1,47 @@
+"""A run from the command line ends in weights that load, with a sheet and a record beside them."""
+
+import numpy as np
+import pytest
+
+from xfer.cli import main
+from xfer.errors import BadValue
+from xfer.runs import read_json
+from xfer.stylegan2.generator import Generator
+from xfer.training import recipes
+
+SETTINGS = [
+    "batch=8", "total_kimg=0.048", "tick_kimg=0.016", "save_kimg=0.016", "sheet_kimg=0.016",
+    "generator.resolution=8", "discriminator.resolution=8", "generator.channel_base=64",
+    "discriminator.channel_base=64", "half=none",
+]  # fmt: skip
+
+
+@pytest.fixture
+def frames(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "frames.npy", rng.integers(0, 255, (12, 8, 8, 3), dtype=np.uint8))
+    return tmp_path / "frames.npy"
+
+
+def test_training_from_the_command_line_ends_in_weights_that_load(tmp_path, frames, capsys):
+    out = tmp_path / "run"
+    arguments = ["train", "generator", "--out", str(out), "--frames", str(frames)]
+    assert main([*arguments, "--preset", "nano", "--device", "cpu", "--set", *SETTINGS]) == 0
+    assert "g_loss" in capsys.readouterr().err
+    generator = Generator.load(out / "generator.safetensors")
+    assert generator.resolution == 8 and generator.w_mean.abs().sum() > 0
+    assert read_json(out / "run.json")["config"]["batch"] == 8
+    assert list((out / "sheets").glob("*.png"))
+    assert [record["step"] for record in recipes.history(out)] == [2, 4, 6]
+
+
+def test_frames_of_another_size_are_refused(tmp_path, frames):
+    with pytest.raises(BadValue, match="8 px; this preset trains at 32 px"):
+        recipes.train_generator(tmp_path / "run", frames, "nano", device="cpu")
+
+
+def test_a_wrong_setting_is_one_message_and_no_run(tmp_path, frames, capsys):
+    arguments = ["train", "generator", "--out", str(tmp_path / "run"), "--frames", str(frames)]
+    assert main([*arguments, "--preset", "nano", "--set", "bacth=8"]) == 2
+    assert "did you mean 'batch'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -83,7 +83,8 @@ def load_legacy(file: BufferedIOBase) -> Any:
     file.seek(start)
     loaded = _load(file)
     if isinstance(loaded, torch.storage.TypedStorage):
-        values = torch.empty(0, dtype=loaded.dtype).set_(loaded.untyped())
+        # The public way to the bytes warns that this old kind of storage will go.
+        values = torch.empty(0, dtype=loaded.dtype).set_(loaded._untyped_storage)
         return Storage(values.dtype, values.numel(), values)
     return loaded
 

@@ -1,0 +1,161 @@
+"""Checkpoint files as a user meets them: load, list, fetch, verify, inspect, convert."""
+
+import dataclasses
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xfer.errors import BadFile, BadValue, expect
+from xfer.files import (
+    Checkpoint,
+    load_network,
+    read_checkpoint,
+    records,
+    registry,
+    write_checkpoint,
+)
+from xfer.files.fetching import admit, fetch
+from xfer.runs import atomic
+from xfer.stylegan2.layouts import discriminator_to_rosinality, generator_to_rosinality
+
+__all__ = ["convert", "fetch", "inspect", "known", "load", "verify"]
+
+CLASSES = {
+    "identity_encoder": "xfer.encoders:IdentityEncoder",
+    "motion_encoder": "xfer.encoders:MotionEncoder",
+    "mapper": "xfer.mapper:Mapper",
+    "face_recogniser": "xfer.instruments:FaceRecogniser",
+    "factor_reader": "xfer.instruments:FactorReader",
+    "generator": "xfer.stylegan2.generator:Generator",
+    "generator_raw": "xfer.stylegan2.generator:Generator",
+    "discriminator": "xfer.stylegan2.discriminator:Discriminator",
+}
+"""Whose network a role is. In a file of several the first in this order is what it is for."""
+
+
+def load(path: str | Path) -> nn.Module:
+    """Whichever network a file holds: the whole model if it is all there, else its main part.
+
+    Args:
+        path: A file of any known layout, or the name of a shipped or fetched one.
+    """
+    checkpoint = read_checkpoint(path)
+    if {"motion_encoder", "mapper", "generator"} <= checkpoint.networks.keys():
+        return _class("xfer.model:Transfer").load(checkpoint.path)
+    role = next((role for role in CLASSES if role in checkpoint.networks), None)
+    if role is None:
+        raise BadFile(
+            f"{checkpoint.path} holds only {', '.join(checkpoint.networks)}: unknown here"
+        )
+    return _class(CLASSES[role]).load(checkpoint.path)
+
+
+def _class(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def known() -> Iterator[dict[str, str]]:
+    """One row for every shipped and public file: name, state, what, licence, origin, size."""
+    for name, path in registry.shipped().items():
+        size = _megabytes(path.stat().st_size)
+        row = {"what": "shipped with xfer", "licence": "MIT", "origin": str(path), "size": size}
+        yield {"name": name, "state": "here"} | row
+    for name, item in registry.PUBLIC.items():
+        path = registry.place(name)
+        size = path.stat().st_size if path.exists() else item.size
+        yield {
+            "name": name,
+            "state": "fetched" if path.exists() else "to fetch",
+            "what": item.what,
+            "licence": item.licence,
+            "origin": f"{item.page} ({item.address})",
+            "size": _megabytes(size),
+        }
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:.1f} MB"
+
+
+def inspect(path: str | Path) -> tuple[Checkpoint, list[dict[str, str]]]:
+    """A file's content, and one row for every network in it."""
+    checkpoint = read_checkpoint(path)
+    rows = [
+        {
+            "network": network.role.replace("_", " "),
+            "layout": network.layout,
+            "tensors": str(len(network.tensors)),
+            "numbers": f"{sum(t.numel() for t in network.tensors.values()):,}",
+            "kind": ", ".join(sorted({str(t.dtype)[6:] for t in network.tensors.values()})),
+        }
+        for network in checkpoint.networks.values()
+    ]
+    return checkpoint, rows
+
+
+def verify(path: str | Path) -> str:
+    """Read a file whole and compare it with its recorded sha256; says what was found.
+
+    A public file that was put in place by hand is recorded here, as a fetched one would be.
+    """
+    checkpoint = read_checkpoint(path)
+    place, holds = checkpoint.path, ", ".join(checkpoint.networks).replace("_", " ")
+    if records.recorded(place) is not None:
+        return f"{place} is whole: its sha256 is the recorded one ({holds})"
+    if str(path) in registry.PUBLIC:
+        digest = admit(place, registry.PUBLIC[str(path)], place)
+        return f"{place} can be read ({holds}); its sha256 {digest} is recorded from now on"
+    return (
+        f"{place} can be read ({holds}); no sha256 is recorded for it, it is "
+        f"{records.sha256(place)}"
+    )
+
+
+def convert(path: str | Path, to: str, out: str | Path | None = None) -> Path:
+    """Write a file's networks in another layout.
+
+    Args:
+        to: "xfer" (safetensors) or "rosinality" (.pt: generators and discriminator only; it has no
+            place for conv_clamp).
+        out: The new file; by default beside the old one.
+    """
+    expect(to in ("xfer", "rosinality"), f"to is xfer or rosinality; got {to!r}")
+    checkpoint = read_checkpoint(path)
+    suffix = ".safetensors" if to == "xfer" else ".pt"
+    out = Path(out) if out else checkpoint.path.with_name(f"{checkpoint.path.stem}-{to}{suffix}")
+    expect(not out.exists(), f"{out} exists already; choose another name")
+    built = {role: _built(checkpoint, role) for role in checkpoint.networks}
+    if to == "xfer":
+        networks = {r: (dataclasses.asdict(n.config), n.state_dict()) for r, n in built.items()}
+        return write_checkpoint(out, networks, {"converted_from": checkpoint.layout})
+    with atomic(out) as temporary:
+        torch.save(_rosinality(built), temporary)
+    records.record(out)
+    return out
+
+
+def _built(checkpoint: Checkpoint, role: str) -> nn.Module:
+    if role not in CLASSES:
+        raise BadFile(f"{checkpoint.path}: a {role} cannot be converted")
+    return load_network(checkpoint, role, _class(CLASSES[role]).from_network)
+
+
+def _rosinality(built: dict[str, nn.Module]) -> dict[str, Any]:
+    """Generators and discriminator as a file of that layout."""
+    keys = {"generator": "g_ema", "generator_raw": "g", "discriminator": "d"}
+    if not built.keys() <= keys.keys():
+        raise BadValue(f"that layout has no place for: {', '.join(built.keys() - keys.keys())}")
+    file: dict[str, Any] = {}
+    for role, network in built.items():
+        if role == "discriminator":
+            file["d"] = discriminator_to_rosinality(network.state_dict())
+        else:
+            config = dataclasses.asdict(network.config)
+            file[keys[role]] = generator_to_rosinality(config, network.state_dict())
+            file.setdefault("latent_avg", network.w_mean.clone())
+    return file

@@ -14,7 +14,8 @@ from skimage.data import astronaut
 from xfer.errors import BadValue, MissingFile, MissingPackage
 from xfer.media import detectors
 from xfer.media.detectors import Box, Dlib, FaceAlignment, choose_detector, open_detector
-from xfer.media.landmarks import Tracker, find_face
+from xfer.media.landmarks import find_face
+from xfer.media.tracking import Tracker
 
 TRUTH = np.array(
     json.loads((Path(__file__).parents[1] / "data/align/landmarks.json").read_text())["astronaut"]

@@ -1,8 +1,6 @@
-"""The main face of a picture, and of a video: which one it is, and its 68 landmarks.
+"""The main face of a picture, and its 68 landmarks.
 
-In a picture the main face is the largest, the middle one where two are equally large. In a video
-it is the same face throughout: the next frame is searched around the last place, and a face that
-was lost is looked for everywhere.
+It is the largest one, and of two that are equally large the one nearer to the middle.
 """
 
 import math
@@ -22,8 +20,8 @@ TURNS_DEG = (-45, 45, 90, -90, 180)
 """Further positions of the picture, tried where no upright face is found."""
 TILTED_DEG = 10.0
 """From this roll on, landmarks are read with the head turned upright."""
-DEEP_EVERY = 25
-"""Frames without a face between two thorough searches of a video."""
+SECOND_LOOKS = 1.3, 1.8
+"""Scales, in least sizes of a face, at which doubtful faces are looked at again."""
 
 
 class Face(NamedTuple):
@@ -41,9 +39,10 @@ def find_face(detector: Detector, pixels: Pixels) -> Face | None:
     Small, large and turned faces are looked for in this order, each only where the last search
     found nothing.
     """
-    boxes = _search(detector, pixels, _first_scale(pixels)) or _search_closely(detector, pixels)
-    if boxes:
-        return _read(detector, pixels, boxes)
+    for search in (search_quickly, _search_closely):
+        boxes = believable(detector, pixels, search(detector, pixels))
+        if boxes:
+            return read_main(detector, pixels, boxes)
     return _find_turned(detector, pixels)
 
 
@@ -58,6 +57,41 @@ def _search(
     """Faces seen at one scale, likely ones only."""
     least = detector.least_score if least is None else least
     return [b.moved(1 / scale) for b in detector.boxes(_scaled(pixels, scale)) if b.score >= least]
+
+
+def search_quickly(detector: Detector, pixels: Pixels) -> list[Box]:
+    return _search(detector, pixels, _first_scale(pixels))
+
+
+def believable(detector: Detector, pixels: Pixels, boxes: list[Box]) -> list[Box]:
+    """The sure faces; where there are none, the doubtful ones that are seen at other scales too.
+
+    What only looks like a face does so at one scale; a face keeps its score at all of them.
+    """
+    sure = [box for box in boxes if box.score >= detector.sure_score]
+    return sure or [box for box in boxes if _is_confirmed(detector, pixels, box)]
+
+
+def _is_confirmed(detector: Detector, pixels: Pixels, box: Box) -> bool:
+    scores = [box.score]
+    for scale in SECOND_LOOKS:
+        found = search_near(detector, pixels, box, scale)
+        scores.append(max((b.score for b in found), default=detector.least_score - 0.3))
+    return sum(scores) / len(scores) >= detector.least_score + 0.08
+
+
+def search_near(detector: Detector, pixels: Pixels, last: Box, scale: float) -> list[Box]:
+    """Faces about the place of `last`, which is shown at `scale` times the least size."""
+    height, width = pixels.shape[:2]
+    x, y = last.center
+    left, right = (int(np.clip(x + d * last.side, 0, width)) for d in (-1, 1))
+    top, bottom = (int(np.clip(y + d * last.side, 0, height)) for d in (-1, 1))
+    if right - left < 8 or bottom - top < 8:
+        return []
+    window = np.ascontiguousarray(pixels[top:bottom, left:right])
+    scale *= detector.least_side / last.side
+    found = [box.moved(1 / scale, left, top) for box in detector.boxes(_scaled(window, scale))]
+    return [box for box in found if overlap(box, last) > 0.25]
 
 
 def _search_closely(detector: Detector, pixels: Pixels) -> list[Box]:
@@ -85,7 +119,7 @@ def _find_turned(detector: Detector, pixels: Pixels) -> Face | None:
     boxes = _search(detector, turned, _first_scale(turned))
     if not boxes:
         return None
-    face = _read(detector, turned, boxes)
+    face = read_main(detector, turned, boxes)
     points = _turn_back(face.points, best[1], turned.shape, pixels.shape)
     low, high = points.min(0), points.max(0)
     return Face(points, Box(*map(float, (*low, *high)), face.box.score), face.others)
@@ -110,14 +144,13 @@ def _scaled(pixels: Pixels, scale: float) -> Pixels:
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
 
 
-def _read(detector: Detector, pixels: Pixels, boxes: list[Box]) -> Face:
-    """The landmarks of the main one of several faces; doubtful ones count only among themselves."""
-    boxes = [box for box in boxes if box.score >= detector.sure_score] or boxes
+def read_main(detector: Detector, pixels: Pixels, boxes: list[Box]) -> Face:
+    """The landmarks of the main one of several faces."""
     main = max(boxes, key=lambda box: _prominence(box, pixels))
-    return Face(_points(detector, pixels, main), main, len(boxes) - 1)
+    return Face(read_points(detector, pixels, main), main, len(boxes) - 1)
 
 
-def _points(detector: Detector, pixels: Pixels, box: Box) -> Points:
+def read_points(detector: Detector, pixels: Pixels, box: Box) -> Points:
     """The landmarks in a box; those of a tilted head are read again with the head upright."""
     points = detector.points(pixels, box)
     roll = _roll_deg(points)
@@ -151,66 +184,7 @@ def _prominence(box: Box, pixels: Pixels) -> float:
     return box.side * (1 - 0.3 * min(offset, 1.0))
 
 
-class Tracker:
-    """Follows the main face through the frames of one video, in order."""
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-        self._last: Box | None = None
-        self._lost_for = 0
-
-    def find(self, pixels: Pixels) -> Face | None:
-        """The face in the next frame; None while it is out of sight."""
-        face = self._near(pixels) or self._anywhere(pixels)
-        if face is None:
-            self._lost_for += 1
-            if self._lost_for > DEEP_EVERY:
-                self._last = None
-        else:
-            self._last, self._lost_for = face.box, 0
-        return face
-
-    def reset(self) -> None:
-        """Forget the face, as at a cut."""
-        self._last, self._lost_for = None, 0
-
-    def _near(self, pixels: Pixels) -> Face | None:
-        """Around the last place, at a scale where the face is just well above the least size."""
-        last = self._last
-        if last is None or self._lost_for > 0:
-            return None
-        height, width = pixels.shape[:2]
-        x, y = last.center
-        left, right = (int(np.clip(x + d * last.side, 0, width)) for d in (-1, 1))
-        top, bottom = (int(np.clip(y + d * last.side, 0, height)) for d in (-1, 1))
-        if right - left < 8 or bottom - top < 8:
-            return None
-        window = np.ascontiguousarray(pixels[top:bottom, left:right])
-        scale = 1.4 * self._detector.least_side / last.side
-        found = self._detector.boxes(_scaled(window, scale))
-        boxes = [box.moved(1 / scale, left, top) for box in found]
-        boxes = [box for box in boxes if _overlap(box, last) > 0.25]
-        if not boxes:
-            return None
-        best = max(boxes, key=lambda box: _overlap(box, last))
-        return Face(_points(self._detector, pixels, best), best, 0)
-
-    def _anywhere(self, pixels: Pixels) -> Face | None:
-        """In the whole frame: the face nearest to the last place, or else the main one."""
-        if self._last is None:
-            deep = self._lost_for % DEEP_EVERY == 0
-            if deep:
-                return find_face(self._detector, pixels)
-        boxes = _search(self._detector, pixels, _first_scale(pixels))
-        if not boxes:
-            return None
-        if self._last is None:
-            return _read(self._detector, pixels, boxes)
-        near = [box for box in boxes if _overlap(box, self._last) > 0.1]
-        return _read(self._detector, pixels, near or boxes)
-
-
-def _overlap(one: Box, other: Box) -> float:
+def overlap(one: Box, other: Box) -> float:
     """Intersection over union."""
     width = min(one.right, other.right) - max(one.left, other.left)
     height = min(one.bottom, other.bottom) - max(one.top, other.top)

@@ -15,8 +15,8 @@ import pandas as pd
 from xfer.errors import NoFace
 from xfer.media.align import LONGEST_SIDE
 from xfer.media.detectors import Detector, Points, open_detector
-from xfer.media.landmarks import Tracker
 from xfer.media.quality import CutFinder
+from xfer.media.tracking import Tracker
 from xfer.media.video import Frame
 from xfer.prepare.cutting import crops_of, cut_out
 from xfer.prepare.frames import frames_of, true_points, world_rows

@@ -1,0 +1,108 @@
+"""What is found below a source, in which order, and who is taken for whom."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xfer.errors import BadValue, MissingFile
+from xfer.prepare.sources import find_inputs, kind_of
+
+
+def tree(root, *names):
+    """Files by name: pictures are real, videos only named so."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+        else:
+            path.write_bytes(b"")
+    return root
+
+
+def found(*sources, **options):
+    return [(item.kind, item.clip, item.person) for item in find_inputs(sources, **options)]
+
+
+def test_in_flat_folders_every_video_is_its_own_person(tmp_path):
+    root = tree(tmp_path / "mine", "b.mp4", "a.mov", "notes.txt", ".hidden.mp4", "sub/c.mkv")
+    assert found(root) == [
+        ("video", "mine/a", "mine/a"),
+        ("video", "mine/b", "mine/b"),
+        ("video", "mine/sub/c", "mine/sub/c"),
+    ]
+
+
+def test_voxceleb_folders_name_people(tmp_path):
+    root = tree(
+        tmp_path / "vox", "id00012/xyz/00001.mp4", "id00012/abc/00001.mp4", "id00345/q/1.mp4"
+    )
+    assert found(root) == [
+        ("video", "vox/id00012/abc/00001", "id00012"),
+        ("video", "vox/id00012/xyz/00001", "id00012"),
+        ("video", "vox/id00345/q/1", "id00345"),
+    ]
+
+
+def test_folders_name_people_where_that_is_asked_for(tmp_path):
+    root = tree(tmp_path / "family", "ann/1.mp4", "ann/deep/2.mp4", "bob/1.png", "c.mp4")
+    people = [person for _, _, person in found(root, people="folder")]
+    assert people == ["family/c", "family/ann", "family/ann", "family/bob"]
+    assert len({person for _, _, person in found(root, people="clip")}) == 4
+
+
+def test_numbered_pictures_are_one_clip_and_others_are_portraits(tmp_path):
+    frames = [f"film/frame_{number:03d}.png" for number in range(6)]
+    root = tree(tmp_path / "x", *frames, "album/me.png", "album/you.png", "few/1.png", "few/2.png")
+    kinds = [(kind, clip) for kind, clip, _ in found(root)]
+    assert kinds == [
+        ("picture", "x/album/me"),
+        ("picture", "x/album/you"),
+        ("picture", "x/few/1"),
+        ("picture", "x/few/2"),
+        ("frames", "x/film"),
+    ]
+    assert {kind for kind, *_ in found(root, images="portraits")} == {"picture"}
+    assert [kind for kind, *_ in found(root, images="frames")] == ["frames"] * 3
+
+
+def test_clips_that_would_share_a_name_get_different_ones(tmp_path):
+    root = tree(tmp_path / "x", "a.mp4", "a.mov", "a.png")
+    assert [clip for _, clip, _ in found(root, root)] == [
+        "x/a", "x/a-2", "x/a-3", "x/a-4", "x/a-5", "x/a-6",
+    ]  # fmt: skip
+
+
+def test_clips_of_the_face_world_are_known_by_their_table(tmp_path):
+    root = tree(tmp_path / "world", "clip_00000.mp4", "clip_00001.mp4", "frames.parquet")
+    assert [kind for kind, *_ in found(root)] == ["world", "world"]
+
+
+def test_content_comes_before_the_name(tmp_path):
+    root = tree(tmp_path, "a.png")
+    (root / "a.png").rename(root / "a.mp4")
+    (root / "b.jpg").write_bytes(b"\0\0\0\x20ftypisom")
+    (root / "c.xyz").write_bytes(b"what is this")
+    assert kind_of(root / "a.mp4") == "picture"
+    assert kind_of(root / "b.jpg") == "video"
+    assert kind_of(root / "c.xyz") is None
+    assert found(root / "c.xyz") == [("video", "c", "c")]
+
+
+def test_a_name_that_is_no_text_is_shown_with_marks(tmp_path):
+    name = b"caf\xe9.mp4"
+    try:
+        (tmp_path / name.decode("utf-8", "surrogateescape")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes text only")
+    (item,) = find_inputs([tmp_path])
+    assert item.clip.endswith("caf\ufffd") and item.shown_path.endswith("caf\ufffd.mp4")
+
+
+def test_nothing_to_prepare_is_said_at_once(tmp_path):
+    with pytest.raises(MissingFile, match="there is no"):
+        find_inputs([tmp_path / "none"])
+    with pytest.raises(BadValue, match="nothing to prepare"):
+        find_inputs([tmp_path])
+    with pytest.raises(BadValue, match="auto, folder or clip"):
+        find_inputs([tmp_path], people="x")

@@ -3,7 +3,7 @@
 from xfer.files.checkpoint import Checkpoint, Network, fill
 from xfer.files.container import write_checkpoint
 from xfer.files.reading import load_network, read_checkpoint
-from xfer.files.storable import Storable
+from xfer.files.storable import Storable, stored_config
 
 __all__ = [
     "Checkpoint",
@@ -12,5 +12,6 @@ __all__ = [
     "fill",
     "load_network",
     "read_checkpoint",
+    "stored_config",
     "write_checkpoint",
 ]

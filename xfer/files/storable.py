@@ -69,6 +69,12 @@ class Storable:
         return dataclasses.asdict(self.config), state
 
 
+def stored_config(kind: type, network: Network) -> Any:
+    """The configuration of a network in our own layout; JSON's lists become tuples again."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in network.config.items()}
+    return kind(**values)
+
+
 def _with_counters(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state with batch counters of norms, which early files lack and inference ignores."""
     counters = {n: t for n, t in wanted.items() if n.endswith("num_batches_tracked")}

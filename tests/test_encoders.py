@@ -1,0 +1,134 @@
+"""Encoders and recogniser: public numbers, any width, rounds of an inversion."""
+
+import pytest
+import torch
+from by_rule import KEYS, assert_agree, figures, given
+from encoder_rule import encoder_state, prefixed
+
+from xfer.encoders import (
+    IdentityEncoder,
+    IdentityEncoderConfig,
+    MotionEncoder,
+    MotionEncoderConfig,
+)
+from xfer.errors import BadFile, BadValue
+from xfer.instruments import FaceRecogniser, FaceRecogniserConfig, FactorReader, FactorReaderConfig
+from xfer.stylegan2.generator import Generator, GeneratorConfig
+
+SLIM = {"resolution": 32, "channels": (8, 12, 16), "blocks": (1, 2, 1), "reduction": 4}
+
+
+@torch.no_grad()
+def test_the_motion_encoder_gives_the_public_code(tmp_path):
+    state = encoder_state(KEYS["reference_motion_encoder"])
+    torch.save({"state_dict": prefixed("encoder", state)}, tmp_path / "best_model.pt")
+    encoder = MotionEncoder.load(tmp_path / "best_model.pt")
+    assert encoder.config == MotionEncoderConfig()
+    image = 0.5 * given(4, (1, 3, 256, 256))
+    assert_agree(encoder(image), figures("motion_encoder")["code"].view(1, 18, 512))
+
+
+@torch.no_grad()
+def test_the_identity_encoder_gives_the_public_offsets(tmp_path):
+    state = encoder_state(KEYS["restyle_psp_encoder"])
+    mean = given(9, (18, 512))
+    torch.save({"state_dict": prefixed("encoder", state), "latent_avg": mean}, tmp_path / "r.pt")
+    encoder = IdentityEncoder.load(tmp_path / "r.pt")
+    assert encoder.config == IdentityEncoderConfig(own_mean=True)
+    assert torch.equal(encoder.latent_mean, mean)
+    both = 0.5 * given(5, (1, 6, 256, 256))
+    offsets = encoder(both[:, :3], both[:, 3:])
+    assert_agree(offsets, figures("restyle_encoder")["offsets"].view(1, 18, 512))
+
+
+@torch.no_grad()
+def test_the_recogniser_gives_the_public_embedding(tmp_path):
+    torch.save(encoder_state(KEYS["arcface_ir_se50"]), tmp_path / "model_ir_se50.pth")
+    recogniser = FaceRecogniser.load(tmp_path / "model_ir_se50.pth")
+    assert recogniser.config == FaceRecogniserConfig()
+    embedding = recogniser(0.5 * given(6, (2, 3, 112, 112)))
+    assert_agree(embedding, figures("arcface")["embedding"])
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
+
+
+@torch.no_grad()
+def test_folding_norms_into_convolutions_changes_nothing():
+    torch.manual_seed(0)
+    encoder = MotionEncoder(MotionEncoderConfig(**SLIM, n_styles=4, w_dim=6, bottleneck=5, pool=2))
+    encoder.train()(torch.randn(8, 3, 32, 32))  # gives the norms statistics of their own
+    encoder.eval()
+    image = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(encoder.backbone.folded()(image), encoder.backbone(image))
+
+
+@torch.no_grad()
+def test_the_motion_code_is_linear_in_the_bottleneck():
+    config = MotionEncoderConfig(**SLIM, n_styles=4, w_dim=6, bottleneck=5, pool=2)
+    encoder = MotionEncoder(config).eval()
+    image = torch.randn(2, 3, 48, 48)
+    matrix, bias = encoder.linear()
+    expected = (encoder.bottleneck(image) @ matrix.T + bias).view(2, 4, 6)
+    torch.testing.assert_close(encoder(image), expected)
+
+
+def small_generator():
+    generator = Generator(GeneratorConfig(16, 6, 6, 1, channel_base=64, channel_max=8)).eval()
+    generator.w_mean.normal_()
+    return generator
+
+
+@torch.no_grad()
+def test_an_inversion_starts_at_the_mean_and_adds_one_offset_a_round():
+    generator = small_generator()
+    encoder = IdentityEncoder(
+        IdentityEncoderConfig(**SLIM, n_styles=generator.n_styles, w_dim=6, rounds=3)
+    ).eval()
+    image = torch.randn(2, 3, 16, 16)
+    rounds = list(encoder.refine(image, generator))
+    assert len(rounds) == 3
+    mean = generator.to_w_plus(generator.w_mean[None]).expand(2, -1, -1)
+    first = mean + encoder(image, generator.synthesis(mean))
+    torch.testing.assert_close(rounds[0].latent, first)
+    second = first + encoder(image, rounds[0].image)
+    torch.testing.assert_close(rounds[1].latent, second)
+    torch.testing.assert_close(rounds[1].image, generator.synthesis(second))
+    with pytest.raises(BadValue, match="at least one round; got 0"):
+        next(encoder.refine(image, generator, rounds=0))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: MotionEncoder(MotionEncoderConfig(**SLIM, n_styles=10, w_dim=6, pool=3)),
+        lambda: IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=14, w_dim=6)),
+        lambda: FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=7)),
+        lambda: FactorReader(FactorReaderConfig(**SLIM, factors=("yaw_deg", "jaw"))),
+    ],
+)
+@torch.no_grad()
+def test_a_saved_network_comes_back_the_same(network, tmp_path):
+    made = network().eval()
+    again = type(made).load(made.save(tmp_path / "n.safetensors"))
+    assert again.config == made.config and not again.training
+    assert all(
+        torch.equal(a, b) for a, b in zip(made.parameters(), again.parameters(), strict=True)
+    )
+
+
+def test_a_file_of_another_network_is_refused(tmp_path):
+    path = small_generator().save(tmp_path / "g.safetensors")
+    with pytest.raises(BadFile, match="should hold a motion encoder; it holds: generator"):
+        MotionEncoder.load(path)
+
+
+def test_a_reader_gives_factors_in_their_units():
+    reader = FactorReader(FactorReaderConfig(**SLIM, factors=("yaw_deg", "jaw"))).eval()
+    factors = torch.tensor([[-30.0, 0.0], [30.0, 1.0]])
+    reader.fit_scales(factors, torch.rand(2, 136))
+    torch.testing.assert_close(reader.mean[:2], torch.tensor([0.0, 0.5]))
+    with torch.no_grad():
+        reader.head[-1].weight.zero_()
+        reader.head[-1].bias.zero_()
+        read, landmarks = reader(torch.randn(3, 3, 64, 64))
+    torch.testing.assert_close(read, torch.tensor([[0.0, 0.5]]).expand(3, 2))
+    assert landmarks.shape == (3, 68, 2)

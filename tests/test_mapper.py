@@ -1,0 +1,76 @@
+"""Mappers: how they start, and that the cheap path is the plain one."""
+
+import pytest
+import torch
+
+from xfer.errors import BadValue
+from xfer.mapper import Mapper, MapperConfig, build_mapper
+
+
+def codes(batch=3, n_styles=5, w_dim=6, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    draw = lambda: torch.randn(batch, n_styles, w_dim, generator=rng)
+    return draw(), draw()
+
+
+def shaken(kind):
+    """A mapper of a kind with random weights."""
+    torch.manual_seed(1)
+    mapper = build_mapper(MapperConfig(kind, 5, 6, rank=4, gates=3))
+    with torch.no_grad():
+        for parameter in mapper.parameters():
+            parameter.normal_(std=0.3)
+    return mapper.eval()
+
+
+@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@torch.no_grad()
+def test_a_mapper_starts_by_showing_the_identity_unmoved(kind):
+    identity, motion = codes()
+    mapper = build_mapper(MapperConfig(kind, 5, 6, rank=4, gates=3))
+    torch.testing.assert_close(mapper(identity, motion), identity)
+
+
+@torch.no_grad()
+def test_the_paper_s_start_is_its_constants():
+    identity, motion = codes()
+    mapper = build_mapper(MapperConfig("affine", 5, 6, init="paper"))
+    expected = 1e-5 * (identity.sum((1, 2)) + motion.sum((1, 2))) + 1e-3
+    torch.testing.assert_close(mapper(identity, motion), expected.view(3, 1, 1).expand(3, 5, 6))
+    with pytest.raises(BadValue, match="conditioned mapper starts from identity; got 'paper'"):
+        MapperConfig("conditioned", init="paper")
+
+
+@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@torch.no_grad()
+def test_the_cheap_path_equals_the_plain_one_for_one_person_and_for_many(kind):
+    mapper = shaken(kind)
+    rng = torch.Generator().manual_seed(2)
+    weight, bias, h = (torch.randn(s, generator=rng) for s in ((30, 7), (30,), (3, 7)))
+    motion = (h @ weight.T + bias).view(3, 5, 6)
+    identity, _ = codes()
+    respond = mapper.responder(weight, bias)
+    many = respond(identity).latents(h)
+    torch.testing.assert_close(many, mapper(identity, motion), atol=1e-4, rtol=1e-4)
+    one = respond(identity[:1]).latents(h)
+    expected = mapper(identity[:1].expand(3, -1, -1), motion)
+    torch.testing.assert_close(one, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_affine_motion_is_the_same_for_everyone_and_conditioned_motion_is_not():
+    identity, motion = codes()
+    for kind, same in (("affine", True), ("conditioned", False)):
+        mapper = shaken(kind)
+        moved = [mapper(i.expand(3, -1, -1), motion) for i in identity[:2]]
+        changes = [m - m[:1] for m in moved]
+        assert torch.allclose(changes[0], changes[1], atol=1e-4) is same
+
+
+@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@torch.no_grad()
+def test_a_saved_mapper_comes_back_as_its_own_kind(kind, tmp_path):
+    mapper, (identity, motion) = shaken(kind), codes()
+    again = Mapper.load(mapper.save(tmp_path / "m.safetensors"))
+    assert type(again) is type(mapper)
+    assert torch.equal(again(identity, motion), mapper(identity, motion))

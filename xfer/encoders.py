@@ -1,0 +1,215 @@
+"""Pictures to codes: motion (pose and expression) and identity (a latent of the person).
+
+Sources: Jahoda and Cech, CVWW 2024 (motion encoder); Richardson et al., "Encoding in Style",
+CVPR 2021 (a head for every style); Alaluf et al., "ReStyle", ICCV 2021 (refinement in rounds).
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.axes import Features, Image, W, WPlus
+from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
+from xfer.errors import expect
+from xfer.files import Network, Storable, stored_config
+from xfer.stylegan2.layers import Linear
+
+Bottleneck = Float[Tensor, "batch bottleneck"]
+
+
+@dataclass(frozen=True)
+class MotionEncoderConfig(BackboneConfig):
+    """Sizes of a motion encoder. The defaults are the paper's."""
+
+    n_styles: int = 18
+    w_dim: int = 512
+    bottleneck: int = 512
+    """Length of h, the rank of all motion."""
+    pool: int = 7
+    """Edge of the feature map that is read into h."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("n_styles", "w_dim", "bottleneck"):
+            expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
+        expect(
+            1 <= self.pool <= self.features,
+            f"pool is 1 to {self.features}, the edge of the feature map at {self.resolution} px; "
+            f"got {self.pool}",
+        )
+
+
+MOTION_NAMES = {
+    r"^output_layer_2\.": "head.",
+    r"^linear\.": "to_code.",
+}
+"""Tensor names of the paper's file, beside those of the body, and ours."""
+
+
+class MotionEncoder(Storable, nn.Module):
+    """Picture -> h -> motion code; the second step is linear."""
+
+    role = "motion_encoder"
+
+    def __init__(self, config: MotionEncoderConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        width = config.channels[-1]
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.AdaptiveAvgPool2d(config.pool),
+            nn.Flatten(),
+            nn.Linear(width * config.pool**2, config.bottleneck),
+        )
+        self.to_code = Linear(config.bottleneck, config.n_styles * config.w_dim)
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[MotionEncoderConfig, Mapping[str, Tensor]]:
+        if network.layout == "xfer":
+            return stored_config(MotionEncoderConfig, network), network.tensors
+        state = translate(network.tensors, MOTION_NAMES)
+        known = sizes(state)
+        numbers, bottleneck = state["to_code.weight"].shape
+        pool = math.isqrt(state["head.3.weight"].shape[1] // known["channels"][-1])
+        # The paper's h is as wide as a style, which tells codes of n styles apart.
+        known |= {"n_styles": numbers // bottleneck, "w_dim": bottleneck}
+        return MotionEncoderConfig(**known, bottleneck=bottleneck, pool=pool), state
+
+    def forward(self, image: Image) -> WPlus:
+        """Motion codes of pictures of any size."""
+        return self.code(self.bottleneck(image))
+
+    def bottleneck(self, image: Image) -> Bottleneck:
+        """h: all that is known of the driver's motion."""
+        return self.head(self.backbone(fit(image, self.config.resolution)))
+
+    def code(self, h: Bottleneck) -> WPlus:
+        """Motion codes of bottlenecks."""
+        return self.to_code(h).unflatten(1, (self.config.n_styles, self.config.w_dim))
+
+    def linear(self) -> tuple[Float[Tensor, "size bottleneck"], Float[Tensor, " size"]]:
+        """A and b with flattened code = A h + b."""
+        return self.to_code.weight / math.sqrt(self.config.bottleneck), self.to_code.bias
+
+
+@runtime_checkable
+class DrawsLatents(Protocol):
+    """What an inversion needs of a generator."""
+
+    w_mean: Tensor
+
+    def synthesis(self, w_plus: WPlus) -> Image: ...
+
+
+class Round(NamedTuple):
+    """One round of an inversion."""
+
+    latent: WPlus
+    image: Image
+    """What the generator draws from the latent, at the generator's size."""
+
+
+@dataclass(frozen=True)
+class IdentityEncoderConfig(BackboneConfig):
+    """Sizes of a ReStyle-pSp encoder. The defaults are those of the public FFHQ file."""
+
+    in_channels: int = 6
+    """The picture and the current reconstruction."""
+    n_styles: int = 18
+    w_dim: int = 512
+    rounds: int = 5
+    own_mean: bool = False
+    """Start from a mean latent of the file's own instead of the generator's mean of w."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("n_styles", "w_dim", "rounds"):
+            expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
+        expect(
+            self.features & (self.features - 1) == 0,
+            "the style heads halve the feature map down to one pixel: its edge is a power of two; "
+            f"got {self.features}",
+        )
+
+
+class StyleHead(nn.Module):
+    """Features to the offset of one style: strided convolutions down to one pixel, then linear."""
+
+    def __init__(self, channels: int, w_dim: int, halvings: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i in range(halvings):
+            layers += [nn.Conv2d(channels if i == 0 else w_dim, w_dim, 3, 2, 1), nn.LeakyReLU()]
+        self.convs = nn.Sequential(*layers)
+        self.linear = Linear(w_dim if halvings else channels, w_dim)
+
+    def forward(self, x: Features) -> W:
+        return self.linear(self.convs(x).flatten(1))
+
+
+class IdentityEncoder(Storable, nn.Module):
+    """A picture's latent in W+, found in rounds: each adds an offset to the one before.
+
+    It starts from `latent_mean` where `config.own_mean` says so, else from the generator's mean.
+    """
+
+    role = "identity_encoder"
+
+    def __init__(self, config: IdentityEncoderConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        halvings = config.features.bit_length() - 1
+        self.styles = nn.ModuleList(
+            StyleHead(config.channels[-1], config.w_dim, halvings) for _ in range(config.n_styles)
+        )
+        self.register_buffer("latent_mean", torch.zeros(config.n_styles, config.w_dim))
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[IdentityEncoderConfig, Mapping[str, Tensor]]:
+        if network.layout == "xfer":
+            return stored_config(IdentityEncoderConfig, network), network.tensors
+        state = translate(network.tensors, {})
+        known = sizes(state)
+        halvings = sum(bool(re.match(r"styles\.0\.convs\.\d+\.weight", name)) for name in state)
+        mean = network.config.get("latent_avg")
+        config = IdentityEncoderConfig(
+            **known,
+            resolution=2 ** (halvings + len(known["channels"])),
+            n_styles=len({name.split(".")[1] for name in state if name.startswith("styles.")}),
+            w_dim=state["styles.0.linear.weight"].shape[0],
+            own_mean=mean is not None,
+        )
+        start = torch.zeros(config.n_styles, config.w_dim)
+        return config, state | {"latent_mean": start if mean is None else mean.expand_as(start)}
+
+    def forward(self, image: Image, current: Image) -> WPlus:
+        """Offset of the latent, from the picture and the picture of the current latent."""
+        pair = torch.cat([fit(x, self.config.resolution) for x in (image, current)], dim=1)
+        x = self.backbone(pair)
+        return torch.stack([head(x) for head in self.styles], dim=1)
+
+    def start(self, generator: DrawsLatents) -> Round:
+        """The mean latent and its picture, one sample."""
+        mean = self.latent_mean if self.config.own_mean else generator.w_mean
+        latent = mean.expand(1, self.config.n_styles, self.config.w_dim)
+        return Round(latent, generator.synthesis(latent))
+
+    def refine(
+        self, image: Image, generator: DrawsLatents, rounds: int | None = None
+    ) -> Iterator[Round]:
+        """Rounds of the inversion one by one, each drawn only when the next is asked for."""
+        rounds = self.config.rounds if rounds is None else rounds
+        expect(rounds >= 1, f"an inversion takes at least one round; got {rounds}")
+        latent, current = (x.expand(len(image), *x.shape[1:]) for x in self.start(generator))
+        for _ in range(rounds):
+            latent = latent + self(image, current)
+            current = generator.synthesis(latent)
+            yield Round(latent, current)

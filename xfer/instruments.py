@@ -1,0 +1,143 @@
+"""Measuring networks, trained apart from anything that they judge."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.axes import Image
+from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
+from xfer.errors import BadFile, expect
+from xfer.files import Network, Storable, stored_config
+
+Embedding = Float[Tensor, "batch embedding"]
+
+
+@dataclass(frozen=True)
+class FaceRecogniserConfig(BackboneConfig):
+    """Sizes of a face recogniser. The defaults are those of the public ArcFace IR-SE50."""
+
+    resolution: int = 112
+    embedding: int = 512
+    dropout: float = 0.5
+    """Share of features left out in training."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        expect(self.embedding >= 1, f"embedding is at least 1; got {self.embedding}")
+
+
+ARCFACE_NAMES = {r"^output_layer\.": "head."}
+"""Tensor names of the public ArcFace file, beside those of the body, and ours."""
+
+
+class FaceRecogniser(Storable, nn.Module):
+    """Pictures to unit vectors whose dot product says how alike two people are (ArcFace)."""
+
+    role = "face_recogniser"
+
+    def __init__(self, config: FaceRecogniserConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        width = config.channels[-1]
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.Dropout(config.dropout),
+            nn.Flatten(),
+            nn.Linear(width * config.features**2, config.embedding),
+            nn.BatchNorm1d(config.embedding),
+        )
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[FaceRecogniserConfig, Mapping[str, Tensor]]:
+        if network.layout == "xfer":
+            return stored_config(FaceRecogniserConfig, network), network.tensors
+        state = translate(network.tensors, ARCFACE_NAMES)
+        known = sizes(state)
+        embedding, inputs = state["head.3.weight"].shape
+        edge = math.isqrt(inputs // known["channels"][-1])
+        known["resolution"] = edge << len(known["channels"])
+        return FaceRecogniserConfig(**known, embedding=embedding), state
+
+    def forward(self, image: Image) -> Embedding:
+        """Args: `image` shows the aligned face; it is brought to the recogniser's size."""
+        return F.normalize(self.head(self.backbone(fit(image, self.config.resolution))), dim=1)
+
+
+MOTION_FACTORS = (
+    "yaw_deg", "pitch_deg", "jaw", "smile", "pucker", "brow", "brow_tilt", "frown",
+    "blink_left", "blink_right", "gaze_x", "gaze_y",
+)  # fmt: skip
+"""What a factor reader reads of the face world, in this order."""
+
+
+@dataclass(frozen=True)
+class FactorReaderConfig(BackboneConfig):
+    """Sizes of a factor reader."""
+
+    resolution: int = 64
+    channels: tuple[int, ...] = (32, 64, 96, 128)
+    blocks: tuple[int, ...] = (2, 2, 3, 2)
+    reduction: int = 8
+    factors: tuple[str, ...] = MOTION_FACTORS
+    hidden: int = 256
+    """Width of the layer before the outputs."""
+
+
+class FactorReader(Storable, nn.Module):
+    """Pose, expression and 68 landmarks from an aligned picture.
+
+    Outputs are learned as standard deviations from the mean of the training frames, whose `mean`
+    and `scale` are part of the network.
+    """
+
+    role = "factor_reader"
+
+    def __init__(self, config: FactorReaderConfig):
+        super().__init__()
+        self.config = config
+        outputs = len(config.factors) + 136
+        self.backbone = Backbone(config)
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(config.channels[-1] * config.features**2, config.hidden),
+            nn.PReLU(config.hidden),
+            nn.Linear(config.hidden, outputs),
+        )
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("scale", torch.ones(outputs))
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[FactorReaderConfig, Mapping[str, Tensor]]:
+        if network.layout != "xfer":
+            raise BadFile("factor readers are stored in our own layout only")
+        return stored_config(FactorReaderConfig, network), network.tensors
+
+    def fit_scales(
+        self, factors: Float[Tensor, "n factors"], landmarks: Float[Tensor, "n 136"]
+    ) -> None:
+        """Take mean and standard deviation from what the network is to read."""
+        wanted = torch.cat([factors, landmarks], dim=1)
+        self.mean.copy_(wanted.mean(0))
+        self.scale.copy_(wanted.std(0).clamp(min=1e-3))
+
+    def standardise(self, values: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
+        """Factors and flattened landmarks in standard deviations from the mean."""
+        return (values - self.mean) / self.scale
+
+    def standardised(self, image: Image) -> Float[Tensor, "batch outputs"]:
+        """What the network reads, in standard deviations."""
+        return self.head(self.backbone(fit(image, self.config.resolution)))
+
+    def forward(
+        self, image: Image
+    ) -> tuple[Float[Tensor, "batch factors"], Float[Tensor, "batch 68 2"]]:
+        """Factors in their units (degrees, fractions) and landmarks in the crop, in [-1, 1]."""
+        values = self.standardised(image) * self.scale + self.mean
+        factors, landmarks = values.split([len(self.config.factors), 136], dim=1)
+        return factors, landmarks.unflatten(1, (68, 2))

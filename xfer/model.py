@@ -1,0 +1,176 @@
+"""The whole of the method: encoders, mapper and generator as one model.
+
+Source: Jahoda and Cech, "Pose and Facial Expression Transfer by using StyleGAN", CVWW 2024.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.axes import Image, WPlus
+from xfer.encoders import IdentityEncoder, MotionEncoder
+from xfer.errors import BadFile, MissingFile, expect
+from xfer.files import Checkpoint, read_checkpoint, write_checkpoint
+from xfer.mapper import Mapper, Response
+from xfer.stylegan2.generator import Generator
+from xfer.stylegan2.sampling import draw
+
+PARTS = {
+    "generator": Generator,
+    "motion_encoder": MotionEncoder,
+    "mapper": Mapper,
+    "identity_encoder": IdentityEncoder,
+}
+"""The networks of a model by their role in a file; all but the last are needed."""
+
+
+Photos = Float[Tensor, "_ 3 _ _"]
+Latents = Float[Tensor, "_ n_styles w_dim"]
+
+
+class Person(NamedTuple):
+    """Someone who can be shown moving: what is computed once, however many frames follow."""
+
+    identity: WPlus
+    """The identity code: one row a person."""
+    response: Response
+    """Latents as an affine function of the motion encoder's bottleneck."""
+
+
+class Transfer(nn.Module):
+    """Driver and identity to the identity with the driver's pose and expression.
+
+    Args:
+        identity_encoder: May be absent: then identities are latents, not photos.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        motion_encoder: MotionEncoder,
+        mapper: Mapper,
+        identity_encoder: IdentityEncoder | None = None,
+    ):
+        super().__init__()
+        codes = (generator.n_styles, generator.w_dim)
+        for part in (motion_encoder, mapper, identity_encoder):
+            found = codes if part is None else (part.config.n_styles, part.config.w_dim)
+            expect(
+                found == codes,
+                f"the generator takes {codes[0]} styles of {codes[1]}, and so must every part; "
+                f"the {part.role.replace('_', ' ')} writes {found[0]} of {found[1]}"
+                if part is not None
+                else "",
+            )
+        self.generator, self.motion_encoder = generator, motion_encoder
+        self.mapper, self.identity_encoder = mapper, identity_encoder
+
+    # Files ---------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | Path, identity_encoder: str | Path | None = None) -> "Transfer":
+        """Open a model in eval mode: our own file, or the paper's `best_model.pt`.
+
+        Args:
+            path: A file, or the name of a shipped one ("small").
+            identity_encoder: A ReStyle file, for models that carry none (the paper's).
+
+        Raises:
+            MissingFile, BadFile: No such file; damaged, or with a part missing or misfitting.
+        """
+        checkpoint = read_checkpoint(path)
+        parts = {
+            role: _part(checkpoint, role)
+            for role in PARTS
+            if role in checkpoint.networks or role != "identity_encoder"
+        }
+        if identity_encoder is not None:
+            parts["identity_encoder"] = IdentityEncoder.load(identity_encoder)
+        try:
+            return cls(**parts).eval()
+        except ValueError as error:
+            raise BadFile(f"{checkpoint.path}: {error}") from None
+
+    def save(
+        self,
+        path: str | Path,
+        facts: dict[str, Any] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Path:
+        """Write all networks into one safetensors file; `dtype` as in `Storable.save`."""
+        parts = {role: getattr(self, role) for role in PARTS}
+        packed = {role: part.pack(dtype) for role, part in parts.items() if part is not None}
+        return write_checkpoint(path, packed, facts)
+
+    # Identities ----------------------------------------------------------------------------
+
+    def identify(self, image: Image, rounds: int | None = None) -> WPlus:
+        """Identity codes of aligned photos: their latents after the last round of inversion."""
+        if self.identity_encoder is None:
+            raise MissingFile(
+                "this model has no identity encoder, which photos need: load one with "
+                "Transfer.load(path, identity_encoder=FILE), or give the identity as a latent"
+            )
+        *_, last = self.identity_encoder.refine(image, self.generator, rounds)
+        return last.latent
+
+    def random_identity(self, seed: int, psi: float = 0.7) -> WPlus:
+        """A random person: z -> w -> picture -> identity encoder, as in the paper.
+
+        The detour matters: raw w lies outside of what the mapper was trained on.
+        """
+        return self.identify(draw(self.generator, [seed], psi))
+
+    def person(self, identity: WPlus) -> Person:
+        """Prepare people for many frames, from their identity codes."""
+        respond = self.mapper.responder(*self.motion_encoder.linear())
+        return Person(identity, respond(identity))
+
+    # Transfer ------------------------------------------------------------------------------
+
+    def forward(
+        self, driver: Image, identity: WPlus
+    ) -> Float[Tensor, "batch 3 resolution resolution"]:
+        """The plain path: aligned drivers and identity codes, row by row."""
+        latent = self.mapper(identity, self.motion_encoder(driver))
+        return self.generator.synthesis(latent)
+
+    def latents(
+        self, h: Float[Tensor, "batch bottleneck"], person: Person
+    ) -> Float[Tensor, "_ n_styles w_dim"]:
+        """Latents of motions (`motion_encoder.bottleneck`): one product a frame."""
+        return person.response.latents(h)
+
+    def transfer(
+        self,
+        driver: Image,
+        identity: Float[Tensor, "_ 3 _ _"] | Float[Tensor, "_ n_styles w_dim"] | Person,
+    ) -> Float[Tensor, "_ 3 resolution resolution"]:
+        """Show an identity with the drivers' pose and expression.
+
+        Args:
+            driver: Aligned pictures; every one gives a frame.
+            identity: A photo (aligned), a latent, or a prepared `Person` for many calls: one for
+                all drivers, or one for each.
+        """
+        if not isinstance(identity, Person):
+            identity = self.person(self.identify(identity) if identity.ndim == 4 else identity)
+        people = len(identity.identity)
+        expect(
+            people in (1, len(driver)),
+            f"one identity, or one for each of {len(driver)} drivers, is needed; got {people}",
+        )
+        h = self.motion_encoder.bottleneck(driver)
+        return self.generator.synthesis(self.latents(h, identity))
+
+
+def _part(checkpoint: Checkpoint, role: str) -> nn.Module:
+    """One network of a file, built."""
+    try:
+        return PARTS[role].from_network(checkpoint.pick(role))
+    except (BadFile, ValueError, KeyError) as error:
+        known = str(checkpoint.path) in str(error)
+        raise BadFile(str(error) if known else f"{checkpoint.path}: {error}") from error

@@ -7,4 +7,4 @@ from xfer.prepare.run import prepare
 
 if __name__ == "__main__":
     settings = Settings(size=32, landmarks="dlib", fps=10.0)
-    print(prepare([sys.argv[1]], sys.argv[2], settings, workers=2, clips_per_shard=3))
+    print(prepare([sys.argv[1]], sys.argv[2], settings, workers=2, clips_per_shard=2))

@@ -44,7 +44,7 @@ def results(out):
     return {path.name: path.read_bytes() for path in files}
 
 
-def clips(folder, count=5):
+def clips(folder, count=4):
     folder.mkdir()
     for number in range(count):
         write_video(folder / f"{number}.mp4", moving_face(5, step=number), fps=10)
@@ -52,13 +52,16 @@ def clips(folder, count=5):
     return folder
 
 
-def kill_until_done(source, out, rng, most):
-    """Start, kill at a random moment, start again; how often it was killed before it was done."""
+def kill_until_done(source, out, rng, most, whole):
+    """Start, kill at a random moment, start again; how often it was killed before it was done.
+
+    `whole` is the time that an undisturbed run takes, in seconds.
+    """
     for kills in range(most + 1):
         process = start(source, out)
         # The last run may take its time; the whole group or only the parent dies in the others.
         try:
-            process.wait(None if kills == most else rng.uniform(0.5, 14))
+            process.wait(None if kills == most else rng.uniform(0.05, 1.1) * whole)
         except subprocess.TimeoutExpired:
             if rng.random() < 0.5:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -75,13 +78,14 @@ def kill_until_done(source, out, rng, most):
     "kills, most", [(1, 1), pytest.param(100, 6, marks=pytest.mark.long)], ids=["one", "hundred"]
 )
 def test_a_killed_preparation_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, kills, most):
-    source, rng = clips(tmp_path / "in"), random.Random(0)
+    source, rng, begin = clips(tmp_path / "in"), random.Random(0), time.monotonic()
     assert start(source, tmp_path / "whole").wait() == 0
+    whole = time.monotonic() - begin
     expected = results(tmp_path / "whole")
     done = rounds = 0
     while done < kills:
         out = tmp_path / f"killed{rounds}"
-        done += kill_until_done(source, out, rng, min(most, kills - done))
+        done += kill_until_done(source, out, rng, min(most, kills - done), whole)
         rounds += 1
         assert results(out) == expected
         assert not list(out.glob("*/.*.part")) and not (out / "work").exists()

@@ -61,9 +61,11 @@ def state(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
     return {name: stylegan2_weight(name, tuple(shape)) for name, shape in shapes.items()}
 
 
-def rosinality_generator(size: int, multiplier: int = 2, styles: int = 512, mapping: int = 8):
-    """Names and shapes of a rosinality generator of any size."""
-    width = lambda r: min(512, 16384 * multiplier // r) if r > 32 else 512
+def rosinality_generator(
+    size: int, multiplier: int = 2, styles: int = 512, mapping: int = 8, top: int = 512
+) -> dict[str, list[int]]:
+    """Names and shapes of a rosinality generator of any size, `top` channels at most."""
+    width = lambda r: min(top, 16384 * multiplier // r)
     shapes = {"input.input": [1, width(4), 4, 4]}
     for i in range(1, mapping + 1):
         shapes |= {f"style.{i}.weight": [styles, styles], f"style.{i}.bias": [styles]}
@@ -90,9 +92,11 @@ def rosinality_generator(size: int, multiplier: int = 2, styles: int = 512, mapp
     return shapes
 
 
-def rosinality_discriminator(size: int, multiplier: int = 2) -> dict[str, list[int]]:
-    """Names and shapes of a rosinality discriminator of any size."""
-    width = lambda r: min(512, 16384 * multiplier // r) if r > 32 else 512
+def rosinality_discriminator(
+    size: int, multiplier: int = 2, top: int = 512
+) -> dict[str, list[int]]:
+    """Names and shapes of a rosinality discriminator of any size, `top` channels at most."""
+    width = lambda r: min(top, 16384 * multiplier // r)
     shapes = {"convs.0.0.weight": [width(size), 3, 1, 1], "convs.0.1.bias": [width(size)]}
     r = size
     for i in range(1, size.bit_length() - 2):
@@ -108,10 +112,10 @@ def rosinality_discriminator(size: int, multiplier: int = 2) -> dict[str, list[i
         }
         r //= 2
     return shapes | {
-        "final_conv.0.weight": [512, 513, 3, 3],
-        "final_conv.1.bias": [512],
-        "final_linear.0.weight": [512, 8192],
-        "final_linear.0.bias": [512],
-        "final_linear.1.weight": [1, 512],
+        "final_conv.0.weight": [top, top + 1, 3, 3],
+        "final_conv.1.bias": [top],
+        "final_linear.0.weight": [top, 16 * top],
+        "final_linear.0.bias": [top],
+        "final_linear.1.weight": [1, top],
         "final_linear.1.bias": [1],
     }

@@ -4,34 +4,13 @@ import numpy as np
 import pytest
 import torch
 from by_rule import KEYS, assert_agree, figures, given, state
-from nvlabs_pickles import dump
+from nvlabs_pickles import dump, small_generator
 
 from xfer.errors import BadFile
 from xfer.files import read_checkpoint
 from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
 from xfer.weights import load
-
-
-def small_generator(z=24, w=16, mapping=3, size=16, width=8) -> dict[str, torch.Tensor]:
-    """Tensors of a narrow generator."""
-    shapes = {"mapping.w_avg": [w], "synthesis.b4.const": [width, 4, 4]}
-    for i in range(mapping):
-        shapes |= {f"mapping.fc{i}.weight": [w, w if i else z], f"mapping.fc{i}.bias": [w]}
-    for r in [4 << i for i in range(size.bit_length() - 2)]:
-        for part in ("conv1", "torgb") if r == 4 else ("conv0", "conv1", "torgb"):
-            at, edge = f"synthesis.b{r}.{part}", 1 if part == "torgb" else 3
-            out = 3 if part == "torgb" else width
-            shapes |= {
-                f"{at}.weight": [out, width, edge, edge],
-                f"{at}.bias": [out],
-                f"{at}.affine.weight": [width, w],
-                f"{at}.affine.bias": [width],
-            }
-            if part != "torgb":
-                shapes |= {f"{at}.noise_strength": [], f"{at}.noise_const": [r, r]}
-                shapes[f"{at}.resample_filter"] = [4, 4]
-    return state(shapes)
 
 
 def small_discriminator() -> dict[str, torch.Tensor]:

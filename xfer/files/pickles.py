@@ -13,8 +13,8 @@ from typing import Any
 
 from xfer.errors import BadFile
 
-MAX_STEPS = 500_000
-"""Opcodes of one pickle; the largest public files have about a hundred thousand."""
+MAX_STEPS = 200_000
+"""Opcodes of one pickle; the largest public files have some fifty thousand."""
 
 
 class Name(str):
@@ -103,27 +103,19 @@ class _Machine:
             raise BadFile(f"the pickle sets the state of a {type(target).__name__}: refused")
         self.stack.append(target)  # attributes of dictionaries (_metadata) do not matter
 
-    def fill_list(self, values: list[Any]) -> None:
-        self._top(list).extend(values)
-
-    def fill_dict(self, values: list[Any]) -> None:
-        self._top(dict).update(as_dict(values))
-
-    def fill_set(self, values: list[Any]) -> None:
-        self._top(set).update(_keys(values))
-
-    def _top(self, kind: type) -> Any:
+    def fill(self, kind: type, values: Any) -> None:
+        """Add to the list, dictionary or set on top of the stack."""
         if not self.stack or not isinstance(self.stack[-1], kind):
             raise BadFile(f"the pickle fills something that is no {kind.__name__}: refused")
-        return self.stack[-1]
+        self.stack[-1].extend(values) if kind is list else self.stack[-1].update(values)
 
     def persistent(self) -> None:
         if self.storage is None:
             raise BadFile("the pickle refers to data outside itself: refused")
-        self.stack.append(self.storage(self.take(1)[0]))
+        self.stack.append(self.storage(self.stack.pop()))
 
-    def remember(self, slot: int | None = None) -> None:
-        self.memo[len(self.memo) if slot is None else slot] = self.stack[-1]
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
 
 
 def as_dict(values: list[Any]) -> dict[Any, Any]:
@@ -137,14 +129,6 @@ def _keys(values: list[Any]) -> list[Any]:
         if not isinstance(value, str | bytes | int | float | NoneType):
             raise BadFile(f"the pickle has a {type(value).__name__} as a key: refused")
     return values
-
-
-def _push(make: Callable[[_Machine], Any]) -> Callable[[_Machine, Any], None]:
-    def method(machine: _Machine, _: Any) -> None:
-        value = make(machine)  # first: it may exchange the stack
-        machine.stack.append(value)
-
-    return method
 
 
 _LITERALS = {
@@ -165,25 +149,25 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 
 _METHODS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": lambda m, _: m.mark(),
-    "POP": lambda m, _: m.take(1),
+    "POP": lambda m, _: m.stack.pop(),
     "POP_MARK": lambda m, _: m.group(),
-    "DUP": _push(lambda m: m.stack[-1]),
-    "LIST": _push(lambda m: m.group()),
-    "TUPLE": _push(lambda m: tuple(m.group())),
-    "TUPLE1": _push(lambda m: tuple(m.take(1))),
-    "TUPLE2": _push(lambda m: tuple(m.take(2))),
-    "TUPLE3": _push(lambda m: tuple(m.take(3))),
-    "DICT": _push(lambda m: as_dict(m.group())),
-    "FROZENSET": _push(lambda m: frozenset(_keys(m.group()))),
-    "APPEND": lambda m, _: m.fill_list(m.take(1)),
-    "APPENDS": lambda m, _: m.fill_list(m.group()),
-    "SETITEM": lambda m, _: m.fill_dict(m.take(2)),
-    "SETITEMS": lambda m, _: m.fill_dict(m.group()),
-    "ADDITEMS": lambda m, _: m.fill_set(m.group()),
-    "PUT": lambda m, slot: m.remember(slot),
-    "BINPUT": lambda m, slot: m.remember(slot),
-    "LONG_BINPUT": lambda m, slot: m.remember(slot),
-    "MEMOIZE": lambda m, _: m.remember(),
+    "DUP": lambda m, _: m.stack.append(m.stack[-1]),
+    "LIST": lambda m, _: m.push(m.group()),
+    "TUPLE": lambda m, _: m.push(tuple(m.group())),
+    "TUPLE1": lambda m, _: m.stack.append((m.stack.pop(),)),
+    "TUPLE2": lambda m, _: m.push(tuple(m.take(2))),
+    "TUPLE3": lambda m, _: m.push(tuple(m.take(3))),
+    "DICT": lambda m, _: m.push(as_dict(m.group())),
+    "FROZENSET": lambda m, _: m.push(frozenset(_keys(m.group()))),
+    "APPEND": lambda m, _: m.fill(list, [m.stack.pop()]),
+    "APPENDS": lambda m, _: m.fill(list, m.group()),
+    "SETITEM": lambda m, _: m.fill(dict, as_dict(m.take(2))),
+    "SETITEMS": lambda m, _: m.fill(dict, as_dict(m.group())),
+    "ADDITEMS": lambda m, _: m.fill(set, _keys(m.group())),
+    "PUT": lambda m, slot: m.memo.update({slot: m.stack[-1]}),
+    "BINPUT": lambda m, slot: m.memo.update({slot: m.stack[-1]}),
+    "LONG_BINPUT": lambda m, slot: m.memo.update({slot: m.stack[-1]}),
+    "MEMOIZE": lambda m, _: m.memo.update({len(m.memo): m.stack[-1]}),
     "GET": lambda m, slot: m.stack.append(m.memo[slot]),
     "BINGET": lambda m, slot: m.stack.append(m.memo[slot]),
     "LONG_BINGET": lambda m, slot: m.stack.append(m.memo[slot]),

@@ -78,18 +78,17 @@ def _foreign(network: Network) -> State:
     tensors = network.tensors
     _check_plain(network)
     if network.layout == "rosinality" and network.role == "discriminator":
-        blocks = _count(tensors, r"convs\.(\d+)\.skip\.1\.weight", first=1)
-        table = names.rosinality_discriminator(blocks)
+        table = names.rosinality_discriminator(_count(tensors, r"convs\.(\d+)\..+") - 1)
     elif network.layout == "rosinality":
-        layers = 1 + _count(tensors, r"convs\.(\d+)\.conv\.weight")
-        mapping = _count(tensors, r"style\.(\d+)\.weight", first=1)
+        layers = 1 + _count(tensors, r"convs\.(\d+)\..+")
+        mapping = _count(tensors, r"style\.(\d+)\..+", first=1)
         table = names.rosinality_generator(layers, mapping)
     elif network.layout == "nvlabs" and network.role == "discriminator":
-        table = names.nvlabs_discriminator(_count_powers(tensors, r"b(\d+)\.conv0\.weight"))
+        table = names.nvlabs_discriminator(_count_powers(tensors, r"b(\d+)\..+") - 1)
     elif network.layout == "nvlabs":
-        blocks = _count_powers(tensors, r"synthesis\.b(\d+)\.conv0\.weight")
-        mapping = _count(tensors, r"mapping\.fc(\d+)\.weight")
-        table = names.nvlabs_generator(1 + 2 * blocks, mapping)
+        blocks = _count_powers(tensors, r"synthesis\.b(\d+)\..+")
+        mapping = _count(tensors, r"mapping\.fc(\d+)\..+")
+        table = names.nvlabs_generator(2 * blocks - 1, mapping)
     else:
         raise BadFile(f"StyleGAN2 in the layout {network.layout} is not known")
     return _translated(tensors, table)
@@ -110,12 +109,16 @@ def _translated(tensors: State, table: names.Names) -> State:
 
 
 def _complete_noise(found: State, table: names.Names) -> None:
-    """Early files have no noise pictures, and networks without noise have no strengths."""
+    """Early files have no noise pictures, and networks made without noise have no strengths."""
     rng = torch.Generator().manual_seed(0)
-    for i in range(sum(ours.endswith(".noise") for ours in table)):
+    layers = sum(ours.endswith(".noise") for ours in table)
+    have = {name.rpartition(".")[2] for name in found}
+    for i in range(layers):
         edge = 4 << (i + 1) // 2
-        found.setdefault(f"layers.{i}.noise", torch.randn(edge, edge, generator=rng))
-        found.setdefault(f"layers.{i}.noise_strength", torch.zeros(()))
+        if "noise" not in have:
+            found[f"layers.{i}.noise"] = torch.randn(edge, edge, generator=rng)
+        if "noise_strength" not in have:
+            found[f"layers.{i}.noise_strength"] = torch.zeros(())
 
 
 def _with_axes(tensor: Tensor, name: str) -> Tensor:
@@ -256,8 +259,8 @@ def _count(tensors: Mapping[str, Tensor], pattern: str, first: int = 0) -> int:
 
 
 def _count_powers(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """The same for 8, 16, 32, ..."""
+    """The same for 4, 8, 16, ..."""
     found = sorted({int(m[1]) for name in tensors if (m := re.fullmatch(pattern, name))})
-    if found != [8 << i for i in range(len(found))]:
+    if found != [4 << i for i in range(len(found))]:
         raise BadFile(f"resolutions are missing: of {pattern} there are only {found}")
     return len(found)

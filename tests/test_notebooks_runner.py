@@ -1,0 +1,125 @@
+"""The notebook runner: order, checked parameters, one verdict each, failures that stay visible."""
+
+import json
+import sys
+
+import nbformat
+import pytest
+
+from xfer.errors import BadValue, MissingFile
+from xfer.notebooks import (
+    choose,
+    convert,
+    find_notebooks,
+    parse_settings,
+    plan,
+    read_parameters,
+    run_notebooks,
+)
+
+FINISH = "import json, pathlib\npathlib.Path(out, 'metrics.json').write_text(json.dumps({'n': n}))"
+
+
+def notebook(folder, name, *cells, parameters="preset = 'small'\nn = 3\nout = '.'"):
+    page = nbformat.v4.new_notebook()
+    page.cells = [nbformat.v4.new_code_cell(source) for source in (parameters, *cells)]
+    page.cells[0].metadata["tags"] = ["parameters"]
+    folder.mkdir(exist_ok=True)
+    nbformat.write(page, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+def test_notebooks_run_in_order_from_the_one_asked_for(tmp_path):
+    for name in ("02_b", "00_a", "10_c", "draft"):
+        notebook(tmp_path, name)
+    found = find_notebooks(tmp_path)
+    assert [path.stem for path in found] == ["00_a", "02_b", "10_c"]
+    assert [path.stem for path in choose(found, [], "02")] == ["02_b", "10_c"]
+    assert [path.stem for path in choose(found, ["10", "00_a.ipynb"])] == ["00_a", "10_c"]
+    with pytest.raises(BadValue, match="no notebook '07'; there are 00_a, 02_b, 10_c"):
+        choose(found, ["07"])
+    with pytest.raises(MissingFile, match="no numbered notebooks"):
+        find_notebooks(tmp_path / "none")
+
+
+def test_parameters_are_read_without_running_anything(tmp_path):
+    path = notebook(tmp_path, "00_a", parameters="n: int = 3\nx = -1.5\nwho = ['a']\nnone = None")
+    assert read_parameters(path) == {"n": 3, "x": -1.5, "who": ["a"], "none": None}
+
+
+@pytest.mark.parametrize(
+    "text, default, value",
+    [
+        ("7", 3, 7),
+        ("2", 0.5, 2.0),
+        ("False", True, False),
+        ("abc", "x", "abc"),
+        ("5", "x", "5"),
+        ("[1, 2]", [0], [1, 2]),
+        ("4", None, 4),
+        ("some/folder", None, "some/folder"),
+    ],
+)
+def test_a_value_takes_the_type_of_its_default(text, default, value):
+    found = convert("n", text, default)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text, default", [("x", 3), ("1.5", 3), ("yes", True), ("3", [1]), ("[", [1])]
+)
+def test_a_value_of_another_type_is_refused(text, default):
+    with pytest.raises(BadValue, match=r"n is of type .* got"):
+        convert("n", text, default)
+
+
+def test_a_parameter_that_no_notebook_has_is_refused_before_anything_runs(tmp_path):
+    paths = [notebook(tmp_path, "00_a"), notebook(tmp_path, "01_b", parameters="m = 1")]
+    assert plan(paths, "nano", {"m": "5"}) == {paths[0]: {"preset": "nano"}, paths[1]: {"m": 5}}
+    with pytest.raises(
+        BadValue, match=r"no chosen notebook has a parameter 'k'.*00_a: preset, n, out"
+    ):
+        plan(paths, None, {"k": "1"})
+    with pytest.raises(BadValue, match="name=value; got 'k'"):
+        parse_settings(["k"])
+
+
+def test_each_notebook_gets_its_results_folder(tmp_path):
+    notebook(tmp_path / "nb", "00_a", "n = n * 2", FINISH)
+    notebook(tmp_path / "nb", "01_b", "import sys; print(sys.executable)", FINISH)
+    outcomes = run_notebooks(
+        preset="nano", settings=["n=5"], folder=tmp_path / "nb", results=tmp_path / "results"
+    )
+    assert [(o.name, o.exit_code) for o in outcomes] == [("00_a", 0), ("01_b", 0)]
+    first = tmp_path / "results/00_a"
+    assert json.loads((first / "metrics.json").read_text()) == {"n": 10}
+    record = json.loads((first / "run.json").read_text())
+    assert record["exit_code"] == 0
+    assert record["parameters"] == {"out": "../results/00_a", "preset": "nano", "n": 5}
+    assert sys.executable in (tmp_path / "results/01_b/executed.ipynb").read_text()
+
+
+def test_a_failing_notebook_shows_its_error_and_leaves_the_others_alone(tmp_path, capsys):
+    notebook(tmp_path / "nb", "00_a", FINISH)
+    notebook(tmp_path / "nb", "01_b", "1 / 0", FINISH)
+    notebook(tmp_path / "nb", "02_c", FINISH)
+    places = {"folder": tmp_path / "nb", "results": tmp_path / "results"}
+    run_notebooks(["02"], **places)
+    before = (tmp_path / "results/02_c/executed.ipynb").read_bytes()
+    outcomes = run_notebooks(**places)
+    assert [(o.name, o.exit_code) for o in outcomes] == [("00_a", 0), ("01_b", 1)]
+    assert "ZeroDivisionError" in outcomes[1].error
+    assert "ZeroDivisionError" in (tmp_path / "results/01_b/executed.ipynb").read_text()
+    assert json.loads((tmp_path / "results/01_b/run.json").read_text())["exit_code"] == 1
+    assert (tmp_path / "results/02_c/executed.ipynb").read_bytes() == before
+    assert "xfer notebooks run --from 01" in capsys.readouterr().err
+
+
+def test_a_notebook_that_writes_no_results_or_loses_its_kernel_has_failed(tmp_path):
+    notebook(tmp_path / "nb", "00_a", "n = 1")
+    notebook(tmp_path / "nb", "01_b", "import os; os._exit(3)", FINISH)
+    places = {"folder": tmp_path / "nb", "results": tmp_path / "results"}
+    (outcome,) = run_notebooks(["00"], **places)
+    assert outcome.exit_code == 1 and "without writing metrics.json" in outcome.error
+    (outcome,) = run_notebooks(["01"], **places)
+    assert outcome.exit_code == 1 and "DeadKernelError" in outcome.error

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "xfer"
 
 FLOORS = [
     {"axes", "errors"},
-    {"crop", "pixels", "runs"},
+    {"crop", "pixels", "precision", "runs"},
     {"ops", "faceworld", "media", "losses", "metrics", "figures", "files", "backbones"},
     {"stylegan2", "instruments", "datasets"},
     {"encoders", "mapper"},

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from xfer import losses
 from xfer.axes import Image, WPlus
+from xfer.precision import half_dtype
 from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
-from xfer.training.precision import half_dtype
 from xfer.training.randomness import normal, rng, sample_rngs, uniform
 from xfer.training.session import Session
 

@@ -1,0 +1,224 @@
+"""Synthesis for inference: the generator's numbers, arranged for speed.
+
+What is gained, and where:
+
+- the squared sums that demodulation needs are computed once, not for every picture;
+- the gain of the leaky ReLU is moved into weights, bias and noise (it is positively homogeneous);
+- above `BATCHED_UP_TO` pixels on a CPU, activations are much larger than weights: there each
+  sample gets its own modulated weights, the bias rides in the convolution, and the rest happens in
+  place; sample by sample, which also keeps memory at that of one picture;
+- below, and on a GPU, all samples share one convolution and the styles scale activations;
+- everything is channels-last.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.axes import Features, Image, W, WPlus, Z
+from xfer.errors import expect
+from xfer.ops.upfirdn2d import upfirdn2d
+from xfer.precision import has_fast_bfloat16
+from xfer.stylegan2.layers import DEMODULATION_EPSILON, StyledLayer, ToRGB, upsample_rgb
+
+BATCHED_UP_TO = 32
+"""Edge in pixels up to which samples share a convolution on a CPU (measured)."""
+
+GAIN = math.sqrt(2)
+"""Of the leaky ReLU."""
+
+Styles = Float[Tensor, "batch channels"]
+
+
+@dataclass
+class _Convolution:
+    """A styled layer's constants."""
+
+    weight: Float[Tensor, "first second 3 3"]
+    """Scaled; (out, in) where it convolves, (in, out) where it upsamples by transposition."""
+    energy: Float[Tensor, "channels out_channels"]
+    """Squared weights summed over the kernel: styles^2 @ energy is what demodulation undoes."""
+    bias: Float[Tensor, " out_channels"]
+    noise: Float[Tensor, "1 1 resolution resolution"] | None
+    """The stored noise with its strength; None where the strength is zero."""
+    strength: float
+    up: bool
+
+    @classmethod
+    def of(cls, layer: StyledLayer, dtype: torch.dtype) -> "_Convolution":
+        weight = layer.weight / math.sqrt(layer.weight[0].numel())
+        strength = layer.noise_strength.item() * GAIN
+        energy = weight.square().sum((2, 3)).T.contiguous()
+        weight = weight.transpose(0, 1) if layer.up else weight
+        noise = (layer.noise * strength)[None, None].to(dtype) if strength else None
+        weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        return cls(weight, energy, (layer.bias * GAIN).to(dtype), noise, strength, layer.up)
+
+    def gains(self, styles: Styles) -> tuple[Styles, Float[Tensor, "batch out_channels"]]:
+        """Styles scaled to at most one (demodulation undoes it), and what follows from them."""
+        styles = styles / styles.abs().amax(1, keepdim=True).clamp(min=1e-12)
+        return styles, GAIN * torch.rsqrt(styles.square() @ self.energy + DEMODULATION_EPSILON)
+
+
+class PreparedGenerator:
+    """An inference copy of a generator: same `mapping` and `synthesis`, several times faster.
+
+    Later changes of the generator's weights do not reach it.
+
+    Args:
+        generator: In float32; stays untouched.
+        dtype: Of convolutions; toRGB sums stay float32. bfloat16 on a CPU without instructions
+            for it would be slower than float32, which is then used, and said once.
+        compile: Run synthesis through torch.compile (with CUDA graphs on a GPU): pays where the
+            same batch size is drawn many times.
+    """
+
+    def __init__(
+        self, generator: nn.Module, dtype: torch.dtype = torch.float32, compile: bool = False
+    ):
+        expect(
+            dtype in (torch.float32, torch.bfloat16, torch.float16),
+            f"dtype is float32, bfloat16 or float16; got {dtype}",
+        )
+        device = generator.const.device
+        self.dtype = usable_dtype(dtype, device)
+        self.config, self.w_mean = generator.config, generator.w_mean
+        self._generator = generator
+        with torch.no_grad():
+            self._const = generator.const.detach()[None].to(self.dtype).clone()
+            self._layers = [_Convolution.of(layer, self.dtype) for layer in generator.layers]
+            self._rgb = [_rgb_constants(layer) for layer in generator.to_rgb]
+            self._blur = generator.blur.clone()
+        self._batched_up_to = BATCHED_UP_TO if device.type == "cpu" else generator.resolution
+        self._draw = self._from_styles
+        if compile:
+            mode = "reduce-overhead" if device.type == "cuda" else "default"
+            self._draw = torch.compile(self._from_styles, mode=mode)
+
+    def __getattr__(self, name: str):
+        """Sizes, mapping, truncation, mixing: as the generator has them."""
+        if name in ("z_dim", "w_dim", "n_styles", "resolution", "mapping", "truncate",
+                    "to_w_plus", "mix", "styles"):  # fmt: skip
+            return getattr(self._generator, name)
+        raise AttributeError(name)
+
+    @torch.no_grad()
+    def __call__(
+        self, z: Z, psi: float = 1.0, cutoff: int | None = None, noise: str = "stored"
+    ) -> Float[Tensor, "batch 3 resolution resolution"]:
+        """Random pictures: mapping, truncation, synthesis."""
+        w_plus = self.truncate(self.to_w_plus(self.mapping(z)), psi, cutoff)
+        return self.synthesis(w_plus, noise)
+
+    @torch.no_grad()
+    def synthesis(self, w_plus: WPlus | W, noise: str | Sequence[Tensor] = "stored") -> Image:
+        """Pictures of styles; arguments as `Generator.synthesis`. Takes no gradients."""
+        w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
+        return self._draw(self.styles(w_plus), self._noises(noise, len(w_plus)))
+
+    def _from_styles(self, styles: list[Tensor], noises: list[Tensor | None]) -> Image:
+        low = max(1, sum(r <= self._batched_up_to for r in self.config.resolutions))
+        x = self._const.expand(len(styles[0]), -1, -1, -1)
+        x, rgb = x.contiguous(memory_format=torch.channels_last), None
+        x, rgb = self._blocks(range(low), x, rgb, styles, noises, _shared)
+        if low == len(self.config.resolutions):
+            return rgb.contiguous()
+        high, images = range(low, len(self.config.resolutions)), []
+        for i in range(len(x)):
+            row = slice(i, i + 1)
+            own = [s[row] for s in styles]
+            drawn = [n if n is None or len(n) == 1 else n[row] for n in noises]
+            images.append(self._blocks(high, x[row], rgb[row], own, drawn, _own_weights)[1])
+        return torch.cat(images).contiguous()
+
+    def _blocks(self, blocks: range, x: Features, rgb, styles, noises, convolve):
+        """Run some resolutions, from features and picture before to those after."""
+        for i in blocks:
+            for layer in (0,) if i == 0 else (2 * i - 1, 2 * i):
+                # Style space runs conv, rgb, then conv, conv, rgb for every resolution.
+                style = styles[layer + (layer + 1) // 2]
+                x = convolve(self._layers[layer], x, style, self._blur)
+                x = self._finish(x, noises[layer])
+            drawn = _to_rgb(x, self._rgb[i], styles[3 * i + 1], self.config.conv_clamp)
+            rgb = drawn if rgb is None else upsample_rgb(rgb, self._blur).add_(drawn)
+        return x, rgb
+
+    def _finish(self, x: Features, noise: Tensor | None) -> Features:
+        """Noise, leaky ReLU and clamp, in place."""
+        x = x if noise is None else x.add_(noise)
+        x = F.leaky_relu_(x, 0.2)
+        clamp = self.config.conv_clamp
+        return x if clamp is None else x.clamp_(-clamp, clamp)
+
+    def _noises(self, noise: str | Sequence[Tensor], batch: int) -> list[Tensor | None]:
+        """Every layer's noise times its strength."""
+        if isinstance(noise, str) and noise == "stored":
+            return [layer.noise for layer in self._layers]
+        given = self._generator.noise_pictures(noise, batch)
+        return [
+            None if n is None or not layer.strength else (n * layer.strength).to(self.dtype)
+            for n, layer in zip(given, self._layers, strict=True)
+        ]
+
+
+def usable_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """`dtype`, or float32 (said once) where a CPU would only emulate it."""
+    slow = device.type == "cpu" and (
+        dtype == torch.float16 or (dtype == torch.bfloat16 and not has_fast_bfloat16(device))
+    )
+    if slow:
+        warnings.warn(
+            f"this processor has no {str(dtype).removeprefix('torch.')} arithmetic; "
+            "preparing in float32, which is faster here",
+            stacklevel=3,
+        )
+    return torch.float32 if slow else dtype
+
+
+def _shared(layer: _Convolution, x: Features, styles: Styles, blur: Tensor) -> Tensor:
+    """All samples through one convolution: its input and output are scaled, not its weights."""
+    styles, demodulation = layer.gains(styles)
+    x = x * styles.to(x.dtype)[:, :, None, None]
+    if layer.up:
+        x = F.conv_transpose2d(x, layer.weight, stride=2)
+        x = upfirdn2d(x, blur, padding=1, gain=4.0)
+    else:
+        x = F.conv2d(x, layer.weight, padding=1)
+    x = x * demodulation.to(x.dtype)[:, :, None, None]
+    return x.add_(layer.bias[:, None, None])
+
+
+def _own_weights(layer: _Convolution, x: Features, styles: Styles, blur: Tensor) -> Tensor:
+    """One sample: the weights are small beside the activations, so they are what is scaled."""
+    styles, demodulation = layer.gains(styles)
+    styles, demodulation = styles[0].to(x.dtype), demodulation[0].to(x.dtype)
+    if not layer.up:
+        own = layer.weight * demodulation[:, None, None, None] * styles[:, None, None]
+        return F.conv2d(x, own, layer.bias, padding=1)
+    own = layer.weight * styles[:, None, None, None] * demodulation[:, None, None]
+    x = upfirdn2d(F.conv_transpose2d(x, own, stride=2), blur, padding=1, gain=4.0)
+    return x.add_(layer.bias[:, None, None])
+
+
+def _rgb_constants(layer: ToRGB) -> tuple[Tensor, Tensor]:
+    """Scaled weight as (channels, 3), and bias."""
+    weight = layer.weight[:, :, 0, 0].T / math.sqrt(layer.weight.shape[1])
+    return weight.detach().clone(), layer.bias.detach().clone()
+
+
+def _to_rgb(
+    x: Features, constants: tuple[Tensor, Tensor], styles: Styles, clamp: float | None
+) -> Image:
+    """Every sample's own three columns, as one batched matrix product over pixels."""
+    weight, bias = constants
+    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+    own = (weight * styles[:, :, None]).to(x.dtype)
+    drawn = torch.bmm(pixels, own).float() + bias
+    drawn = drawn if clamp is None else drawn.clamp_(-clamp, clamp)
+    return drawn.transpose(1, 2).unflatten(2, x.shape[2:])

@@ -1,6 +1,5 @@
 """Checkpoint files as a user meets them: load, list, fetch, verify, inspect, convert."""
 
-import dataclasses
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from xfer.errors import BadFile, BadValue, expect
+from xfer.errors import BadFile, expect
 from xfer.files import (
     Checkpoint,
     load_network,
@@ -35,6 +34,9 @@ CLASSES = {
     "discriminator": "xfer.stylegan2.discriminator:Discriminator",
 }
 """Whose network a role is. In a file of several the first in this order is what it is for."""
+
+KEYS = {"generator": "g_ema", "generator_raw": "g", "discriminator": "d"}
+"""Where the rosinality layout keeps a network."""
 
 
 def load(path: str | Path) -> nn.Module:
@@ -129,10 +131,11 @@ def convert(path: str | Path, to: str, out: str | Path | None = None) -> Path:
     suffix = ".safetensors" if to == "xfer" else ".pt"
     out = Path(out) if out else checkpoint.path.with_name(f"{checkpoint.path.stem}-{to}{suffix}")
     expect(not out.exists(), f"{out} exists already; choose another name")
+    _expect_place(checkpoint, to)
     built = {role: _built(checkpoint, role) for role in checkpoint.networks}
     if to == "xfer":
-        networks = {r: (dataclasses.asdict(n.config), n.state_dict()) for r, n in built.items()}
-        return write_checkpoint(out, networks, {"converted_from": checkpoint.layout})
+        packed = {role: network.pack() for role, network in built.items()}
+        return write_checkpoint(out, packed, {"converted_from": checkpoint.layout})
     with atomic(out) as temporary:
         torch.save(_rosinality(built), temporary)
     records.record(out)
@@ -141,21 +144,22 @@ def convert(path: str | Path, to: str, out: str | Path | None = None) -> Path:
 
 def _built(checkpoint: Checkpoint, role: str) -> nn.Module:
     if role not in CLASSES:
-        raise BadFile(f"{checkpoint.path}: a {role} cannot be converted")
+        raise BadFile(f"{checkpoint.path}: a {role.replace('_', ' ')} cannot be built on its own")
     return load_network(checkpoint, role, _class(CLASSES[role]).from_network)
+
+
+def _expect_place(checkpoint: Checkpoint, to: str) -> None:
+    homeless = [] if to == "xfer" else [r for r in checkpoint.networks if r not in KEYS]
+    expect(not homeless, f"the layout {to} has no place for: {', '.join(homeless)}")
 
 
 def _rosinality(built: dict[str, nn.Module]) -> dict[str, Any]:
     """Generators and discriminator as a file of that layout."""
-    keys = {"generator": "g_ema", "generator_raw": "g", "discriminator": "d"}
-    if not built.keys() <= keys.keys():
-        raise BadValue(f"that layout has no place for: {', '.join(built.keys() - keys.keys())}")
     file: dict[str, Any] = {}
     for role, network in built.items():
         if role == "discriminator":
-            file["d"] = discriminator_to_rosinality(network.state_dict())
+            file[KEYS[role]] = discriminator_to_rosinality(network.state_dict())
         else:
-            config = dataclasses.asdict(network.config)
-            file[keys[role]] = generator_to_rosinality(config, network.state_dict())
+            file[KEYS[role]] = generator_to_rosinality(*network.pack())
             file.setdefault("latent_avg", network.w_mean.clone())
     return file

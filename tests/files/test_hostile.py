@@ -267,6 +267,20 @@ def test_a_view_beyond_its_storage_is_refused(tmp_path):
         assert_refused((tmp_path / "x.pt").read_bytes(), tmp_path / "x.pt")
 
 
+def test_a_tensor_that_repeats_one_number_without_end_is_refused(tmp_path):
+    vast = torch.ones(1).expand(1 << 20, 1 << 20)
+    torch.save({"linear_relu.0.weight": vast}, tmp_path / "m.pt")
+    assert_refused((tmp_path / "m.pt").read_bytes(), tmp_path / "m.pt")
+
+
+def test_many_tensors_of_the_same_numbers_are_refused(tmp_path):
+    once = torch.ones(1 << 18)
+    torch.save(
+        {"linear_relu.0.weight": once} | {f"x{i}": once for i in range(4000)}, tmp_path / "m.pt"
+    )
+    assert_refused((tmp_path / "m.pt").read_bytes(), tmp_path / "m.pt")
+
+
 def test_options_of_every_harmless_kind_are_read(tmp_path):
     import argparse
     import pathlib

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from xfer.errors import BadFile
 from xfer.files.pickles import as_dict
+
+MAX_EXPANDED = 1 << 20
+"""Numbers that one stored number may stand for, in tensors saved as a repeated view."""
 
 STORAGE_TYPES = {
     f"torch.{name}Storage": dtype
@@ -92,6 +96,8 @@ def rebuild_tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_
     if not all(isinstance(n, int) and 0 <= n < 2**48 for n in numbers):
         raise BadFile("a tensor whose shape makes no sense: refused")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if prod(size) > max(storage.length, MAX_EXPANDED):
+        raise BadFile(f"a tensor of {prod(size)} numbers where {storage.length} are stored")
     if 0 not in size and last >= storage.length:
         raise BadFile(f"a tensor reaches number {last + 1} of {storage.length} that are there")
     if storage.values is None:

@@ -1,5 +1,6 @@
 """Fetching public checkpoint files into the user's cache, checked before they get their name."""
 
+import http.client
 import threading
 import urllib.error
 import urllib.parse
@@ -85,7 +86,7 @@ def _expect_reachable(name: str, item: PublicFile) -> None:
             answer[0] = ""
         except urllib.error.HTTPError:
             answer[0] = ""  # it refuses this page, and so is there
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             answer[0] = str(getattr(error, "reason", error))
 
     thread = threading.Thread(target=ask, daemon=True)

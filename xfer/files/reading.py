@@ -33,6 +33,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         _check_readable(path)
         recorded = records.check(path)
         layout, networks, facts = _parse(path, sealed=not recorded)
+        _check_size(path, networks)
         for network in networks.values():
             _check_finite(network.role, network.tensors)
         _check_finite("file", facts)
@@ -96,6 +97,16 @@ def _parse(path: Path, sealed: bool):
     if start[:1] == b"\x80":
         return recognise(read_nvlabs(path))
     raise BadFile("not a checkpoint: neither safetensors nor a PyTorch file nor a pickle")
+
+
+def _check_size(path: Path, networks: Mapping[str, Network]) -> None:
+    """Views of the same numbers, many times over, would keep every later step busy for hours."""
+    tensors = [tensor for network in networks.values() for tensor in network.tensors.values()]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size > 8 * path.stat().st_size + (1 << 26):
+        raise BadFile(
+            f"a file of {path.stat().st_size} bytes with {size} bytes of tensors: refused"
+        )
 
 
 def _check_finite(whose: str, values: Mapping[str, Any]) -> None:

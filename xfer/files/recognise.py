@@ -52,7 +52,7 @@ def recognise(tree: Any, header: dict[str, Any] | None = None) -> Found:
         return _nvlabs(tree)
     if isinstance(tree.get("state_dict"), dict):
         return _parts(tree["state_dict"], _facts(tree))
-    if any(isinstance(tree.get(key), dict) for key in WRAPPED):
+    if any(isinstance(tree.get(key), dict) and tree[key] for key in WRAPPED):
         found = [_network(tree[key], role) for key, role in WRAPPED.items() if tree.get(key)]
         return "rosinality", _by_role(found, _facts(tree)), _facts(tree)
     return _parts(tree, _facts(tree))

@@ -1,0 +1,191 @@
+"""Checkpoint files as a user meets them: load, list, fetch, verify, inspect, convert."""
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from by_rule import rosinality_discriminator, rosinality_generator, state
+
+from xfer import weights
+from xfer.errors import BadFile, BadValue, MissingFile
+from xfer.files import fetching, records, registry
+from xfer.stylegan2.discriminator import Discriminator
+from xfer.stylegan2.generator import Generator
+
+SHAPES = rosinality_generator(16, styles=12, mapping=2, top=6)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache and a folder of shipped files of our own."""
+    monkeypatch.setenv("XFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(registry, "SHIPPED", tmp_path / "shipped")
+    return tmp_path / "cache" / "weights"
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    torch.save({"g_ema": state(SHAPES), "latent_avg": torch.zeros(12)}, tmp_path / "g.pt")
+    return tmp_path / "g.pt"
+
+
+def served(monkeypatch, source: Path):
+    """Every host can be reached and sends this file."""
+    monkeypatch.setattr(fetching, "_expect_reachable", lambda *_: None)
+    send = lambda _, path: path.write_bytes(source.read_bytes())
+    monkeypatch.setattr(fetching, "_download", send)
+
+
+def test_load_returns_whichever_network_a_file_holds(file, tmp_path):
+    assert isinstance(weights.load(file), Generator)
+    torch.save({"d": state(rosinality_discriminator(16, top=6))}, tmp_path / "d.pt")
+    assert isinstance(weights.load(tmp_path / "d.pt"), Discriminator)
+
+
+def test_a_shipped_file_has_a_name(file, tmp_path):
+    path = tmp_path / "shipped" / "nano.safetensors"
+    generator = weights.load(file)
+    generator.save(path)
+    assert torch.equal(weights.load("nano").const, generator.const)
+    (row,) = (row for row in weights.known() if row["name"] == "nano")
+    assert row["origin"] == str(path) and row["size"]
+    assert "is whole" in weights.verify("nano")
+    assert weights.fetch("nano") == path
+
+
+def test_the_list_tells_licence_and_origin_of_every_public_file_and_invents_no_hash():
+    rows = {row["name"]: row for row in weights.known()}
+    assert set(registry.PUBLIC) <= set(rows)
+    for name, item in registry.PUBLIC.items():
+        assert rows[name]["licence"] and item.page in rows[name]["origin"]
+        assert bool(item.url) != bool(item.drive_id)
+        assert item.sha256 == "" and item.size is None  # nobody has verified any yet
+
+
+def test_a_fetched_file_is_recorded_at_first_and_checked_ever_after(file, cache, monkeypatch):
+    with pytest.raises(MissingFile, match="xfer weights fetch stylegan2-ffhq-config-f"):
+        weights.load("stylegan2-ffhq-config-f")
+    served(monkeypatch, file)
+    path = weights.fetch("stylegan2-ffhq-config-f")
+    assert path == cache / "stylegan2-ffhq-config-f.pt"
+    record = json.loads(records.record_path(path).read_text())
+    assert record["sha256"] == records.sha256(file)
+    assert record["origin"].startswith("https://drive.google.com")
+    assert isinstance(weights.load("stylegan2-ffhq-config-f"), Generator)
+    assert weights.fetch("stylegan2-ffhq-config-f") == path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    for use in (weights.load, weights.fetch, weights.verify):
+        with pytest.raises(BadFile, match="damaged or was replaced"):
+            use("stylegan2-ffhq-config-f")
+
+
+def test_what_is_not_the_file_never_gets_its_name(tmp_path, cache, monkeypatch):
+    page = tmp_path / "page.html"
+    page.write_text("<!DOCTYPE html><title>Quota exceeded</title>")
+    served(monkeypatch, page)
+    with pytest.raises(BadFile, match="sent something that is not the file"):
+        weights.fetch("arcface-ir-se50")
+    assert not list(cache.iterdir())
+
+
+def test_a_known_sha256_is_compared_at_once(file, cache, monkeypatch):
+    import dataclasses
+
+    name = "stylegan2-ffhq-config-f"
+    item = dataclasses.replace(registry.PUBLIC[name], sha256="0" * 64)
+    monkeypatch.setitem(registry.PUBLIC, name, item)
+    served(monkeypatch, file)
+    with pytest.raises(BadFile, match="sent another file: sha256"):
+        weights.fetch(name)
+    assert not list(cache.iterdir())
+
+
+def test_a_broken_download_leaves_nothing_and_tells_how_to_do_it_by_hand(cache, monkeypatch):
+    monkeypatch.setattr(fetching, "_expect_reachable", lambda *_: None)
+
+    def half(_, path):
+        path.write_bytes(b"half")
+        raise ConnectionResetError("connection lost")
+
+    monkeypatch.setattr(fetching, "_download", half)
+    with pytest.raises(MissingFile, match=r"connection lost") as caught:
+        weights.fetch("pose-transfer-paper")
+    assert not list(cache.iterdir())
+    assert "xfer weights verify pose-transfer-paper" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["stylegan2-ffhq-256", "pose-transfer-paper"])
+def test_without_a_network_one_error_tells_address_place_and_check(name, cache, monkeypatch):
+    def unreachable(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    start = time.perf_counter()
+    with pytest.raises(MissingFile) as caught:
+        weights.fetch(name)
+    assert time.perf_counter() - start < fetching.REACHABLE_SECONDS
+    message, item = str(caught.value), registry.PUBLIC[name]
+    for part in (item.address, str(cache / item.file), f"xfer weights verify {name}", "not known"):
+        assert part in message
+
+
+def test_a_host_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(fetching, "REACHABLE_SECONDS", 0.2)
+
+    def slow(*_, **__):
+        time.sleep(1)
+        raise OSError("at last")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with pytest.raises(MissingFile, match="no answer"):
+        weights.fetch("arcface-ir-se50")
+
+
+def test_a_file_put_in_place_by_hand_is_recorded_by_verify(file, cache):
+    cache.mkdir(parents=True)
+    (cache / "stylegan2-ffhq-config-f.pt").write_bytes(file.read_bytes())
+    assert "recorded from now on" in weights.verify("stylegan2-ffhq-config-f")
+    assert "is the recorded one" in weights.verify("stylegan2-ffhq-config-f")
+
+
+def test_a_private_file_is_verified_and_not_recorded(file):
+    assert records.sha256(file) in weights.verify(file)
+    assert not records.record_path(file).exists()
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(BadValue, match=r"public files are .*arcface-ir-se50.*; got 'arcfase'"):
+        weights.fetch("arcfase")
+
+
+def test_inspecting_counts_what_is_there(file):
+    checkpoint, rows = weights.inspect(file)
+    numbers = sum(tensor.numel() for tensor in state(SHAPES).values())
+    assert rows == [
+        {
+            "network": "generator",
+            "layout": "rosinality",
+            "tensors": str(len(SHAPES)),
+            "numbers": f"{numbers:,}",
+            "kind": "float32",
+        }
+    ]
+    assert "latent_avg" in checkpoint.facts
+
+
+def test_converting_never_overwrites_and_knows_what_fits(file, tmp_path):
+    out = weights.convert(file, "xfer")
+    assert out == tmp_path / "g-xfer.safetensors"
+    assert torch.equal(weights.load(out).const, weights.load(file).const)
+    with pytest.raises(BadValue, match="exists already"):
+        weights.convert(file, "xfer")
+    with pytest.raises(BadValue, match="to is xfer or rosinality"):
+        weights.convert(file, "onnx")
+    torch.save({"linear_relu.0.weight": torch.ones(2, 4)}, tmp_path / "m.pt")
+    with pytest.raises(BadValue, match="no place for: mapper"):
+        weights.convert(tmp_path / "m.pt", "rosinality")

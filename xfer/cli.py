@@ -5,8 +5,9 @@ the help. It imports what it needs when it is called, so that `xfer --help` is q
 """
 
 import sys
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
 from xfer.errors import XferError
@@ -15,9 +16,11 @@ app = SubcommandApp()
 weights = SubcommandApp()
 train = SubcommandApp()
 world = SubcommandApp()
+notebooks = SubcommandApp()
 app.command(weights, name="weights", help="Checkpoint files: list, fetch, verify, convert.")
 app.command(train, name="train", help="Train networks: generator.")
 app.command(world, name="world", help="The face world: render people with exact truth.")
+app.command(notebooks, name="notebooks", help="The numbered notebooks: run them in order.")
 
 
 @weights.command(name="list")
@@ -160,6 +163,91 @@ def world_frames(
     from xfer.training.world_frames import render_frames
 
     print(render_frames(out, people, frames, size, seed, preset))
+
+
+@app.command(name="prepare")
+def prepare(
+    sources: Positional[tuple[str, ...]],
+    out: str | None = None,
+    size: int = 256,
+    fps: float = 25.0,
+    landmarks: str = "auto",
+    picture_format: str = "jpg",
+    people: str = "auto",
+    images: str = "auto",
+    most_frames: int | None = None,
+    clips_per_shard: int = 32,
+    workers: int | None = None,
+    shard: str = "0/1",
+) -> None:
+    """Make aligned clips of videos and pictures; run again, it goes on where it stopped.
+
+    `xfer prepare merge DIR` joins the shares of a job array, `xfer prepare merge DIR1 DIR2 --out
+    NEW` joins several preparations.
+
+    Args:
+        sources: Videos, pictures, and folders of them; or `merge` and folders.
+        out: Folder of the clips.
+        size: Edge of the aligned pictures in pixels.
+        fps: Frames a second at most.
+        landmarks: auto, truth (face-world clips only), face-alignment or dlib.
+        picture_format: jpg or png.
+        people: auto (folders like id00012 are people), folder (each folder in a source is one),
+            or clip (each clip is its own person).
+        images: auto (numbered pictures are the frames of a clip), frames or portraits.
+        most_frames: Frames of a video to read at most.
+        clips_per_shard: Clips in one shard.
+        workers: Processes at a time; by default one for each core.
+        shard: i/n, this machine's share of a job array.
+    """
+    from xfer.prepare import command
+
+    if sources[:1] == ("merge",):
+        print(command.merge(sources[1:], out))
+    else:
+        settings = command.Settings(
+            size, fps, landmarks, picture_format=picture_format, most_frames=most_frames
+        )
+        print(
+            command.prepare(
+                sources, out, settings, shard, people=people, images=images, workers=workers,
+                clips_per_shard=clips_per_shard,
+            )
+        )  # fmt: skip
+
+
+@notebooks.command(name="run")
+def notebooks_run(
+    names: Positional[tuple[str, ...]] = (),
+    preset: str | None = None,
+    set: UseAppendAction[tuple[str, ...]] = (),
+    from_: Annotated[str, arg(name="from")] = "",
+    results: str = "results",
+) -> None:
+    """Run notebooks in order, each into its folder of results; stop at the first that fails.
+
+    Args:
+        names: Which, by number or name; all by default.
+        preset: nano or small: how much to compute.
+        set: Parameters as name=value, checked against the notebooks.
+        from_: The first notebook to run, such as 04.
+        results: Where the results folders are.
+    """
+    from xfer.notebooks import run_notebooks
+
+    outcomes = run_notebooks(names, preset, set, from_, results=results)
+    sys.exit(max(outcome.exit_code for outcome in outcomes))
+
+
+@notebooks.command(name="list")
+def notebooks_list() -> None:
+    """List the notebooks and their parameters."""
+    from xfer.notebooks import find_notebooks, read_parameters
+
+    for path in find_notebooks():
+        print(path.stem)
+        for name, default in read_parameters(path).items():
+            print(f"    {name} = {default!r}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -49,6 +49,7 @@ class Summary:
         return (
             f"{self.folder}: {self.good} good inputs, {self.bad} rejected, "
             f"{self.frames} frames{state}"
+            + (". Why inputs were rejected stands in manifest.jsonl" if self.bad else "")
         )
 
 
@@ -60,7 +61,7 @@ def prepare(
     people: str = "auto",
     images: str = "auto",
     workers: int | None = None,
-    share: tuple[int, int] = (1, 1),
+    share: tuple[int, int] = (0, 1),
     clips_per_shard: int = 32,
     splits: dict[str, float] | None = None,
     limits: Limits | None = None,
@@ -73,8 +74,8 @@ def prepare(
         settings: `landmarks` may also be 'auto' (the best reader that can run, the default)
             or 'truth' (only clips of the face world).
         workers: Processes at a time; one for each core by default.
-        share: (i, n) prepares the i-th of n shares, i from 1 to n, for a job of n machines on
-            one folder; `merge` joins them.
+        share: (i, n) prepares the i-th of n shares, for a job of n machines on one folder;
+            `merge` joins them. The numbers may go from 0 to n - 1 or from 1 to n.
         clips_per_shard: Inputs that give one shard; 64 single pictures count as one.
         splits: Share of people in every split; the first takes the rest.
 
@@ -84,15 +85,15 @@ def prepare(
     out, limits = Path(out), limits or Limits()
     splits = splits or SHARES
     i, n = share
-    expect(1 <= i <= n, f"a share is i of n with i from 1 to n; got {i} of {n}")
+    expect(0 <= i <= n and n >= 1, f"a share is i of n, with i up to n; got {i} of {n}")
     expect(clips_per_shard >= 1, f"a shard holds at least one clip; got {clips_per_shard}")
     inputs = find_inputs(sources, people, images)
     groups = groups_of(inputs, clips_per_shard)
     settings = _settled(settings or Settings(landmarks="auto"), inputs, out)
     record = _record(inputs, groups, settings, splits)
-    with Run(out / "runs" / f"{i}-of-{n}", record) as run:
+    with Run(out / "runs" / f"{i % n}-of-{n}", record) as run:
         _claim(out, record)
-        mine = {number: group for number, group in enumerate(groups) if number % n == i - 1}
+        mine = {number: group for number, group in enumerate(groups) if number % n == i % n}
         _sweep(out, mine)
         pool = Pool(workers or os.cpu_count() or 1, settings, limits)
         frames, seconds = _work(out, mine, pool)

@@ -1,4 +1,4 @@
-"""A small folder of prepared clips whose every picture tells where it comes from."""
+"""A small folder of prepared clips, made without preparing anything."""
 
 import json
 from pathlib import Path
@@ -12,16 +12,27 @@ from xfer.media.pictures import encode_picture
 SIZE = 8
 
 
-def make_clips(folder: Path, people: int = 4, clips: int = 2, frames: int = 5) -> Path:
-    """Pictures of one colour: red = person, green = clip, blue = frame."""
+def _encoded(colour: tuple[int, int, int], pixels: np.ndarray | None) -> bytes:
+    if pixels is not None:
+        return encode_picture(pixels, ".jpg", None)
+    return encode_picture(np.full((SIZE, SIZE, 3), colour, np.uint8), ".png", None)
+
+
+def make_clips(
+    folder: Path,
+    people: int = 4,
+    clips: int = 2,
+    frames: int = 5,
+    pixels: np.ndarray | None = None,
+) -> Path:
+    """Pictures of one colour, red = person, green = clip, blue = frame; or all of them `pixels`."""
     (folder / "shards").mkdir(parents=True)
     rows = []
     with open(folder / shard_name(0), "wb") as shard:
         for person in range(people):
             for clip in range(clips):
                 for frame in range(frames):
-                    pixels = np.full((SIZE, SIZE, 3), (person, clip, frame), np.uint8)
-                    data = encode_picture(pixels, ".png", None)
+                    data = _encoded((person, clip, frame), pixels)
                     rows.append({
                         "clip": f"p{person}/c{clip}", "person": f"p{person}", "frame": frame,
                         "split": "val" if person == 0 else "train", "shard": shard_name(0),
@@ -31,5 +42,7 @@ def make_clips(folder: Path, people: int = 4, clips: int = 2, frames: int = 5) -
                     })  # fmt: skip
                     shard.write(data)
     pd.DataFrame(rows).to_parquet(folder / INDEX)
-    (folder / SETTINGS).write_text(json.dumps({"settings": {"size": SIZE}}))
+    (folder / SETTINGS).write_text(
+        json.dumps({"settings": {"size": SIZE if pixels is None else len(pixels)}})
+    )
     return folder

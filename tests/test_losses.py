@@ -54,3 +54,25 @@ def test_the_contrastive_loss_equals_the_public_figure():
 def test_a_margin_makes_the_contrastive_loss_harder():
     arguments = [codes(seed) for seed in range(10, 14)]
     assert losses.contrastive(*arguments, margin=0.2) > losses.contrastive(*arguments)
+
+
+def test_equal_features_are_at_distance_zero_and_opposite_ones_at_four():
+    features = [torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)]
+    assert losses.feature_distance(features, features).item() == 0
+    opposite = [-x for x in features]
+    assert losses.feature_distance(features, opposite).item() == pytest.approx(4, rel=1e-5)
+    scaled = [3 * x for x in features]
+    assert losses.feature_distance(features, scaled).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_identity_distance_runs_from_nothing_to_two():
+    unit = torch.eye(3)
+    assert losses.identity_distance(unit, unit).item() == 0
+    assert losses.identity_distance(unit, -unit).item() == 2
+
+
+def test_equal_styles_have_no_spread():
+    w = torch.randn(2, 1, 5)
+    assert losses.style_spread(w.expand(2, 4, 5)).item() == 0
+    moved = torch.cat([w, w + 2], dim=1)
+    assert losses.style_spread(moved).item() == pytest.approx(4)

@@ -125,6 +125,15 @@ class Backbone(nn.Module):
     def forward(self, x: Features) -> Float[Tensor, "batch out_channels height_out width_out"]:
         return self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
 
+    def stages(self, x: Features) -> list[Tensor]:
+        """Features after the input convolution and at the end of every stage, for comparisons."""
+        x, found = self.stem(x.contiguous(memory_format=torch.channels_last)), []
+        for unit in self.blocks:
+            if unit.stride == 2:  # a new stage begins: what came before is complete
+                found.append(x)
+            x = unit(x)
+        return [*found, x]
+
     def folded(self) -> "Backbone":
         """A copy for inference: eval mode, channels-last, batch norms folded where exact.
 

@@ -3,6 +3,8 @@
 Nothing here holds a network. Weights of the terms belong to the training configurations.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -47,6 +49,35 @@ def path_lengths(image: Image, w_plus: WPlus, noise: Image) -> Float[Tensor, " b
 def path_length_penalty(lengths: Float[Tensor, " batch"], mean: Scalar) -> Scalar:
     """Squared distance of path lengths from their running mean (StyleGAN2, Eq. 4)."""
     return (lengths - mean).square().mean()
+
+
+def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Scalar:
+    """How different two pictures look to a network, from its features layer by layer.
+
+    Features are scaled to unit length per position; squared differences are summed over channels
+    and averaged over positions, samples and layers (Zhang et al., "LPIPS", 2018, without learned
+    weights).
+    """
+    distances = []
+    for a, b in zip(first, second, strict=True):
+        a, b = (F.normalize(x, dim=1, eps=1e-8) for x in (a, b))
+        distances.append((a - b).square().sum(1).mean())
+    return torch.stack(distances).mean()
+
+
+def identity_distance(
+    first: Float[Tensor, "batch embedding"], second: Float[Tensor, "batch embedding"]
+) -> Scalar:
+    """One minus the cosine of unit embeddings, batch mean."""
+    return 1 - (first * second).sum(1).mean()
+
+
+def style_spread(w_plus: WPlus) -> Scalar:
+    """Mean square of what each style differs by from the first (Tov et al., "e4e", 2021).
+
+    Latents near W, where all styles are equal, can be edited; this keeps them close to it.
+    """
+    return (w_plus[:, 1:] - w_plus[:, :1]).square().mean()
 
 
 def contrastive(

@@ -1,0 +1,94 @@
+"""The inverter learns to reconstruct, round after round, and resumes exactly."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from xfer.encoders import IdentityEncoderConfig
+from xfer.errors import BadValue
+from xfer.instruments import FaceRecogniser, FaceRecogniserConfig
+from xfer.stylegan2.generator import Generator, GeneratorConfig
+from xfer.stylegan2.sampling import draw
+from xfer.training.checkpoint import Checkpoints
+from xfer.training.distributed import World
+from xfer.training.train_inverter import InverterTrainer, InverterTraining, train_inverter
+
+SLIM = {"resolution": 16, "channels": (8, 12), "blocks": (1, 1), "reduction": 4}
+
+
+class Drawn:
+    """Frames that the generator itself can draw."""
+
+    def __init__(self, generator):
+        self.images = draw(generator, range(32))
+
+    def at(self, positions):
+        return self.images[[p % len(self.images) for p in positions]]
+
+
+def networks():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = Generator(GeneratorConfig(16, 8, 8, 1, channel_base=64, channel_max=8))
+        generator.w_mean.copy_(generator.estimate_w_mean(200)[0])
+        return generator.eval(), FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=8)).eval()
+
+
+def tiny(steps, **changes):
+    config = InverterTraining(
+        encoder=IdentityEncoderConfig(**SLIM, n_styles=6, w_dim=8, rounds=2),
+        batch=8, rounds=2, total_kimg=steps * 0.008, tick_kimg=0.08, save_kimg=0.04,
+    )  # fmt: skip
+    return dataclasses.replace(config, **changes)
+
+
+def test_the_inverter_learns(tmp_path):
+    generator, recogniser = networks()
+    records = list(train_inverter(tiny(80), Drawn(generator), generator, recogniser, tmp_path))
+    assert records[-1]["l2_2"] < 0.8 * records[0]["l2_2"]
+
+
+def test_a_stopped_run_resumes_exactly(tmp_path):
+    for name, leaves in (("whole", (15,)), ("broken", (4, 15))):
+        for steps in leaves:
+            generator, recogniser = networks()
+            frames = Drawn(generator)
+            list(train_inverter(tiny(steps), frames, generator, recogniser, tmp_path / name))
+    whole, broken = (
+        Checkpoints(tmp_path / name).load_latest()[1]["encoder"] for name in ("whole", "broken")
+    )
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_frozen_networks_stay_as_they_were(tmp_path):
+    generator, recogniser = networks()
+    before = [p.clone() for p in (*generator.parameters(), *recogniser.buffers())]
+    list(train_inverter(tiny(2), Drawn(generator), generator, recogniser, tmp_path))
+    after = [*generator.parameters(), *recogniser.buffers()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms():
+    generator, recogniser = networks()
+    trainer = InverterTrainer(tiny(1), generator, recogniser, World())
+    images, latents = trainer.batch(0, Drawn(generator))
+    assert len(images) == 8 and len(latents) == 2
+    found = torch.randn(8, 6, 8)
+    drawn = generator.synthesis(found)
+    loss, terms = trainer.round_loss(images, latents, found, drawn)
+    config = trainer.config
+    expected = (
+        config.l2 * terms["l2"] + config.perceptual * terms["perceptual"]
+        + config.identity * terms["identity"] + config.w_norm * terms["w_norm"]
+        + config.spread * terms["spread"] + config.latent * terms["latent"]
+    )  # fmt: skip
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(terms["l2"], (drawn - images).square().mean())
+    torch.testing.assert_close(terms["latent"], (found[-2:] - latents).square().mean())
+
+
+def test_an_encoder_of_other_sizes_is_refused():
+    generator, recogniser = networks()
+    with pytest.raises(BadValue, match="takes 6 styles of 8; set encoder"):
+        InverterTrainer(InverterTraining(), generator, recogniser, World())

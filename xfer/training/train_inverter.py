@@ -1,0 +1,170 @@
+"""Training of the inverter: ReStyle on a frozen generator.
+
+Real frames teach it the world, the generator's own samples (whose latents are known) teach it
+where latents lie. Every round of a step is trained on its own, from the picture of the round
+before (Alaluf et al., "ReStyle", ICCV 2021).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer import losses
+from xfer.axes import Image, WPlus
+from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
+from xfer.errors import expect
+from xfer.instruments import FaceRecogniser
+from xfer.stylegan2.generator import Generator
+from xfer.training.distributed import World
+from xfer.training.randomness import normal, rng, sample_rngs
+from xfer.training.session import Session
+from xfer.training.train_generator import Batches
+
+KnownLatents = Float[Tensor, "drawn n_styles w_dim"]
+"""True latents of the generator's own samples in a batch."""
+
+
+@dataclass(frozen=True)
+class InverterTraining:
+    """Training of the identity encoder."""
+
+    encoder: IdentityEncoderConfig = field(
+        default_factory=lambda: IdentityEncoderConfig(
+            resolution=64,
+            channels=(32, 64, 96, 128),
+            blocks=(2, 2, 3, 2),
+            reduction=8,
+            n_styles=10,
+            w_dim=128,
+        )
+    )
+    seed: int = 0
+    batch: int = 16
+    total_kimg: float = 300.0
+    tick_kimg: float = 4.0
+    save_kimg: float = 20.0
+    learning_rate: float = 1e-3
+    drawn: float = 0.25
+    """Share of a batch that are the generator's own samples."""
+    rounds: int = 3
+    """Rounds a step; use takes more (`encoder.rounds`)."""
+    l2: float = 1.0
+    perceptual: float = 0.8
+    identity: float = 0.1
+    latent: float = 1.0
+    """Weight of the squared error of the latent, for drawn samples."""
+    w_norm: float = 0.005
+    """Weight of the squared distance from the mean of w."""
+    spread: float = 0.005
+    """Weight of the spread of styles, which keeps latents editable."""
+
+    def __post_init__(self):
+        expect(0 <= self.drawn < 1, f"drawn is a share of the batch in [0, 1); got {self.drawn}")
+        expect(self.rounds >= 1, f"rounds is at least 1; got {self.rounds}")
+
+
+class InverterTrainer:
+    """The encoder, and the frozen networks that draw and measure."""
+
+    def __init__(
+        self,
+        config: InverterTraining,
+        generator: Generator,
+        recogniser: FaceRecogniser,
+        world: World,
+    ):
+        sizes = (generator.n_styles, generator.w_dim)
+        expect(
+            (config.encoder.n_styles, config.encoder.w_dim) == sizes,
+            f"the generator takes {sizes[0]} styles of {sizes[1]}; set encoder.n_styles and "
+            f"encoder.w_dim to them",
+        )
+        self.config, self.world = config, world
+        with torch.random.fork_rng():
+            torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
+            encoder = IdentityEncoder(config.encoder)
+            for head in encoder.styles:  # the first offsets are small: start at the mean face
+                nn.init.normal_(head.linear.weight, std=0.1)
+        place = {"device": world.device, "memory_format": torch.channels_last}
+        self.encoder = encoder.to(**place).train()
+        self.generator = generator.to(**place).eval().requires_grad_(False)
+        self.recogniser = recogniser.to(**place).eval().requires_grad_(False)
+        self.optimiser = torch.optim.Adam(encoder.parameters(), config.learning_rate)
+
+    @torch.no_grad()
+    def batch(self, step: int, frames: Batches) -> tuple[Image, KnownLatents]:
+        """Real frames followed by drawn samples, and the latents of the latter."""
+        count = round(self.config.batch * self.config.drawn)
+        real = self.config.batch - count
+        images = frames.at([step * real + i for i in range(real)]).to(self.world.device)
+        rngs = sample_rngs(self.config.seed, "drawn", step, range(count))
+        if not rngs:
+            return images, images.new_zeros(0, self.generator.n_styles, self.generator.w_dim)
+        z = normal(rngs, self.generator.z_dim).to(images)
+        latents = self.generator.to_w_plus(self.generator.mapping(z))
+        return torch.cat([images, self.generator.synthesis(latents)]), latents
+
+    def round_loss(
+        self, images: Image, latents: KnownLatents, found: WPlus, drawn: Image
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What one round is trained on.
+
+        Args:
+            latents: True latents of the last samples of the batch.
+            found: The round's latents.
+            drawn: Their pictures.
+        """
+        config = self.config
+        embed, look = self.recogniser, self.recogniser.backbone.stages
+        terms = {
+            "l2": F.mse_loss(drawn, images),
+            "perceptual": losses.feature_distance(look(drawn), look(images)),
+            "identity": losses.identity_distance(embed(drawn), embed(images)),
+            "w_norm": (found - self.generator.w_mean).square().mean(),
+            "spread": losses.style_spread(found),
+        }
+        if len(latents):
+            terms["latent"] = F.mse_loss(found[-len(latents) :], latents)
+        loss = sum(getattr(config, name) * value for name, value in terms.items())
+        return loss, {name: value.detach() for name, value in terms.items()}
+
+
+def train_inverter(
+    config: InverterTraining,
+    frames: Batches,
+    generator: Generator,
+    recogniser: FaceRecogniser,
+    folder: str | Path,
+    world: World | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Train, yielding one record a tick; every round updates the encoder once.
+
+    Args:
+        generator, recogniser: Frozen; the recogniser is the copy that serves in losses.
+    """
+    world = world or World()
+    expect(world.size == 1, "the inverter trains in one process; start without torchrun")
+    trainer = InverterTrainer(config, generator, recogniser, world)
+    encoder = trainer.encoder
+    state = {"encoder": encoder, "optimiser": trainer.optimiser}
+    with Session(folder, config, state, world) as session:
+        for step in session.steps():
+            images, latents = trainer.batch(step, frames)
+            with torch.no_grad():
+                start = encoder.start(trainer.generator)
+            latent, current = (x.expand(len(images), *x.shape[1:]) for x in start)
+            for number in range(config.rounds):
+                found = latent + encoder(images, current)
+                drawn = trainer.generator.synthesis(found)
+                loss, facts = trainer.round_loss(images, latents, found, drawn)
+                if session.update(trainer.optimiser, encoder, loss):
+                    session.count(**{f"{name}_{number + 1}": v for name, v in facts.items()})
+                latent, current = found.detach(), drawn.detach()
+            if record := session.tick():
+                yield record

@@ -88,7 +88,7 @@ def test_a_killed_preparation_ends_with_the_bytes_of_an_undisturbed_one(tmp_path
         done += kill_until_done(source, out, rng, min(most, kills - done), whole)
         rounds += 1
         assert results(out) == expected
-        assert not list(out.glob("*/.*.part")) and not (out / "work").exists()
+        assert not list(out.rglob(".*.part")) and not (out / "work").exists()
     print(f"{done} kills in {rounds} preparations, all of them equal to the undisturbed one")
 
 

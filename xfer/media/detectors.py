@@ -64,7 +64,7 @@ class Detector(Protocol):
     sure_score: float
     """From this score on a face counts even in an unlikely position."""
     least_side: float
-    """The smallest face it sees, in pixels."""
+    """The smallest face that it sees well, in pixels."""
 
     def boxes(self, pixels: Pixels) -> list[Box]:
         """Every face in sight, also unlikely ones."""
@@ -108,7 +108,7 @@ class Dlib:
 class FaceAlignment:
     """The face-alignment package: S3FD detector and the 2D FAN."""
 
-    name, least_score, sure_score, least_side = "face-alignment", 0.5, 0.9, 24.0
+    name, least_score, sure_score, least_side = "face-alignment", 0.5, 0.9, 60.0
 
     def __init__(self, device: str = "cpu") -> None:
         package = _package("face_alignment", "face-alignment")

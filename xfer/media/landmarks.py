@@ -18,6 +18,8 @@ SMALL_SIDE = 320
 """Smaller pictures are enlarged to this length first."""
 TURNS_DEG = (-45, 45, 90, -90, 180)
 """Further positions of the picture, tried where no upright face is found."""
+MOST_DOUBTFUL = 4
+"""So many doubtful faces of a picture are looked at again."""
 TILTED_DEG = 10.0
 """From this roll on, landmarks are read with the head turned upright."""
 SECOND_LOOKS = 1.3, 1.8
@@ -69,7 +71,8 @@ def believable(detector: Detector, pixels: Pixels, boxes: list[Box]) -> list[Box
     What only looks like a face does so at one scale; a face keeps its score at all of them.
     """
     sure = [box for box in boxes if box.score >= detector.sure_score]
-    return sure or [box for box in boxes if _is_confirmed(detector, pixels, box)]
+    likeliest = sorted(boxes, key=lambda box: -box.score)[:MOST_DOUBTFUL]
+    return sure or [box for box in likeliest if _is_confirmed(detector, pixels, box)]
 
 
 def _is_confirmed(detector: Detector, pixels: Pixels, box: Box) -> bool:

@@ -59,7 +59,8 @@ class _Child:
         )
         self._limits, self.task, self.done = limits, None, 0
         self._alive_at, self.ended_by = time.monotonic(), ""
-        threading.Thread(target=self._listen, args=(answers,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(answers,), daemon=True)
+        self._listener.start()
 
     def _listen(self, answers: queue.Queue) -> None:
         for line in self._process.stdout:
@@ -95,16 +96,18 @@ class _Child:
         self._process.kill()
 
     def cause_of_death(self) -> str:
-        code = self._process.wait()
+        code = self._process.returncode
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
     def close(self) -> None:
-        """End the process, at once if it is at work."""
+        """End the process, at once if it is at work, and give its pipes back."""
         if self.task is not None:
             self._process.kill()
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         self._process.wait()
+        self._listener.join()
+        self._process.stdout.close()
 
 
 class Pool:
@@ -181,6 +184,7 @@ class Pool:
             return None, None
         self._children.remove(child)
         task, child.task = child.task, None
+        child.close()
         if task is None and not self._finished:
             raise RunError(
                 f"the process that prepares clips does not start ({child.cause_of_death()}); "

@@ -94,7 +94,7 @@ def prepare(
     with Run(out / "runs" / f"{i % n}-of-{n}", record) as run:
         _claim(out, record)
         mine = {number: group for number, group in enumerate(groups) if number % n == i % n}
-        _sweep(out, mine)
+        _sweep(out, mine, alone=n == 1)
         pool = Pool(workers or os.cpu_count() or 1, settings, limits)
         frames, seconds = _work(out, mine, pool)
         complete = all(records_of(out, number).exists() for number in range(len(groups)))
@@ -163,8 +163,10 @@ def _claim(out: Path, record: dict[str, Any]) -> None:
         )
 
 
-def _sweep(out: Path, groups: dict[int, list[Input]]) -> None:
+def _sweep(out: Path, groups: dict[int, list[Input]], alone: bool) -> None:
     """Remove what a process that was killed left half-written or half-removed."""
+    for path in out.glob(".*.part") if alone else ():
+        path.unlink(missing_ok=True)
     names = {part_of(out, item).name for group in groups.values() for item in group}
     names |= {f"{number:06d}" for number in groups}
     for path in out.glob("*/.*.part"):

@@ -116,7 +116,7 @@ def _beard(color: Tensor, rig: Rig, look: Look, p: Points) -> tuple[Tensor, Fiel
     )
     covered = torch.maximum(grown, moustache) * rig.extras.beard * strands
     covered = (covered * ramp(-1.12, -0.98, p.y)).clamp(0, 1)
-    return mix(color, look.hair * 0.8, covered), covered
+    return mix(color, look.beard, covered), covered
 
 
 def _lips(color: Tensor, rig: Rig, look: Look, p: Points, front: Field) -> tuple[Tensor, Field]:

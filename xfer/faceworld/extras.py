@@ -39,6 +39,6 @@ def neck_distance(rig: Rig, p: Points) -> Field:
 def shirt_distance(p: Points) -> Field:
     """Shoulders in clothes, in world coordinates."""
     beyond = (p.x.abs() - 0.62).clamp(min=0)
-    y = p.y + 1.72 + 0.176 * (p.x * p.x).clamp(max=1.2)
+    y = p.y + 1.66 + 0.176 * (p.x * p.x).clamp(max=1.2)
     z = p.z + 0.30
     return (0.8 * beyond * beyond + 0.9 * y * y + 1.3 * z * z + 1e-9).sqrt() - 0.50

@@ -28,7 +28,7 @@ def smooth_min(a: Field, b: Field, k: float) -> Field:
     return torch.minimum(a, b) - h * h * (0.25 / k)
 
 
-def smooth_max(a: Field, b: Field, k: float) -> Field:
+def smooth_max(a: Field, b: Field, k: Field) -> Field:
     """Intersection of two distances, rounded where they are closer than `k`."""
     h = (k - (a - b).abs()).clamp(min=0)
     return torch.maximum(a, b) + h * h * (0.25 / k)

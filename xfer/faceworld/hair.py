@@ -8,7 +8,6 @@ from xfer.faceworld.fields import (
     ellipsoid,
     length,
     mix,
-    ramp,
     smooth_max,
     smooth_min,
     wave,
@@ -33,17 +32,17 @@ def above_hairline(hair: Hair, p: Points) -> Field:
 def curls(hair: Hair, p: Points) -> Field:
     """Relief of curls and strands."""
     curl = wave(p.x * 17 + p.y * 5) * wave(p.y * 15 + p.z * 4) * wave(p.z * 16 + p.x * 5)
-    return hair.curl * curl + hair.groove * wave(p.x * 47 + 7 * p.z)
+    return hair.curl * curl + hair.groove * wave(p.x * 37 + 9 * p.z + 2 * wave(p.x * 11 + p.y * 4))
 
 
 def hair_distance(rig: Rig, p: Points, base: Field) -> Field:
     """All hair of a head; `base` is the distance to the bare head."""
     hair, relief = rig.hair, curls(rig.hair, p)
     top = hair.top * ((p.y - 0.35) * 1.6).clamp(0, 1) * ((p.z + 0.9) * 0.9).clamp(0, 1)
-    above = above_hairline(hair, p)
-    grown = ramp(-0.02, hair.taper, above)
-    # Below the hairline the shell dives under the skin, deeper than the eyes' sockets.
-    d = base + 0.04 - (hair.thickness + top + relief + 0.04) * grown - above.clamp(max=0)
+    shell = base - hair.thickness - top - relief
+    # A wide blend with the hairline's cut makes the shell grow out of the skin without a lip.
+    cut = -0.75 * above_hairline(hair, p) - 0.5 * relief
+    d = smooth_max(shell, cut, hair.taper)
     crest = torch.maximum(
         p.x.abs() - 0.13 + 0.35 * base, (0.30 + 0.35 * p.z.clamp(min=0) - p.y) * 0.8
     )

@@ -39,7 +39,7 @@ def base_distance(head: Head, p: Points) -> Field:
     chin_x = (across - head.chin_half_width).clamp(min=0)
     chin = length(chin_x, p.y - head.chin_y, p.z - head.chin_z) - head.chin_radius
     d = smooth_min(smooth_min(skull, face, 0.16), jaw, 0.16)
-    return smooth_min(smooth_min(d, corner - head.corner_radius, 0.20), chin, 0.18)
+    return smooth_min(smooth_min(d, corner - head.corner_radius, 0.20), chin, 0.26)
 
 
 def lid_edges(eyes: Eyes, p: Points) -> tuple[Field, Field, Field]:
@@ -73,9 +73,9 @@ def brow_height(brows: Brows, x: Field) -> Field:
 def brow_line(rig: Rig, x: Field) -> tuple[Field, Field]:
     """Position along the eyebrow (-1 inner, 1 outer end) and height of its middle."""
     brows = rig.brows
-    along = (x.abs() - (rig.eyes.x - 0.02 - 0.02 * brows.frown)) / brows.half_length
+    along = (x.abs() - (rig.eyes.x + 0.01 - 0.025 * brows.frown)) / brows.half_length
     arch = brows.arch * (0.55 - 0.9 * (along - 0.25).square())
-    pinch = 0.075 * brows.frown * (0.5 - 0.8 * along).clamp(0, 1.2)
+    pinch = 0.060 * brows.frown * (0.5 - 0.8 * along).clamp(0, 1.2)
     middle = brow_height(brows, x) + arch - 0.01 + brows.slant * along - pinch
     return along, middle + 0.015 * brows.raised * (0.5 - along)
 
@@ -119,7 +119,7 @@ def _folds(rig: Rig, p: Points) -> Field:
     beside = across - smile_line(rig, p.y)
     half_way = (p.y - (mouth.y + rig.nose.base_y) * 0.5) * 6.5
     nasolabial = bump(beside * beside * 700) * bump(half_way * half_way)
-    height = height + 0.045 * muzzle - 0.028 * chin_fold
+    height = height + 0.045 * muzzle - 0.018 * chin_fold
     height = height - (0.006 + 0.026 * mouth.smile) * nasolabial
     beard = rig.extras.beard_volume * beard_area(rig, p) * (1 - mouth_surround(rig, p))
     return height * (p.z * 5).clamp(0, 1) + 0.03 * beard

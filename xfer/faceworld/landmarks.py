@@ -24,9 +24,9 @@ from xfer.faceworld.measures import Pose, Rig
 
 CENTER_Y = -0.25
 """The fan of contour points starts in the middle of the head at this height."""
-FAN_DEG = (-9.0, 3.0, 15.0, 27.0, 40.0, 54.0, 67.0, 79.0, 90.0)
+FAN_DEG = (-31.0, -18.0, -2.0, 14.0, 31.0, 48.0, 65.0, 78.0, 90.0)
 """Direction of contour points 0..8 below the horizontal; points 9..16 mirror them."""
-BACK_DEG = (84.0, 84.0, 84.0, 84.0, 82.0, 80.0, 78.0, 76.0, 75.0)
+BACK_DEG = (84.0, 84.0, 84.0, 84.0, 82.0, 80.0, 74.0, 66.0, 60.0)
 """How far back from straight ahead the jaw line lies in each direction."""
 FRONT_DEG, CANDIDATES = 20.0, 12
 
@@ -56,7 +56,7 @@ def _row(like: Tensor, *numbers: float) -> Float[Tensor, "1 n"]:
 def _brow_points(rig: Rig) -> tuple[Tensor, Tensor]:
     """17..26, from the picture's left to its right."""
     brows = rig.brows
-    start = rig.eyes.x - 0.02 - 0.02 * brows.frown
+    start = rig.eyes.x + 0.01 - 0.025 * brows.frown
     across = start + brows.half_length * _row(start, 0.92, 0.48, 0.02, -0.42, -0.85)
     x = torch.cat([-across, across.flip(1)], 1)
     _, y = brow_line(rig, x)
@@ -70,7 +70,7 @@ def _nose_points(rig: Rig) -> tuple[Tensor, Tensor]:
     bridge_y = top + (nose.tip_y - top) * _row(top, 0, 0.333, 0.667, 1)
     half = nose.wing_x + 0.4 * nose.wing_radius
     base_x = half * _row(top, -1, -0.5, 0, 0.5, 1)
-    base_y = nose.base_y + _row(top, -0.045, -0.065, -0.075, -0.065, -0.045)
+    base_y = nose.base_y + _row(top, -0.065, -0.085, -0.095, -0.085, -0.065)
     return torch.cat([0 * bridge_y, base_x], 1), torch.cat([bridge_y, base_y], 1)
 
 
@@ -78,8 +78,8 @@ def _eye_points(rig: Rig) -> tuple[Tensor, Tensor]:
     """36..47: outer corner, upper lid, inner corner, lower lid of the eye on the picture's left;
     the other eye starts at its inner corner."""
     eyes = rig.eyes
-    left = _row(eyes.x, 1, 0.38, -0.38, -1, -0.38, 0.38)
-    right = _row(eyes.x, -1, -0.38, 0.38, 1, 0.38, -0.38)
+    left = _row(eyes.x, 0.88, 0.34, -0.40, -0.96, -0.40, 0.34)
+    right = _row(eyes.x, -0.96, -0.40, 0.34, 0.88, 0.34, -0.40)
     x = torch.cat([-(eyes.x + eyes.half_width * left), eyes.x + eyes.half_width * right], 1)
     _, upper, lower = lid_edges(eyes, Points(x, x, x))
     on_upper = _row(x, 0.5, 1, 1, 0.5, 0, 0, 0.5, 1, 1, 0.5, 0, 0)
@@ -97,8 +97,8 @@ def _lip_points(rig: Rig) -> tuple[Tensor, Tensor]:
     upper_side = _row(x, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
     outer = torch.where(
         upper_side > 0,
-        upper[:, :12] + 0.95 * mouth.upper_lip * thick[:, :12],
-        lower[:, :12] - 0.95 * mouth.lower_lip * thick[:, :12],
+        upper[:, :12] + 1.2 * mouth.upper_lip * thick[:, :12],
+        lower[:, :12] - 0.8 * mouth.lower_lip * thick[:, :12],
     )
     corner = _row(x, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
     outer = torch.where(corner > 0, middle[:, :12], outer)

@@ -25,6 +25,7 @@ class Look(NamedTuple):
     lips: Color
     hair: Color
     brow: Color
+    beard: Color
     iris: Color
     frames: Color
     shirt: Color
@@ -91,6 +92,7 @@ def build_look(identity: Group, scene: Group) -> Look:
         lips=mix(natural, painted, 0.35 + 0.35 * who["lip_red"]),
         hair=hair,
         brow=mix(hair * 0.55, rgb(0.13, 0.09, 0.08, skin), 0.5),
+        beard=mix(hair * 0.75, hair * skin * 0.8, 0.55),
         iris=iris * (1 + 0.3 * who["iris_light"]),
         frames=0.05 + brown,
         shirt=_hsv(

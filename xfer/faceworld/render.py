@@ -141,10 +141,10 @@ def _shade(rig: Tensor, look: Tensor, at, normal, ray, open_sky, lit) -> tuple[T
 
 @cache
 def _kernels(compiled: bool) -> _Kernels:
-    functions = (_prepare, _distance, _shade)
+    functions = (_distance, _shade)
     if compiled:
         functions = tuple(torch.compile(f, dynamic=True) for f in functions)
-    return _Kernels(*functions)
+    return _Kernels(_prepare, *functions)
 
 
 class _Painter:

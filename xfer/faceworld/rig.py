@@ -56,8 +56,8 @@ def _head(who: dict, does: dict) -> Head:
     smile = does["smile"].clamp(min=0)
     jaw_y, jaw_z = _turn_jaw(does["jaw"], -0.50 * long, 0.165 * same)
     corner_y, corner_z = _turn_jaw(does["jaw"], -0.50 * long, -0.02 * same)
-    chin_y = -0.79 * long - 0.07 * who["chin_length"]
-    chin_y, chin_z = _turn_jaw(does["jaw"], chin_y, 0.445 + 0.045 * who["chin_forward"])
+    chin_y = -0.765 * long - 0.05 * who["chin_length"]
+    chin_y, chin_z = _turn_jaw(does["jaw"], chin_y, 0.415 + 0.04 * who["chin_forward"])
     return Head(
         width=width,
         length=long,
@@ -78,10 +78,10 @@ def _head(who: dict, does: dict) -> Head:
         corner_y=corner_y,
         corner_z=corner_z,
         corner_radius=0.165 + 0.04 * who["jaw_corner"],
-        chin_half_width=0.07 + 0.045 * who["chin_width"],
+        chin_half_width=0.085 + 0.045 * who["chin_width"],
         chin_y=chin_y,
         chin_z=chin_z,
-        chin_radius=0.13 + 0.015 * who["chin_width"],
+        chin_radius=0.135 + 0.015 * who["chin_width"],
         cheek_x=0.35 * width,
         cheek_y=-0.19 * long + 0.05 * smile,
         cheek_amount=0.035 + 0.025 * who["cheekbone"] + 0.03 * smile + 0.012 * who["cheek_fat"],
@@ -104,9 +104,9 @@ def _turn_jaw(jaw: Measure, y: Measure, z: Measure) -> tuple[Measure, Measure]:
 def _feature_heights(who: dict, head: Head) -> dict[str, Measure]:
     spacing = (1 + 0.14 * who["eye_spacing"]) * (0.5 + 0.5 * head.width)
     return {
-        "eye_x": 0.270 * spacing,
+        "eye_x": 0.272 * spacing,
         "eye_y": 0.02 + 0.03 * who["eye_height"],
-        "nose_y": -0.315 * head.length - 0.062 * who["nose_length"],
+        "nose_y": -0.300 * head.length - 0.052 * who["nose_length"],
         "mouth_y": -0.60 * head.length + 0.03 * who["mouth_height"],
     }
 
@@ -132,17 +132,17 @@ def _depths(head: Head, features: dict[str, Measure]) -> tuple[Measure, ...]:
 
 def _eyes(who: dict, does: dict, features: dict, depth: Measure) -> Eyes:
     size = 1 + 0.10 * who["eye_size"]
-    opening = 0.074 * (1 + 0.28 * who["eye_opening"]) * size
+    opening = 0.084 * (1 + 0.28 * who["eye_opening"]) * size
     opening = opening * (1 + 0.15 * does["brow"].clamp(min=0))
     squint = 0.018 * does["smile"].clamp(min=0) + 0.012 * does["frown"]
-    radius, socket = 0.142 * size, 0.075 + 0.02 * who["eye_depth"]
+    radius, socket = 0.170 * size, 0.062 + 0.018 * who["eye_depth"]
     across, up = 0.45 * does["gaze_x"], 0.32 * does["gaze_y"]
     return Eyes(
         x=features["eye_x"],
         y=features["eye_y"],
-        z=depth - socket - radius + 0.045,
+        z=depth - socket - radius + 0.042,
         radius=radius,
-        half_width=0.164 * (1 + 0.13 * who["eye_size"]),
+        half_width=0.150 * (1 + 0.13 * who["eye_size"]),
         upper=opening,
         lower=(0.68 * opening - squint).clamp(min=0.012),
         slant=0.050 * who["eye_slant"] + 0.012,
@@ -161,19 +161,19 @@ def _brows(who: dict, does: dict, eyes: Eyes) -> Brows:
         y_left=y + 0.06 * does["brow_tilt"],
         y_right=y - 0.06 * does["brow_tilt"],
         ridge=0.035 + 0.022 * who["brow_ridge"],
-        thickness=0.030 * (1 + 0.45 * who["brow_thickness"]),
-        slant=0.045 * who["brow_slant"],
+        thickness=0.034 * (1 + 0.42 * who["brow_thickness"]),
+        slant=0.035 * who["brow_slant"] + 0.01,
         arch=0.045 * (1 + 0.7 * who["brow_arch"]),
-        half_length=0.21 * (1 + 0.12 * who["brow_length"]),
+        half_length=0.185 * (1 + 0.12 * who["brow_length"]),
         frown=does["frown"],
         raised=does["brow"].clamp(min=0),
     )
 
 
 def _nose(who: dict, does: dict, features: dict, root_depth: Measure, base: Measure) -> Nose:
-    root_y, root_z = features["eye_y"] + 0.06, root_depth - 0.055
+    root_y, root_z = features["eye_y"] + 0.06, root_depth - 0.060
     tip_y = features["nose_y"] + 0.03 * who["nose_tip"]
-    tip_z = base + 0.15 + 0.045 * who["nose_forward"]
+    tip_z = base + 0.125 + 0.035 * who["nose_forward"]
     wider = 0.012 * does["smile"].clamp(min=0)
     return Nose(
         root_y=root_y,
@@ -181,9 +181,9 @@ def _nose(who: dict, does: dict, features: dict, root_depth: Measure, base: Meas
         tip_y=tip_y,
         tip_z=tip_z,
         inverse_length_squared=1 / ((tip_y - root_y).square() + (tip_z - root_z).square()),
-        root_radius=0.055 + 0.013 * who["nose_bridge"],
-        tip_radius=0.078 + 0.013 * who["nose_width"],
-        hump=0.03 * who["nose_hump"],
+        root_radius=0.062 + 0.012 * who["nose_bridge"],
+        tip_radius=0.084 + 0.012 * who["nose_width"],
+        hump=0.018 * who["nose_hump"],
         base_y=features["nose_y"],
         wing_x=0.088 + 0.024 * who["nose_width"] + wider,
         wing_z=base + 0.035,
@@ -200,7 +200,7 @@ def _mouth(who: dict, does: dict, head: Head, features: dict, depth: Measure) ->
         y=features["mouth_y"],
         z=depth,
         inverse_half_width=1 / half,
-        lift=0.105 * smile * (1 - 0.5 * pucker),
+        lift=(0.105 * smile + 0.018) * (1 - 0.5 * pucker),
         crooked=0.012 * who["crooked_mouth"] * (1 + up),
         open_up=0.030 * jaw + 0.014 * up,
         open_down=0.202 * jaw * head.length + 0.012 * up,
@@ -266,7 +266,7 @@ def _extras(who: dict, eyes: Eyes) -> Extras:
         lens_height=height,
         lens_round=torch.where(round_lens > 0, torch.minimum(height, width), 0.07),
         lens_z=eyes.z + eyes.radius + 0.145,
-        neck=0.295 + 0.032 * who["neck_width"] + 0.025 * who["weight"],
+        neck=0.335 + 0.032 * who["neck_width"] + 0.025 * who["weight"],
         age=who["age"],
         freckles=(who["freckles"] - 0.35).clamp(min=0) * 1.5,
     )

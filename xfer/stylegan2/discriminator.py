@@ -15,31 +15,20 @@ from xfer.errors import expect
 from xfer.files import Network, Storable
 from xfer.stylegan2.layers import Conv, Linear, minibatch_stddev
 from xfer.stylegan2.layouts import discriminator_from
+from xfer.stylegan2.widths import Widths, check_resolution
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Widths):
     """Sizes of a discriminator; widths as in `GeneratorConfig`."""
 
     resolution: int = 1024
-    channel_base: int = 32768
-    channel_max: int = 512
+    """Edge of the picture in pixels: a power of two, 8 to 1024."""
     stddev_group: int = 4
     """Samples that share one minibatch standard deviation."""
-    conv_clamp: float | None = None
-    half_resolutions: int = 4
-    """How many of the highest resolutions run in half precision when it is asked for."""
 
     def __post_init__(self):
-        powers = [2**i for i in range(3, 11)]
-        expect(
-            self.resolution in powers,
-            f"a discriminator's resolution is a power of two from 8 to 1024; got {self.resolution}",
-        )
-
-    def channels(self, resolution: int) -> int:
-        """Width of the layers at a resolution."""
-        return max(1, min(self.channel_base // resolution, self.channel_max))
+        check_resolution(self.resolution, "discriminator")
 
 
 class ResidualBlock(nn.Module):
@@ -63,7 +52,7 @@ class ResidualBlock(nn.Module):
 class Discriminator(Storable, nn.Module):
     """Pictures to logits: positive means real."""
 
-    role = "discriminator"
+    role, vetted = "discriminator", True
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()

@@ -18,13 +18,14 @@ from xfer.files import Network, Storable
 from xfer.ops.upfirdn2d import setup_filter
 from xfer.stylegan2.layers import BLUR, Linear, StyledLayer, ToRGB, pixel_norm, upsample_rgb
 from xfer.stylegan2.layouts import generator_from
+from xfer.stylegan2.widths import Widths, check_resolution
 
 Noise = str | Sequence[Tensor]
 """Where noise comes from: "stored", "random", "none", or one tensor `samples 1 r r` per layer."""
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Widths):
     """Sizes of a generator. The defaults are the public FFHQ model's."""
 
     resolution: int = 1024
@@ -33,20 +34,9 @@ class GeneratorConfig:
     w_dim: int = 512
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
-    channel_base: int = 32768
-    """A layer at resolution r has min(channel_base / r, channel_max) channels."""
-    channel_max: int = 512
-    conv_clamp: float | None = None
-    """Bound of every layer's output; needed for float16."""
-    half_resolutions: int = 4
-    """How many of the highest resolutions run in half precision when it is asked for."""
 
     def __post_init__(self):
-        powers = [2**i for i in range(3, 11)]
-        expect(
-            self.resolution in powers,
-            f"a generator's resolution is a power of two from 8 to 1024; got {self.resolution}",
-        )
+        check_resolution(self.resolution, "generator")
         for name in ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max"):
             expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
 
@@ -59,10 +49,6 @@ class GeneratorConfig:
     def n_styles(self) -> int:
         """Number of rows of W+: two for every resolution, one shared at the top of each."""
         return 2 * len(self.resolutions)
-
-    def channels(self, resolution: int) -> int:
-        """Width of the layers at a resolution."""
-        return max(1, min(self.channel_base // resolution, self.channel_max))
 
 
 class MappingNetwork(nn.Module):
@@ -89,7 +75,7 @@ class MappingNetwork(nn.Module):
 class Generator(Storable, nn.Module):
     """z -> w -> W+ -> style space -> picture, with an entry at every step."""
 
-    role = "generator"
+    role, vetted = "generator", True
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()

@@ -153,7 +153,8 @@ def _kind_of_bytes(head: bytes) -> str | None:
     if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return "picture"
     if head[4:8] == b"ftyp":
-        return "picture" if head[8:12] in (b"avif", b"avis") else "video"
+        still = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
+        return "picture" if head[8:12] in still else "video"
     if head[:4] == b"\x1a\x45\xdf\xa3" or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
         return "video"
     return None

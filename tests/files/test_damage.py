@@ -295,3 +295,31 @@ def test_a_folder_a_lack_of_permission_and_a_pipe_are_named(tmp_path, monkeypatc
     monkeypatch.setattr(os, "access", lambda *_: False) if os.geteuid() == 0 else None
     with pytest.raises(BadFile, match="no permission"):
         Generator.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"blocks": [10**6, 1, 1]},
+        {"channels": [10**6, 12, 16]},
+        {"n_styles": 10**6},
+        {"w_dim": 10**9},
+        {"w_dim": 10**5},
+        {"bottleneck": 10**7},
+        {"reduction": 0},
+        {"resolution": None},
+    ],
+    ids=str,
+)
+def test_a_header_that_asks_for_a_giant_is_refused_before_memory_is_spent(change, tmp_path):
+    from xfer.encoders import MotionEncoder, MotionEncoderConfig
+    from xfer.files import write_checkpoint
+
+    slim = {"resolution": 32, "channels": (8, 12, 16), "blocks": (1, 1, 1), "reduction": 4}
+    config = MotionEncoderConfig(**slim, n_styles=6, w_dim=6, bottleneck=5, pool=2)
+    settings, tensors = MotionEncoder(config).pack()
+    path = tmp_path / "m.safetensors"
+    write_checkpoint(path, {"motion_encoder": (settings, tensors)})
+    assert opened(path, MotionEncoder).config == config
+    write_checkpoint(path, {"motion_encoder": (settings | change, tensors)})
+    assert opened(path, MotionEncoder) is None

@@ -152,14 +152,14 @@ BOMBS = {
 }  # fmt: skip
 
 
-def bare(attack: bytes) -> bytes:
-    return b"\x80\x04" + attack + b"."
+def bare(attack: bytes, protocol: int = 4) -> bytes:
+    return bytes([0x80, protocol]) + attack + b"."
 
 
 def in_a_zip(attack: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("archive/data.pkl", bare(attack))
+        archive.writestr("archive/data.pkl", bare(attack, 2))
         archive.writestr("archive/byteorder", "little")
         archive.writestr("archive/data/0", bytes(64))
         archive.writestr("archive/version", "3\n")
@@ -171,7 +171,11 @@ def in_an_old_file(attack: bytes) -> bytes:
         pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
     ]
     return (
-        b"".join(head) + bare(attack) + pickle.dumps(["0"], 2) + struct.pack("<Q", 16) + bytes(64)
+        b"".join(head)
+        + bare(attack, 2)
+        + pickle.dumps(["0"], 2)
+        + struct.pack("<Q", 16)
+        + bytes(64)
     )
 
 

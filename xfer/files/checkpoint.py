@@ -53,6 +53,13 @@ class Checkpoint:
 
 def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy tensors into a network; names and shapes must agree, else one `BadFile` tells all."""
+    compare(module, state)
+    with torch.no_grad():
+        module.load_state_dict(dict(state))
+
+
+def compare(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Raise one `BadFile` that tells which names and shapes do not agree."""
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
@@ -68,8 +75,6 @@ def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     ]
     if faults:
         raise BadFile(f"the tensors do not fit a {type(module).__name__}: {'; '.join(faults)}")
-    with torch.no_grad():
-        module.load_state_dict(dict(state))
 
 
 def _shape(tensor: Tensor) -> str:

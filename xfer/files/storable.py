@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from xfer.files.checkpoint import Network, fill
+from xfer.errors import BadFile
+from xfer.files.checkpoint import Network, compare, fill
 from xfer.files.container import write_checkpoint
 from xfer.files.reading import load_network
 
@@ -20,6 +21,8 @@ class Storable:
     """
 
     role: ClassVar[str]
+    vetted: ClassVar[bool] = False
+    """Does `unpack` itself compare the file's configuration with its tensors?"""
 
     @classmethod
     def load(cls, path: str | Path) -> Any:
@@ -37,6 +40,10 @@ class Storable:
     def from_network(cls, network: Network) -> Any:
         """Build from a network's tensors and what the file says of it."""
         config, state = cls.unpack(network)
+        if network.layout == "xfer" and not cls.vetted:
+            with torch.device("meta"):  # compare before memory is spent on what a header claims
+                plan = cls(config)
+            compare(plan, _with_counters(plan.state_dict(), state))
         module = cls(config)
         fill(module, _with_counters(module.state_dict(), state))
         return module.eval()
@@ -69,8 +76,16 @@ class Storable:
         return dataclasses.asdict(self.config), state
 
 
+MOST = {"blocks": 200, "n_styles": 64}
+"""Layers that a header may ask for; public networks have 24 and 18."""
+
+
 def stored_config(kind: type, network: Network) -> Any:
     """The configuration of a network in our own layout; JSON's lists become tuples again."""
+    for name, most in MOST.items():
+        value = network.config.get(name, 0)
+        if not 0 <= (sum(value) if isinstance(value, list) else value) <= most:
+            raise BadFile(f"the header asks for {value} {name}; {most} are the most")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in network.config.items()}
     return kind(**values)
 

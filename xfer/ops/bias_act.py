@@ -1,36 +1,13 @@
-"""Bias, activation, gain and clamp in one step."""
-
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+"""Bias, activation, gain and clamp in one step: definition, reference, registration, gradients."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from xfer.errors import expect
-
-
-class Activation(NamedTuple):
-    """An activation with what it is called with unless told otherwise."""
-
-    apply: Callable
-    alpha: float
-    gain: float
-
-
-ACTIVATIONS = {
-    "linear": Activation(lambda x, alpha: x, 0.0, 1.0),
-    "relu": Activation(lambda x, alpha: F.relu(x), 0.0, math.sqrt(2)),
-    "lrelu": Activation(lambda x, alpha: F.leaky_relu(x, alpha), 0.2, math.sqrt(2)),
-    "sigmoid": Activation(lambda x, alpha: torch.sigmoid(x), 0.0, 1.0),
-    "tanh": Activation(lambda x, alpha: torch.tanh(x), 0.0, 1.0),
-    "softplus": Activation(lambda x, alpha: F.softplus(x), 0.0, 1.0),
-    "elu": Activation(lambda x, alpha: F.elu(x), 0.0, 1.0),
-    "selu": Activation(lambda x, alpha: F.selu(x), 0.0, 1.0),
-    "swish": Activation(lambda x, alpha: F.silu(x), 0.0, math.sqrt(2)),
-}
+from xfer.ops.activations import ACTIVATIONS, aten
+from xfer.ops.build import launch_or_explain
+from xfer.ops.launches import bias_act_launch, bias_act_slope_launch
 
 
 def bias_act(
@@ -42,26 +19,181 @@ def bias_act(
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Float[Tensor, "..."]:
-    """`clamp(gain * act(x + b))`.
+    """`clamp(gain * act(x + b))`, differentiable twice in `x` and `b`.
 
     Args:
         b: One number for each index along axis `dim` of `x`; none by default.
-        alpha: Slope of the leaky ReLU below zero; 0.2 by default.
+        act: linear, relu, lrelu, sigmoid, tanh, softplus, elu, selu or swish.
+        alpha: Slope of lrelu below zero, not negative; 0.2 by default.
         gain: By default what keeps the scale of a normal input: the square root of two for relu,
             lrelu and swish, otherwise one.
         clamp: Bound on the output's magnitude; none by default.
     """
     expect(act in ACTIVATIONS, f"act is one of {', '.join(ACTIVATIONS)}; got {act!r}")
     expect(clamp is None or clamp >= 0, f"clamp is a bound, zero or more; got {clamp}")
-    apply, default_alpha, default_gain = ACTIVATIONS[act]
+    kind = ACTIVATIONS[act]
+    alpha = kind.alpha if alpha is None else float(alpha)
+    gain = kind.gain if gain is None else float(gain)
+    expect(alpha >= 0, f"alpha is the slope of lrelu below zero, not negative; got {alpha}")
     if b is not None:
+        expect(-x.ndim <= dim < x.ndim, f"dim is an axis of x {tuple(x.shape)}; got {dim}")
+        dim %= x.ndim
         expect(
-            -x.ndim <= dim < x.ndim and b.shape[0] == x.shape[dim],
-            f"b needs one number for each index of axis {dim} of x {tuple(x.shape)}; "
+            b.shape[0] == x.shape[dim],
+            f"b has one number for each index of axis {dim} of x {tuple(x.shape)}; "
             f"got {b.shape[0]}",
         )
-        x = x + b.to(x.dtype).view([-1 if axis == dim % x.ndim else 1 for axis in range(x.ndim)])
-    x = apply(x, default_alpha if alpha is None else alpha)
-    gain = default_gain if gain is None else gain
-    x = x * gain if gain != 1 else x
-    return x if clamp is None else x.clamp(-clamp, clamp)
+        b = b.to(x.dtype)
+    if act == "linear" and clamp is None:  # nothing to save and nothing to fuse
+        x = x if b is None else x + _along(b, x, dim)
+        return x if gain == 1 else x * gain
+    return torch.ops.xfer.bias_act(x, b, dim, act, alpha, gain, clamp)
+
+
+@torch.library.custom_op("xfer::bias_act", mutates_args=())
+def _bias_act(
+    x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None
+) -> Tensor:
+    y = torch.empty_like(x)
+    if x.is_cuda and x.numel():
+        b = None if b is None else b.contiguous()
+        launch = bias_act_launch(_ordered(x, y), b, y, dim, act, alpha, gain, clamp)
+        if launch_or_explain(launch, x.device):
+            return y
+    return _reference(y, x, b, dim, act, alpha, gain, clamp)
+
+
+def _reference(
+    y: Tensor,
+    x: Tensor,
+    b: Tensor | None,
+    dim: int,
+    act: str,
+    alpha: float,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    """Fill `y` in as few passes over memory as PyTorch allows."""
+    kind = ACTIVATIONS[act]
+    early = gain if kind.scales and gain > 0 else 1.0
+    if b is None:
+        torch.mul(x, early, out=y)
+    else:
+        torch.add(_along(b, x, dim) * early, x, alpha=early, out=y)
+    kind.apply_(y, alpha)
+    if early != gain:
+        y.mul_(gain)
+    return y if clamp is None else y.clamp_(-clamp, clamp)
+
+
+@_bias_act.register_fake
+def _(x, b, dim, act, alpha, gain, clamp):
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("xfer::bias_act_slope", mutates_args=())
+def _bias_act_slope(
+    d: Tensor,
+    saved: Tensor,
+    b: Tensor | None,
+    dim: int,
+    act: str,
+    alpha: float,
+    gain: float,
+    clamp: float | None,
+    order: int,
+) -> Tensor:
+    """`d` times the first derivative (order 1), or times that one's derivative by `saved` (2).
+
+    `saved` is the output of `bias_act`, or for swish its input, which then comes with `b`.
+    """
+    out = torch.empty_like(saved)
+    if d.is_cuda and d.numel():
+        b = None if b is None else b.contiguous()
+        d, saved = _ordered(d, out), _ordered(saved, out)
+        launch = bias_act_slope_launch(d, saved, b, out, dim, act, alpha, gain, clamp, order)
+        if launch_or_explain(launch, d.device):
+            return out
+    return _ordered(_slope_reference(d, saved, b, dim, act, alpha, gain, clamp, order), out)
+
+
+def _slope_reference(
+    d: Tensor,
+    saved: Tensor,
+    b: Tensor | None,
+    dim: int,
+    act: str,
+    alpha: float,
+    gain: float,
+    clamp: float | None,
+    order: int,
+) -> Tensor:
+    kind = ACTIVATIONS[act]
+    t = saved if b is None else saved + _along(b, saved, dim)
+    value = kind.apply_(t.clone(), alpha) * gain if kind.needs_input and clamp is not None else t
+    if not kind.needs_input and gain != 1 and not kind.scales:
+        t = t / gain if gain else torch.zeros_like(t)
+    elif kind.scales and gain < 0:
+        t = -t
+    out = kind.slope(d, t, alpha) if order == 1 else kind.bend(d, t)
+    if order == 1 or kind.needs_input:
+        out = out.mul_(gain)
+    return out if clamp is None else aten.hardtanh_backward(out, value, -clamp, clamp)
+
+
+@_bias_act_slope.register_fake
+def _(d, saved, b, dim, act, alpha, gain, clamp, order):
+    return torch.empty_like(saved)
+
+
+def _keep(ctx, inputs, output):
+    x, b, *ctx.settings = inputs
+    ctx.dim, ctx.act = ctx.settings[:2]
+    needs_input = ACTIVATIONS[ctx.act].needs_input
+    ctx.save_for_backward(x if needs_input else output, b if needs_input else None)
+
+
+def _gradient(ctx, d):
+    d = torch.ops.xfer.bias_act_slope(d, *ctx.saved_tensors, *ctx.settings, 1)
+    return d, _bias_gradient(ctx, d), None, None, None, None, None
+
+
+_bias_act.register_autograd(_gradient, setup_context=_keep)
+
+
+def _keep_slope(ctx, inputs, output):
+    *tensors, ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp, ctx.order = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradient_slope(ctx, v):
+    """The slope is linear in d; in `saved` it has the derivative of the next order."""
+    d, *known = ctx.saved_tensors
+    settings = (ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp)
+    to_d = torch.ops.xfer.bias_act_slope(v, *known, *settings, ctx.order)
+    to_saved = to_b = None
+    if ctx.needs_input_grad[1] and ACTIVATIONS[ctx.act].bend is not None:
+        expect(ctx.order == 1, f"bias_act with {ctx.act} has no third derivative")
+        to_saved = torch.ops.xfer.bias_act_slope(v * d, *known, *settings, 2)
+        to_b = _bias_gradient(ctx, to_saved, 2)
+    return to_d, to_saved, to_b, None, None, None, None, None, None
+
+
+_bias_act_slope.register_autograd(_gradient_slope, setup_context=_keep_slope)
+
+
+def _bias_gradient(ctx, d: Tensor, position: int = 1) -> Tensor | None:
+    """`d` summed over every axis but the bias's, if the input at that position wants it."""
+    if not ctx.needs_input_grad[position]:
+        return None
+    others = [axis for axis in range(d.ndim) if axis != ctx.dim]
+    return d.sum(others) if others else d.clone()
+
+
+def _ordered(t: Tensor, like: Tensor) -> Tensor:
+    """`t` laid out in memory as `like`."""
+    return t if t.stride() == like.stride() else torch.empty_like(like).copy_(t)
+
+
+def _along(b: Tensor, x: Tensor, dim: int) -> Tensor:
+    return b.view([-1 if axis == dim else 1 for axis in range(x.ndim)])

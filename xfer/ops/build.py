@@ -1,0 +1,101 @@
+"""Compile and launch our CUDA kernels: NVRTC, driven by NVIDIA's cuda-core package.
+
+The sources in `csrc` are compiled for the GPU at hand when a kernel is first needed, which takes a
+tenth of a second and neither a toolkit nor a host compiler. Where that fails, a warning says why,
+once, and the caller goes on with its PyTorch reference.
+"""
+
+import functools
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+SOURCES = Path(__file__).parent / "csrc"
+THREADS = 256
+"""Threads in a block."""
+
+
+class Launch(NamedTuple):
+    """One call of a kernel. Every argument is a pointer, a long long (int) or a double (float)."""
+
+    source: str
+    """File in `csrc`."""
+    kernel: str
+    """The template's instance, as C++ writes it."""
+    threads: int
+    """How many threads have work; the last block may have more."""
+    arguments: tuple[int | float, ...]
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.threads // THREADS)
+
+
+class _Failure:
+    """Why kernels cannot be used, once something has shown that."""
+
+    reason: str | None = None
+
+
+def launch_or_explain(launch: Launch, device: torch.device) -> bool:
+    """Launch on the device's current stream; False if kernels cannot be built here."""
+    if _Failure.reason is not None:
+        return False
+    with torch.cuda.device(device):
+        try:
+            kernel = _loaded(launch.source, launch.kernel, torch.cuda.current_device())
+        except Exception as error:  # a missing package, library or driver, or a refused source
+            explain(error)
+            return False
+        from cuda.core import LaunchConfig
+        from cuda.core import launch as start
+
+        config = LaunchConfig(grid=launch.blocks, block=THREADS)
+        start(torch.cuda.current_stream(), config, kernel, *launch.arguments)
+    return True
+
+
+def explain(error: Exception) -> None:
+    """Remember that kernels cannot be built, and warn of it."""
+    _Failure.reason = f"{type(error).__name__}: {error}"
+    warnings.warn(
+        "xfer's CUDA kernels cannot be built, so the slower PyTorch reference runs instead. "
+        f"The reason: {_Failure.reason}. They need the packages cuda-core, cuda-bindings and "
+        "nvidia-cuda-nvrtc (pip install 'xfer[cuda]') and a driver at least as new as those.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def compile_kernels(source: str, kernels: tuple[str, ...], arch: str, target: str = "cubin"):
+    """The object code (`cuda.core.ObjectCode`) of some instances of a source file's templates.
+
+    Args:
+        arch: Such as "sm_90"; "compute_90" for `target` "ptx".
+    """
+    from cuda.core import Program, ProgramOptions
+
+    options = ProgramOptions(name=source, arch=arch, std="c++17")
+    return Program(_source(source), "c++", options).compile(target, name_expressions=kernels)
+
+
+@functools.cache
+def _source(name: str) -> str:
+    """A source file with its own headers put in place, so that no search path is needed."""
+    lines = (SOURCES / name).read_text().splitlines()
+    return "\n".join(
+        _source(line.split('"')[1]) if line.startswith('#include "') else line for line in lines
+    )
+
+
+@functools.cache
+def _loaded(source: str, kernel: str, device: int):
+    """A kernel ready to launch; failures are not cached, the caller remembers them."""
+    from cuda.core import Device
+
+    Device(device).set_current()
+    major, minor = torch.cuda.get_device_capability(device)
+    code = compile_kernels(source, (kernel,), f"sm_{major}{minor}")
+    return code.get_kernel(kernel)

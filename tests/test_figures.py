@@ -4,7 +4,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xfer.figures import SYNTHETIC, curves, picture_grid, save_figure, tile, to_uint8
+from xfer.figures import (
+    SYNTHETIC,
+    bars,
+    crops_on_pictures,
+    curves,
+    histograms,
+    picture_grid,
+    save_figure,
+    tile,
+    to_uint8,
+)
 
 
 def test_black_and_white_become_the_ends_of_a_byte_and_more_is_clipped():
@@ -35,3 +45,22 @@ def test_curves_have_one_panel_a_quantity_with_its_values():
     figure = curves([{"kimg": 1, "loss": 2.0}, {"kimg": 2, "loss": 1.0}, {"kimg": 3}], ["loss"])
     (line,) = figure.axes[0].get_lines()
     assert line.get_ydata().tolist() == [2.0, 1.0]
+
+
+def test_bars_carry_their_numbers():
+    figure = bars({"good": 7, "bad": 2.5}, x_label="inputs")
+    assert {text.get_text() for text in figure.axes[0].texts} == {"7", "2.5"}
+    assert figure.axes[0].get_xlabel() == "inputs"
+
+
+def test_histograms_hold_all_values():
+    figure = histograms({"yaw, deg": [1.0, 2.0, 2.0], "side, px": [5.0]}, y_label="frames")
+    heights = [sum(bar.get_height() for bar in axes.patches) for axes in figure.axes]
+    assert heights == [3, 1] and figure.axes[0].get_ylabel() == "frames"
+
+
+def test_crops_are_outlined_where_they_are():
+    corners = torch.tensor([[[1.0, 1.0], [1.0, 5.0], [5.0, 5.0], [5.0, 1.0]]])
+    figure = crops_on_pictures([torch.zeros(1, 3, 8, 10)], corners, torch.zeros(1, 68, 2))
+    outline = figure.axes[0].lines[0].get_xydata()
+    assert outline.tolist() == [[1, 1], [1, 5], [5, 5], [5, 1], [1, 1]]

@@ -4,10 +4,11 @@ The one place with colours and fonts. Figures are made without pyplot's global s
 look and behave the same in a notebook, a test and a job without a screen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -100,6 +101,59 @@ def curves(
         place.grid(alpha=0.25)
         place.spines[["top", "right"]].set_visible(False)
     _finish(figure, title, "")
+    return figure
+
+
+def bars(values: Mapping[str, int | float], *, x_label: str, title: str = "") -> Figure:
+    """One horizontal bar a name, with its number at the end."""
+    figure = Figure(figsize=(6.4, 0.7 + 0.3 * max(len(values), 1)))
+    place = figure.subplots()
+    drawn = place.barh(list(values), list(values.values()), color=IDENTITY, height=0.6)
+    place.bar_label(drawn, fmt="%g", fontsize=STYLE["size"], padding=3)
+    place.invert_yaxis()
+    place.margins(x=0.12)
+    place.set_xlabel(x_label, fontsize=STYLE["size"])
+    place.tick_params(labelsize=STYLE["size"])
+    place.spines[["top", "right"]].set_visible(False)
+    _finish(figure, title, "")
+    return figure
+
+
+def histograms(columns: Mapping[str, Sequence[float]], *, y_label: str, title: str = "") -> Figure:
+    """One panel a quantity; the name is the label of its axis, unit included."""
+    figure = Figure(figsize=(2.6 * len(columns), 2.2))
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    for place, (name, values) in zip(axes, columns.items(), strict=True):
+        place.hist(values, bins=20, color=IDENTITY)
+        place.set_xlabel(name, fontsize=STYLE["size"])
+        place.tick_params(labelsize=STYLE["size"] - 1)
+        place.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(y_label, fontsize=STYLE["size"])
+    _finish(figure, title, "")
+    return figure
+
+
+def crops_on_pictures(
+    pictures: Sequence[Float[Tensor, "1 3 _ _"]],
+    corners: Float[Tensor, "batch 4 2"],
+    points: Float[Tensor, "batch 68 2"],
+    *,
+    title: str = "",
+    note: str = SYNTHETIC,
+) -> Figure:
+    """Whole pictures with the outline of their crop and their landmarks, in pixels."""
+    figure = Figure(figsize=(2.2 * len(pictures), 2.6))
+    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for place, picture, outline, marks in zip(axes, pictures, corners, points, strict=True):
+        _bare(place)
+        place.imshow(to_uint8(picture)[0])
+        height, width = picture.shape[2:]
+        place.set_xlim(-0.5, width - 0.5)
+        place.set_ylim(height - 0.5, -0.5)
+        closed = torch.cat([outline, outline[:1]])
+        place.plot(closed[:, 0], closed[:, 1], color=DRIVER, linewidth=1.5)
+        place.plot(marks[:, 0], marks[:, 1], ".", color="white", markersize=2)
+    _finish(figure, title, note)
     return figure
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from xfer.axes import Image
+from xfer.crop import Crop
 from xfer.datasets.layout import INDEX, SETTINGS
 from xfer.errors import BadFile, BadValue, MissingFile, expect
 from xfer.media.pictures import decode_picture
@@ -92,6 +93,12 @@ class Clips:
         """68 points in crop coordinates: the picture's edges are -1 and 1."""
         rows = np.stack(self.index["landmarks"].iloc[list(items)].to_list())
         return torch.from_numpy(rows.astype(np.float32).reshape(-1, 68, 2))
+
+    def crop(self, items: Sequence[int]) -> Crop:
+        """Where the frames were cut out of their pictures, in pixels: for pasting back."""
+        names = ["crop_center_x", "crop_center_y", "crop_half_x", "crop_half_y"]
+        place = self.columns(items, names)
+        return Crop(place[:, :2], place[:, 2:])
 
     def columns(self, items: Sequence[int], names: Sequence[str]) -> Float[Tensor, "batch names"]:
         """Numbers of the index, such as the face world's factors."""

@@ -1,7 +1,11 @@
 """Checkpoint files as a user meets them: load, list, fetch, verify, inspect, convert."""
 
+import dataclasses
+import functools
+import http.server
 import json
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +20,13 @@ from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
 
 SHAPES = rosinality_generator(16, styles=12, mapping=2, top=6)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files without a line for each."""
+
+    def log_message(self, *_):
+        pass
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +95,23 @@ def test_a_fetched_file_is_recorded_at_first_and_checked_ever_after(file, cache,
             use("stylegan2-ffhq-config-f")
 
 
+def test_a_file_comes_over_http(file, cache, monkeypatch):
+    handler = functools.partial(QuietHandler, directory=file.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/g.pt"
+        item = dataclasses.replace(registry.PUBLIC["stylegan2-ffhq-256"], url=url)
+        monkeypatch.setitem(registry.PUBLIC, "stylegan2-ffhq-256", item)
+        path = weights.fetch("stylegan2-ffhq-256")
+        assert path.read_bytes() == file.read_bytes()
+        gone = dataclasses.replace(registry.PUBLIC["stylegan2-ffhq-512"], url=url + ".gone")
+        monkeypatch.setitem(registry.PUBLIC, "stylegan2-ffhq-512", gone)
+        with pytest.raises(MissingFile, match="404"):
+            weights.fetch("stylegan2-ffhq-512")
+        server.shutdown()
+    assert {p.name for p in cache.iterdir()} == {path.name, f"{path.name}.json"}
+
+
 def test_what_is_not_the_file_never_gets_its_name(tmp_path, cache, monkeypatch):
     page = tmp_path / "page.html"
     page.write_text("<!DOCTYPE html><title>Quota exceeded</title>")
@@ -94,8 +122,6 @@ def test_what_is_not_the_file_never_gets_its_name(tmp_path, cache, monkeypatch):
 
 
 def test_a_known_sha256_is_compared_at_once(file, cache, monkeypatch):
-    import dataclasses
-
     name = "stylegan2-ffhq-config-f"
     item = dataclasses.replace(registry.PUBLIC[name], sha256="0" * 64)
     monkeypatch.setitem(registry.PUBLIC, name, item)

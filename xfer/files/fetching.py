@@ -51,7 +51,7 @@ def _download(item: PublicFile, path: Path) -> None:
     if item.drive_id:
         import gdown
 
-        gdown.download(id=item.drive_id, output=str(path))
+        gdown.download(id=item.drive_id, output=str(path), timeout=30)
         if not path.exists():
             raise MissingFile("Google Drive sent nothing")
         return
@@ -78,11 +78,12 @@ def admit(path: Path, item: PublicFile, place: Path) -> str:
 
 def _expect_reachable(name: str, item: PublicFile) -> None:
     """Ask the host for anything at all, in a thread because looking up its name cannot time out."""
-    host, answer = urllib.parse.urlsplit(item.address).netloc, ["no answer"]
+    scheme, host, *_ = urllib.parse.urlsplit(item.address)
+    answer = ["no answer"]
 
     def ask() -> None:
         try:
-            urllib.request.urlopen(f"https://{host}/", timeout=REACHABLE_SECONDS / 2).close()
+            urllib.request.urlopen(f"{scheme}://{host}/", timeout=REACHABLE_SECONDS / 2).close()
             answer[0] = ""
         except urllib.error.HTTPError:
             answer[0] = ""  # it refuses this page, and so is there

@@ -214,7 +214,8 @@ def _first_line(text: str) -> str:
 @contextlib.contextmanager
 def _own_kernel() -> Iterator[None]:
     """A kernel of the running Python, whatever kernels the machine has under other names."""
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR"]
+    command += ["-f", "{connection_file}"]
     spec = {"argv": command, "display_name": "xfer", "language": "python"}
     before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory() as folder:

@@ -209,7 +209,9 @@ def _line(item: Input, found: dict[str, Any]) -> dict[str, Any]:
         "number": item.number, "input": item.shown_path, "kind": item.kind, "clip": item.clip,
         "person": item.person,
     }  # fmt: skip
-    return about | {"status": found["status"], "reason": found.get("reason", "")} | found
+    # The line names the input; the reason need not repeat where it lies.
+    reason = found.get("reason", "").replace(item.path, "it")
+    return about | found | {"reason": reason}
 
 
 def summarise(out: Path, groups: Sequence[int], complete: bool) -> Summary:

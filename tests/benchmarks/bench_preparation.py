@@ -5,13 +5,10 @@
 A 512 px video of a face that moves; 256 px crops; one thread. Reading: 256 px JPEG frames.
 """
 
-import itertools
 import json
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from made_clips import make_clips
@@ -119,22 +116,3 @@ def test_reading_random_pairs(benchmark, tmp_path, workers):
     with Batches(CrossPersonPairs(clips), 16, workers) as batches:
         benchmark.pedantic(lambda: next(batches), rounds=40, warmup_rounds=5)
     record(f"random pairs at 256 px, {workers} workers", benchmark.stats["mean"] / 16)
-
-
-def test_memory_stays_flat_over_an_hour_of_clips(tmp_path):
-    """An hour of 25 frames a second in clips of four seconds, in one process."""
-    video = write_video(tmp_path / "a.mp4", moving_face(100, 128, step=0), pixel_format="yuv420p")
-    settings = Settings(size=64, landmarks="dlib")
-    clip = lambda number: prepare_clip(
-        Input(number, str(video), "video", "a", "a"), settings, tmp_path / "part", lambda _: None
-    )
-    for number in range(3):
-        clip(number)
-    memory = psutil.Process().memory_info
-    before, start = memory().rss, time.monotonic()
-    done = itertools.count(1)
-    while (number := next(done)) <= 900 and time.monotonic() - start < 240:
-        clip(number)
-    grown = (memory().rss - before) / 2**20
-    print(f"{number - 1} clips, {grown:.1f} MB more than after the first three")
-    assert grown < 60

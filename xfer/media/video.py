@@ -91,7 +91,11 @@ class VideoReader:
         with self._opened() as (container, stream):
             decoded = self._paced(self._timed(self._decoded(container, stream)))
             for number, time, frame in decoded:
-                pixels = self._pixels(frame)
+                try:
+                    pixels = self._pixels(frame)
+                except (av.FFmpegError, ValueError):
+                    self.skipped += 1
+                    continue
                 self.given += 1
                 yield Frame(pixels, time, number)
         if not self.given:
@@ -199,10 +203,7 @@ class VideoReader:
         """As shown: square pixels, upright, 8 bits, the size of the first frame."""
         self._check_size(frame.width, frame.height)
         width, height = self._size
-        try:
-            pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
-        except (av.FFmpegError, ValueError) as error:
-            raise BadFile(f"{self.path}: frames cannot be converted: {_words(error)}") from error
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
         return np.ascontiguousarray(np.rot90(pixels, self._turns))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -124,6 +125,7 @@ def _settled(settings: Settings, inputs: list[Input], out: Path) -> Settings:
         return replace(settings, only_truth=True)
     if settings.landmarks == "auto":
         if all(item.kind == "world" for item in inputs):
+            print("landmarks are the face world's own", file=sys.stderr, flush=True)
             return replace(settings, landmarks="truth")
         if (out / SETTINGS).exists():
             return replace(settings, landmarks=read_json(out / SETTINGS)["settings"]["landmarks"])

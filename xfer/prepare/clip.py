@@ -42,7 +42,7 @@ def prepare_clip(job: Input, settings: Settings, part: Path, beat: Beat) -> dict
     rows = cut_out(job, frames, seen, settings, part.with_suffix(".tar"), beat)
     with atomic(part.with_suffix(".parquet")) as temporary:
         pd.DataFrame(rows).to_parquet(temporary, index=False)
-    skipped = getattr(frames, "skipped", 0)
+    skipped = frames.skipped
     return facts | {
         "frames_kept": len(seen.numbers),
         "skipped": skipped,

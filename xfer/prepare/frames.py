@@ -13,14 +13,49 @@ from xfer.media.pictures import read_pixels
 from xfer.media.video import Frame, VideoReader
 from xfer.prepare.sources import WORLD_TABLE, Input, kind_of
 
+REMEMBERED = 160 << 20
+"""Clips of so many bytes or less are decoded once and kept for the second reading."""
 
-def frames_of(job: Input, fps: float) -> Iterable[Frame]:
+
+def frames_of(job: Input, fps: float) -> "Remembered":
     """The input's frames; every iteration starts anew."""
+    return Remembered(_source(job, fps))
+
+
+def _source(job: Input, fps: float) -> Iterable[Frame]:
     if job.kind == "picture":
         return _Single(job.path)
     if job.kind == "frames":
         return _Folder(job.path, fps)
     return VideoReader(job.path, fps)
+
+
+class Remembered:
+    """Frames that need not be decoded again if all of them fit into a little memory."""
+
+    def __init__(self, source: Iterable[Frame], most_bytes: int = REMEMBERED):
+        self._source, self._most = source, most_bytes
+        self._kept: list[Frame] | None = None
+
+    @property
+    def skipped(self) -> int:
+        """Damaged packets or pictures passed over."""
+        return getattr(self._source, "skipped", 0)
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        keep, size = [], 0
+        for frame in self._source:
+            size += frame.pixels.nbytes
+            if size <= self._most:
+                keep.append(frame)
+            else:
+                keep.clear()
+            yield frame
+        if size <= self._most:
+            self._kept = keep
 
 
 class _Folder:

@@ -1,5 +1,7 @@
 """Clips of the face world: their own landmarks, and crops equal to what is rendered aligned."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,10 +17,10 @@ from xfer.prepare.records import Settings
 from xfer.prepare.run import prepare
 from xfer.prepare.shards import read_manifest
 
-FRAMES, SIZE = 3, 64
+FRAMES, SIZE = 2, 48
 
 
-def write_world(folder, people=2, as_text=True):
+def write_world(folder, people=2):
     """Clips and their table, as `xfer world render` lays them out."""
     folder.mkdir()
     rows, factors = [], []
@@ -37,10 +39,11 @@ def write_world(folder, people=2, as_text=True):
                 video.add(pixels)
         columns = {name: values.numpy() for name, values in factors[-1].columns.items()}
         landmarks = list(drawn.landmarks.flatten(1).numpy())
-        names = [clip if as_text else person] * FRAMES
         rows.append(
             pd.DataFrame(
-                {"clip": names, "frame": range(FRAMES)} | columns | {"landmarks": landmarks}
+                {"clip": [clip] * FRAMES, "frame": range(FRAMES)}
+                | columns
+                | {"landmarks": landmarks}
             )
         )
     pd.concat(rows).to_parquet(folder / "frames.parquet")
@@ -61,7 +64,7 @@ def test_crops_equal_the_aligned_rendering(world):
     clips = Clips(root / "out")
     expected = render(*Factors.cat(factors).groups, SIZE, aligned=True)
     difference = (clips.pictures(range(len(clips))) - expected.picture).abs().mean() * 127.5
-    assert difference < 3.0
+    assert difference < 4.5
     found = clips.landmarks(range(len(clips)))
     assert (found - expected.landmarks_in_crop).abs().max() < 0.002
 
@@ -73,7 +76,9 @@ def test_factors_stand_in_the_index_and_frames_say_that_they_are_rendered(world,
     names = ["yaw_deg", "jaw", "nose_length"]
     truth = Factors.cat(factors).columns
     np.testing.assert_allclose(
-        clips.columns(range(6), names), np.stack([truth[name] for name in names], 1), rtol=1e-5
+        clips.columns(range(2 * FRAMES), names),
+        np.stack([truth[name] for name in names], 1),
+        rtol=1e-5,
     )
     row = clips.index.iloc[0]
     data = (root / "out" / row["shard"]).read_bytes()[row["offset"] : row["offset"] + row["length"]]
@@ -87,9 +92,12 @@ def test_a_clip_without_rows_is_rejected(world):
     assert bad.keys() == {"in/clip_00009"} and "no row for clip_00009" in bad["in/clip_00009"]
 
 
-def test_clips_may_be_numbered_in_the_table(tmp_path):
-    write_world(tmp_path / "in", people=1, as_text=False)
-    assert prepare([tmp_path / "in"], tmp_path / "out", Settings(SIZE, landmarks="truth")).good == 1
+def test_clips_may_be_numbered_in_the_table(world, tmp_path):
+    source = shutil.copytree(world[0] / "in", tmp_path / "in")
+    table = pd.read_parquet(source / "frames.parquet")
+    table["clip"] = table["clip"].str.removeprefix("clip_").astype(int)
+    table.to_parquet(source / "frames.parquet")
+    assert prepare([source], tmp_path / "out", Settings(SIZE, landmarks="truth")).good == 2
 
 
 def test_asking_for_truth_rejects_what_has_none(tmp_path):

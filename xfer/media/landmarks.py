@@ -80,7 +80,7 @@ def _is_confirmed(detector: Detector, pixels: Pixels, box: Box) -> bool:
     for scale in SECOND_LOOKS:
         found = search_near(detector, pixels, box, scale)
         scores.append(max((b.score for b in found), default=detector.least_score - 0.3))
-    return sum(scores) / len(scores) >= detector.least_score + 0.08
+    return sum(scores) / len(scores) >= detector.least_score + 0.05
 
 
 def search_near(detector: Detector, pixels: Pixels, last: Box, scale: float) -> list[Box]:

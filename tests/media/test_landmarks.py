@@ -101,6 +101,15 @@ def test_the_same_face_is_kept_when_a_larger_one_comes_in(dlib):
         assert np.abs(tracker.find(frame).points / 400 * 512 - TRUTH).mean() < 2.0
 
 
+@pytest.mark.parametrize("degrees", [90, 180, 45])
+def test_a_video_lying_on_its_side_is_followed(dlib, degrees):
+    tracker = Tracker(dlib)
+    for step in range(4):
+        picture, points = turned(degrees)
+        face = tracker.find(np.roll(picture, 6 * step, 1))
+        assert np.abs(face.points - points - np.array([6 * step, 0])).mean() < 2.0
+
+
 def test_an_unknown_reader_is_refused():
     with pytest.raises(BadValue, match="auto, dlib, face-alignment; got 'x'"):
         choose_detector("x")

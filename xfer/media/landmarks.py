@@ -11,12 +11,13 @@ from PIL import Image
 
 from xfer.media.detectors import Box, Detector, Points
 from xfer.media.pictures import Pixels
+from xfer.media.turning import turned, turned_back
 
 SEARCH_SIDE = 640
 """Pictures are searched at this length of their longer side, small faces at twice that."""
 SMALL_SIDE = 320
 """Smaller pictures are enlarged to this length first."""
-TURNS_DEG = (-45, 45, 90, -90, 180)
+TURNS_DEG = (-45.0, 45.0, 90.0, -90.0, 180.0)
 """Further positions of the picture, tried where no upright face is found."""
 MOST_DOUBTFUL = 4
 """So many doubtful faces of a picture are looked at again."""
@@ -39,13 +40,36 @@ def find_face(detector: Detector, pixels: Pixels) -> Face | None:
     """The main face of a picture; None if there is none.
 
     Small, large and turned faces are looked for in this order, each only where the last search
-    found nothing.
+    found nothing sure.
     """
+    face, turn = find_with_turn(detector, pixels)
+    return face and turned_face_back(face, turn, turned(pixels, turn), pixels)
+
+
+def find_with_turn(detector: Detector, pixels: Pixels) -> tuple[Face | None, float]:
+    """The main face, and the turn in degrees that brings it upright, and in which it is given."""
+    face = None
     for search in (search_quickly, _search_closely):
         boxes = believable(detector, pixels, search(detector, pixels))
         if boxes:
-            return read_main(detector, pixels, boxes)
-    return _find_turned(detector, pixels)
+            face = read_main(detector, pixels, boxes)
+            break
+    if face is None or face.box.score < detector.sure_score:
+        turn = _best_turn(detector, pixels)
+        upright = turned(pixels, turn)
+        boxes = _search(detector, upright, _first_scale(upright)) if turn else []
+        if boxes:
+            return read_main(detector, upright, boxes), turn
+    return face, 0.0
+
+
+def turned_face_back(face: Face, turn: float, of: Pixels, into: Pixels) -> Face:
+    """A face of the turned picture in coordinates of the picture itself."""
+    if turn == 0:
+        return face
+    points = turned_back(face.points, turn, of.shape, into.shape)
+    low, high = points.min(0), points.max(0)
+    return Face(points, Box(*map(float, (*low, *high)), face.box.score), face.others)
 
 
 def _first_scale(pixels: Pixels) -> float:
@@ -53,12 +77,10 @@ def _first_scale(pixels: Pixels) -> float:
     return min(1.0, SEARCH_SIDE / longer) if longer > SMALL_SIDE else SMALL_SIDE / longer
 
 
-def _search(
-    detector: Detector, pixels: Pixels, scale: float, least: float | None = None
-) -> list[Box]:
+def _search(detector: Detector, pixels: Pixels, scale: float) -> list[Box]:
     """Faces seen at one scale, likely ones only."""
-    least = detector.least_score if least is None else least
-    return [b.moved(1 / scale) for b in detector.boxes(_scaled(pixels, scale)) if b.score >= least]
+    found = detector.boxes(_scaled(pixels, scale))
+    return [box.moved(1 / scale) for box in found if box.score >= detector.least_score]
 
 
 def search_quickly(detector: Detector, pixels: Pixels) -> list[Box]:
@@ -107,36 +129,14 @@ def _search_closely(detector: Detector, pixels: Pixels) -> list[Box]:
     return [box.moved(1.0, -margin, -margin) for box in found]
 
 
-def _find_turned(detector: Detector, pixels: Pixels) -> Face | None:
-    """A face lying on its side or upside down; only a sure one counts."""
-    small = _scaled(pixels, _first_scale(pixels))
-    best: tuple[float, int] | None = None
+def _best_turn(detector: Detector, pixels: Pixels) -> float:
+    """The turn that shows a face that lies on its side or upside down; 0 if no sure one does."""
+    small, best, score = _scaled(pixels, _first_scale(pixels)), 0.0, detector.sure_score
     for turn in TURNS_DEG:
-        turned = np.array(Image.fromarray(small).rotate(turn, Image.Resampling.BILINEAR, True))
-        for box in _search(detector, turned, 1.0, detector.sure_score):
-            if best is None or box.score > best[0]:
-                best = box.score, turn
-    if best is None:
-        return None
-    turned = np.array(Image.fromarray(pixels).rotate(best[1], Image.Resampling.BILINEAR, True))
-    boxes = _search(detector, turned, _first_scale(turned))
-    if not boxes:
-        return None
-    face = read_main(detector, turned, boxes)
-    points = _turn_back(face.points, best[1], turned.shape, pixels.shape)
-    low, high = points.min(0), points.max(0)
-    return Face(points, Box(*map(float, (*low, *high)), face.box.score), face.others)
-
-
-def _turn_back(points: Points, turn_deg: float, turned: tuple, upright: tuple) -> Points:
-    """From the picture that `Image.rotate` gave (counter-clockwise about its middle) to its own."""
-    angle = math.radians(turn_deg)
-    middle = (np.array(turned[1::-1]) - 1) / 2, (np.array(upright[1::-1]) - 1) / 2
-    x, y = (points - middle[0]).T
-    back = np.stack(
-        [x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle)], 1
-    )
-    return (back + middle[1]).astype(np.float32)
+        for box in detector.boxes(turned(small, turn)):
+            if box.score >= score:
+                best, score = turn, box.score
+    return best
 
 
 def _scaled(pixels: Pixels, scale: float) -> Pixels:
@@ -170,7 +170,7 @@ def read_points(detector: Detector, pixels: Pixels, box: Box) -> Points:
         roll = _roll_deg(points)
         if abs(roll) < TILTED_DEG:
             break
-    return _turn_back(points, turn, upright.shape, upright.shape) + np.float32([left, top])
+    return turned_back(points, turn, upright.shape, upright.shape) + np.float32([left, top])
 
 
 def _roll_deg(points: Points) -> float:

@@ -1,20 +1,23 @@
 """The main face of a video: the same one throughout.
 
 The next frame is searched around the last place; a face that was lost is looked for everywhere.
+A video whose pictures lie on their side is turned for the search, and the landmarks turned back.
 """
 
 from xfer.media.detectors import Box, Detector
 from xfer.media.landmarks import (
     Face,
     believable,
-    find_face,
+    find_with_turn,
     overlap,
     read_main,
     read_points,
     search_near,
     search_quickly,
+    turned_face_back,
 )
 from xfer.media.pictures import Pixels
+from xfer.media.turning import turned
 
 TRACKED = 1.4
 """Scale, in least sizes of a face, at which a followed face is looked at."""
@@ -29,23 +32,28 @@ class Tracker:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
-        self._last: Box | None = None
-        self._lost_for = 0
+        self.reset()
 
     def find(self, pixels: Pixels) -> Face | None:
         """The face in the next frame; None while it is out of sight."""
-        face = self._near(pixels) or self._anywhere(pixels)
+        if self._last is None and self._lost_for % DEEP_EVERY == 0:
+            face, self._turn = find_with_turn(self._detector, pixels)
+            upright = turned(pixels, self._turn)
+        else:
+            upright = turned(pixels, self._turn)
+            face = self._near(upright) or self._anywhere(upright)
         if face is None:
             self._lost_for += 1
             if self._lost_for > DEEP_EVERY:
                 self._last = None
-        else:
-            self._last, self._lost_for = face.box, 0
-        return face
+            return None
+        self._last, self._lost_for = face.box, 0
+        return turned_face_back(face, self._turn, upright, pixels)
 
     def reset(self) -> None:
         """Forget the face, as at a cut."""
-        self._last, self._lost_for = None, 0
+        self._last: Box | None = None
+        self._lost_for, self._turn = 0, 0.0
 
     def _near(self, pixels: Pixels) -> Face | None:
         """Around the last place, at a scale where the face is a little above the least size."""
@@ -62,8 +70,6 @@ class Tracker:
 
     def _anywhere(self, pixels: Pixels) -> Face | None:
         """In the whole frame: the face nearest to the last place, or else the main one."""
-        if self._last is None and self._lost_for % DEEP_EVERY == 0:
-            return find_face(self._detector, pixels)
         boxes = search_quickly(self._detector, pixels)
         boxes = believable(self._detector, pixels, boxes)
         if not boxes:

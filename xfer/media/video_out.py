@@ -65,7 +65,7 @@ class VideoWriter:
         self.sound_from = sound_from
         self.time_base = time_base or Fraction(1, 90_000)
         self.frames = 0
-        self._last = -1
+        self._last: int | None = None
 
     def __enter__(self) -> "VideoWriter":
         with contextlib.ExitStack() as stack:
@@ -96,8 +96,10 @@ class VideoWriter:
             dst_colorspace=Colorspace.ITU709,
         )
         stamp = round(time / self.time_base)
-        last = float(self._last * self.time_base)
-        expect(stamp > self._last, f"times of frames increase; got {time:g} s after {last:g} s")
+        expect(
+            self._last is None or stamp > self._last,
+            f"times of frames increase; got {time:g} s for frame {self.frames}",
+        )
         frame.pts, frame.time_base, self._last = stamp, self.time_base, stamp
         if self._sound:
             self._sound.advance(time)

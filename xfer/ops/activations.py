@@ -36,6 +36,16 @@ class Activation(NamedTuple):
     """Whether a positive factor on the argument is the same factor on the value."""
 
 
+class Settings(NamedTuple):
+    """Everything about a call of `bias_act` but its tensors, all defaults filled in."""
+
+    dim: int
+    act: str
+    alpha: float
+    gain: float
+    clamp: float | None
+
+
 def _swish_bend(d: Tensor, u: Tensor) -> Tensor:
     s = torch.sigmoid(u)
     return d * s * (1 - s) * (2 + u * (1 - 2 * s))

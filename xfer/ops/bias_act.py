@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xfer.errors import expect
-from xfer.ops.activations import ACTIVATIONS, aten
-from xfer.ops.build import launch_or_explain
+from xfer.ops import build
+from xfer.ops.activations import ACTIVATIONS, Settings, aten
 from xfer.ops.launches import bias_act_launch, bias_act_slope_launch
 
 
@@ -54,36 +54,27 @@ def bias_act(
 def _bias_act(
     x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None
 ) -> Tensor:
+    how = Settings(dim, act, alpha, gain, clamp)
     y = torch.empty_like(x)
-    if x.is_cuda and x.numel():
+    if build.has_work_for_kernels(x):
         b = None if b is None else b.contiguous()
-        launch = bias_act_launch(_ordered(x, y), b, y, dim, act, alpha, gain, clamp)
-        if launch_or_explain(launch, x.device):
+        if build.launch_or_explain(bias_act_launch(_ordered(x, y), b, y, how)):
             return y
-    return _reference(y, x, b, dim, act, alpha, gain, clamp)
+    return _fill(y, x, b, how)
 
 
-def _reference(
-    y: Tensor,
-    x: Tensor,
-    b: Tensor | None,
-    dim: int,
-    act: str,
-    alpha: float,
-    gain: float,
-    clamp: float | None,
-) -> Tensor:
-    """Fill `y` in as few passes over memory as PyTorch allows."""
-    kind = ACTIVATIONS[act]
-    early = gain if kind.scales and gain > 0 else 1.0
+def _fill(y: Tensor, x: Tensor, b: Tensor | None, how: Settings) -> Tensor:
+    """The reference, in as few passes over memory as PyTorch allows."""
+    kind = ACTIVATIONS[how.act]
+    early = how.gain if kind.scales and how.gain > 0 else 1.0
     if b is None:
         torch.mul(x, early, out=y)
     else:
-        torch.add(_along(b, x, dim) * early, x, alpha=early, out=y)
-    kind.apply_(y, alpha)
-    if early != gain:
-        y.mul_(gain)
-    return y if clamp is None else y.clamp_(-clamp, clamp)
+        torch.add(_along(b, x, how.dim) * early, x, alpha=early, out=y)
+    kind.apply_(y, how.alpha)
+    if early != how.gain:
+        y.mul_(how.gain)
+    return y if how.clamp is None else y.clamp_(-how.clamp, how.clamp)
 
 
 @_bias_act.register_fake
@@ -107,38 +98,33 @@ def _bias_act_slope(
 
     `saved` is the output of `bias_act`, or for swish its input, which then comes with `b`.
     """
+    how = Settings(dim, act, alpha, gain, clamp)
     out = torch.empty_like(saved)
-    if d.is_cuda and d.numel():
+    if build.has_work_for_kernels(d):
         b = None if b is None else b.contiguous()
         d, saved = _ordered(d, out), _ordered(saved, out)
-        launch = bias_act_slope_launch(d, saved, b, out, dim, act, alpha, gain, clamp, order)
-        if launch_or_explain(launch, d.device):
+        if build.launch_or_explain(bias_act_slope_launch(d, saved, b, out, how, order)):
             return out
-    return _ordered(_slope_reference(d, saved, b, dim, act, alpha, gain, clamp, order), out)
+    return _ordered(_slope(d, saved, b, how, order), out)
 
 
-def _slope_reference(
-    d: Tensor,
-    saved: Tensor,
-    b: Tensor | None,
-    dim: int,
-    act: str,
-    alpha: float,
-    gain: float,
-    clamp: float | None,
-    order: int,
-) -> Tensor:
-    kind = ACTIVATIONS[act]
-    t = saved if b is None else saved + _along(b, saved, dim)
-    value = kind.apply_(t.clone(), alpha) * gain if kind.needs_input and clamp is not None else t
-    if not kind.needs_input and gain != 1 and not kind.scales:
-        t = t / gain if gain else torch.zeros_like(t)
-    elif kind.scales and gain < 0:
-        t = -t
-    out = kind.slope(d, t, alpha) if order == 1 else kind.bend(d, t)
-    if order == 1 or kind.needs_input:
-        out = out.mul_(gain)
-    return out if clamp is None else aten.hardtanh_backward(out, value, -clamp, clamp)
+def _slope(d: Tensor, saved: Tensor, b: Tensor | None, how: Settings, order: int) -> Tensor:
+    """The reference."""
+    kind = ACTIVATIONS[how.act]
+    t = value = saved if b is None else saved + _along(b, saved, how.dim)
+    if kind.needs_input:
+        value = kind.apply_(t.clone(), how.alpha) * how.gain if how.clamp is not None else None
+    elif kind.scales:  # then only the sign of t counts
+        t = -t if how.gain < 0 else t
+    elif how.gain != 1:
+        t = t / how.gain if how.gain else torch.zeros_like(t)
+    out = kind.slope(d, t, how.alpha) if order == 1 else kind.bend(d, t)
+    if how.gain != 1 and (order == 1 or kind.needs_input):
+        out = out.mul_(how.gain)
+    if how.clamp is None:
+        return out
+    limit = torch.tensor(how.clamp, dtype=value.dtype).item()  # as a clamped output was stored
+    return aten.hardtanh_backward(out, value, -limit, limit)
 
 
 @_bias_act_slope.register_fake

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 SOURCES = Path(__file__).parent / "csrc"
 THREADS = 256
@@ -18,7 +19,7 @@ THREADS = 256
 
 
 class Launch(NamedTuple):
-    """One call of a kernel. Every argument is a pointer, a long long (int) or a double (float)."""
+    """One call of a kernel, which takes pointers, then each int as long long or float as double."""
 
     source: str
     """File in `csrc`."""
@@ -26,11 +27,17 @@ class Launch(NamedTuple):
     """The template's instance, as C++ writes it."""
     threads: int
     """How many threads have work; the last block may have more."""
-    arguments: tuple[int | float, ...]
+    tensors: tuple[Tensor | None, ...]
+    """The inputs and, last, the output; None is a null pointer."""
+    numbers: tuple[int | float, ...]
 
     @property
     def blocks(self) -> int:
         return -(-self.threads // THREADS)
+
+    @property
+    def arguments(self) -> tuple[int | float, ...]:
+        return (*(0 if t is None else t.data_ptr() for t in self.tensors), *self.numbers)
 
 
 class _Failure:
@@ -39,11 +46,14 @@ class _Failure:
     reason: str | None = None
 
 
-def launch_or_explain(launch: Launch, device: torch.device) -> bool:
-    """Launch on the device's current stream; False if kernels cannot be built here."""
-    if _Failure.reason is not None:
-        return False
-    with torch.cuda.device(device):
+def has_work_for_kernels(x: Tensor) -> bool:
+    """Whether to try a kernel on `x`."""
+    return x.is_cuda and x.numel() > 0 and _Failure.reason is None
+
+
+def launch_or_explain(launch: Launch) -> bool:
+    """Launch on the current stream of the tensors' GPU; False if the kernel cannot be built."""
+    with torch.cuda.device(launch.tensors[0].device):
         try:
             kernel = _loaded(launch.source, launch.kernel, torch.cuda.current_device())
         except Exception as error:  # a missing package, library or driver, or a refused source
@@ -78,15 +88,15 @@ def compile_kernels(source: str, kernels: tuple[str, ...], arch: str, target: st
     from cuda.core import Program, ProgramOptions
 
     options = ProgramOptions(name=source, arch=arch, std="c++17")
-    return Program(_source(source), "c++", options).compile(target, name_expressions=kernels)
+    return Program(read_source(source), "c++", options).compile(target, name_expressions=kernels)
 
 
 @functools.cache
-def _source(name: str) -> str:
+def read_source(name: str) -> str:
     """A source file with its own headers put in place, so that no search path is needed."""
     lines = (SOURCES / name).read_text().splitlines()
     return "\n".join(
-        _source(line.split('"')[1]) if line.startswith('#include "') else line for line in lines
+        read_source(line.split('"')[1]) if line.startswith('#include "') else line for line in lines
     )
 
 
@@ -97,5 +107,10 @@ def _loaded(source: str, kernel: str, device: int):
 
     Device(device).set_current()
     major, minor = torch.cuda.get_device_capability(device)
-    code = compile_kernels(source, (kernel,), f"sm_{major}{minor}")
-    return code.get_kernel(kernel)
+    return _compiled(source, kernel, f"sm_{major}{minor}").get_kernel(kernel)
+
+
+@functools.cache
+def _compiled(source: str, kernel: str, arch: str):
+    """Kept alive for as long as its kernel may run."""
+    return compile_kernels(source, (kernel,), arch)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, bfloat16, channels_last, float16, float32, float64
 
-from xfer.ops.activations import ACTIVATIONS
+from xfer.ops.activations import ACTIVATIONS, Settings
 from xfer.ops.build import Launch
 
 TYPES = {float32: "float", float64: "double", float16: "Half", bfloat16: "BFloat"}
@@ -30,7 +30,6 @@ def upfirdn2d_launch(
     planar = x.is_contiguous() and y.is_contiguous()
     outer, inner = (batch * channels, 1) if planar else (batch, channels)
     sizes = (outer, height, width, y.shape[2], y.shape[3], inner)
-    pointers = (x.data_ptr(), f.data_ptr(), y.data_ptr())
     (left, _, top, _), (rows, columns) = padding, f.shape
     vec = _vector_length(inner, x, y)
     strips = outer * -(-y.shape[2] // STRIP_ROWS) * -(-y.shape[3] // up[0]) * inner // vec
@@ -40,44 +39,26 @@ def upfirdn2d_launch(
         steps = (*up, *down, columns, rows, left % up[0], top % up[1], vec)
         kernel = f"upfirdn2d_strip<{TYPES[x.dtype]}, {', '.join(map(str, steps))}>"
         rest = (left // up[0], top // up[1], int(flip_filter), float(gain))
-        return Launch("upfirdn2d.cu", kernel, strips, (*pointers, *sizes, *rest))
+        return Launch("upfirdn2d.cu", kernel, strips, (x, f, y), (*sizes, *rest))
     rest = (*up, *down, columns, rows, left, top, int(flip_filter), float(gain))
     kernel = f"upfirdn2d_any<{TYPES[x.dtype]}>"
-    return Launch("upfirdn2d.cu", kernel, y.numel(), (*pointers, *sizes, *rest))
+    return Launch("upfirdn2d.cu", kernel, y.numel(), (x, f, y), (*sizes, *rest))
 
 
-def bias_act_launch(
-    x: Tensor,
-    b: Tensor | None,
-    y: Tensor,
-    dim: int,
-    act: str,
-    alpha: float,
-    gain: float,
-    clamp: float | None,
-) -> Launch:
+def bias_act_launch(x: Tensor, b: Tensor | None, y: Tensor, how: Settings) -> Launch:
     """Args: `x` and `y` are dense, in the same order."""
-    vec, tail, rest = _element_wise(y, [x, y], dim, alpha, gain, clamp)
-    kernel = f"bias_act<{TYPES[x.dtype]}, {_number(act)}, {tail}>"
-    return Launch("bias_act.cu", kernel, x.numel() // vec, (*_pointers(x, b, y), *rest))
+    vec, tail, numbers = _element_wise(y, [x, y], how)
+    kernel = f"bias_act<{TYPES[x.dtype]}, {_number(how.act)}, {tail}>"
+    return Launch("bias_act.cu", kernel, x.numel() // vec, (x, b, y), numbers)
 
 
 def bias_act_slope_launch(
-    d: Tensor,
-    saved: Tensor,
-    b: Tensor | None,
-    out: Tensor,
-    dim: int,
-    act: str,
-    alpha: float,
-    gain: float,
-    clamp: float | None,
-    order: int,
+    d: Tensor, saved: Tensor, b: Tensor | None, out: Tensor, how: Settings, order: int
 ) -> Launch:
     """Args: `d`, `saved` and `out` are dense, in the same order."""
-    vec, tail, rest = _element_wise(out, [d, saved, out], dim, alpha, gain, clamp)
-    kernel = f"bias_act_slope<{TYPES[d.dtype]}, {_number(act)}, {order}, {tail}>"
-    return Launch("bias_act.cu", kernel, d.numel() // vec, (*_pointers(d, saved, b, out), *rest))
+    vec, tail, numbers = _element_wise(out, [d, saved, out], how)
+    kernel = f"bias_act_slope<{TYPES[d.dtype]}, {_number(how.act)}, {order}, {tail}>"
+    return Launch("bias_act.cu", kernel, d.numel() // vec, (d, saved, b, out), numbers)
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -85,15 +66,13 @@ def is_channels_last(x: Tensor) -> bool:
     return not x.is_contiguous() and x.is_contiguous(memory_format=channels_last)
 
 
-def _element_wise(
-    out: Tensor, tensors: list[Tensor], dim: int, alpha: float, gain: float, clamp: float | None
-) -> tuple[int, str, tuple]:
-    """Elements in a pack, the template's last arguments and the kernel's."""
+def _element_wise(out: Tensor, tensors: list[Tensor], how: Settings) -> tuple[int, str, tuple]:
+    """Elements in a pack, the template's last arguments and the kernel's numbers."""
     vec = _vector_length(out.numel(), *tensors)
     index = "int" if out.numel() < 2**31 - 2**12 else "long long"
-    limit = NO_CLAMP if clamp is None else float(clamp)
-    layout = (out.numel(), max(out.stride(dim), 1), out.shape[dim])
-    return vec, f"{vec}, {index}", (*layout, float(alpha), float(gain), limit)
+    layout = (out.numel(), max(out.stride(how.dim), 1), out.shape[how.dim])
+    limit = NO_CLAMP if how.clamp is None else float(how.clamp)
+    return vec, f"{vec}, {index}", (*layout, how.alpha, how.gain, limit)
 
 
 def _vector_length(run: int, *tensors: Tensor) -> int:
@@ -101,10 +80,6 @@ def _vector_length(run: int, *tensors: Tensor) -> int:
     vec = 16 // tensors[0].element_size()
     aligned = all(t.data_ptr() % 16 == 0 for t in tensors)
     return vec if run % vec == 0 and aligned else 1
-
-
-def _pointers(*tensors: Tensor | None) -> tuple[int, ...]:
-    return tuple(0 if t is None else t.data_ptr() for t in tensors)
 
 
 def _number(act: str) -> int:

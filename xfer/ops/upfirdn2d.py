@@ -8,9 +8,12 @@ from torch import Tensor
 
 from xfer.axes import Features
 from xfer.errors import expect
-from xfer.ops.build import launch_or_explain
+from xfer.ops import build
 from xfer.ops.launches import is_channels_last, upfirdn2d_launch
 from xfer.ops.resampling import resample
+
+Count = int | torch.SymInt
+"""A number that torch.compile may leave open."""
 
 ONE_PASS_TAPS = 8
 """A separable filter with more taps than this is applied along one axis after the other."""
@@ -96,8 +99,8 @@ def _checked(
 
 
 def _output_size(
-    x: Tensor, f: Tensor, up: list[int], down: list[int], padding: list[int]
-) -> tuple[int, int]:
+    x: Tensor, f: Tensor, up: list[Count], down: list[Count], padding: list[Count]
+) -> tuple[Count, Count]:
     left, right, top, bottom = padding
     return (
         (x.shape[2] * up[1] + top + bottom - f.shape[0]) // down[1] + 1,
@@ -117,10 +120,10 @@ def _upfirdn2d(
 ) -> Tensor:
     """Pairs are (x, y), the four sides left, right, top, bottom."""
     y = _empty_output(x, f, up, down, padding)
-    if x.is_cuda and y.numel():
+    if build.has_work_for_kernels(y):
         x, f = x.contiguous(memory_format=_layout(x)), f.contiguous()
         launch = upfirdn2d_launch(x, f, y, up, down, padding, flip_filter, gain)
-        if launch_or_explain(launch, x.device):
+        if build.launch_or_explain(launch):
             return y
     result = resample(x, f, up, down, padding, flip_filter, gain)
     return result if result.stride() == y.stride() and result.dtype == y.dtype else y.copy_(result)
@@ -136,7 +139,7 @@ def _layout(x: Tensor) -> torch.memory_format:
 
 
 def _empty_output(
-    x: Tensor, f: Tensor, up: list[int], down: list[int], padding: list[int]
+    x: Tensor, f: Tensor, up: list[Count], down: list[Count], padding: list[Count]
 ) -> Tensor:
     size = (*x.shape[:2], *_output_size(x, f, up, down, padding))
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_layout(x))

@@ -99,6 +99,7 @@ __global__ void bias_act_slope(
     const I i = ((I)blockIdx.x * blockDim.x + threadIdx.x) * VEC;
     if (i >= n) return;
     const R inverse_gain = gain != 0 ? R(1) / R(gain) : R(0);
+    const R limit = widen(narrow<T>(R(clamp)));  // what a clamped output was stored as
     Pack<T, VEC> pack = load<VEC>(d + i), known = load<VEC>(saved + i);
     Channel<I> channel(i, step, channels);
 #pragma unroll
@@ -112,7 +113,7 @@ __global__ void bias_act_slope(
             if (ORDER == 2) scale = R(1);
         }
         R factor = scale * (ORDER == 1 ? slope<ACT>(t, R(alpha)) : bend<ACT>(t));
-        if (clamp >= 0 && !(fabs(value) < R(clamp))) factor = R(0);
+        if (clamp >= 0 && !(fabs(value) < limit)) factor = R(0);
         pack.item[k] = narrow<T>(widen(pack.item[k]) * factor);
     }
     store<VEC>(out + i, pack);

@@ -92,6 +92,8 @@ def test_an_inversion_starts_at_the_mean_and_adds_one_offset_a_round():
     second = first + encoder(image, rounds[0].image)
     torch.testing.assert_close(rounds[1].latent, second)
     torch.testing.assert_close(rounds[1].image, generator.synthesis(second))
+    assert torch.equal(encoder.invert(image, generator), rounds[-1].latent)
+    assert torch.equal(encoder.invert(image, generator, rounds=1), rounds[0].latent)
     with pytest.raises(BadValue, match="at least one round; got 0"):
         next(encoder.refine(image, generator, rounds=0))
 

@@ -1,9 +1,12 @@
 """Mappers: how they start, and that the cheap path is the plain one."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
-from xfer.errors import BadValue
+from xfer.errors import BadFile, BadValue
+from xfer.files import write_checkpoint
 from xfer.mapper import Mapper, MapperConfig, build_mapper
 
 
@@ -65,6 +68,13 @@ def test_affine_motion_is_the_same_for_everyone_and_conditioned_motion_is_not():
         moved = [mapper(i.expand(3, -1, -1), motion) for i in identity[:2]]
         changes = [m - m[:1] for m in moved]
         assert torch.allclose(changes[0], changes[1], atol=1e-4) is same
+
+
+def test_a_header_that_claims_more_than_the_file_holds_costs_no_memory(tmp_path):
+    packed = (asdict(MapperConfig("affine", 60, 100_000)), shaken("affine").pack()[1])
+    path = write_checkpoint(tmp_path / "m.safetensors", {"mapper": packed}, {})
+    with pytest.raises(BadFile, match="misshapen"):
+        Mapper.load(path)
 
 
 @pytest.mark.parametrize("kind", ["affine", "conditioned"])

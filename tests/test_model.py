@@ -71,10 +71,26 @@ def test_the_cheap_path_equals_the_plain_one(kind):
     driver, photo = torch.randn(3, 3, 40, 40), torch.randn(1, 3, 16, 16)
     identity = model.identify(photo)
     plain = model(driver, identity.expand(3, -1, -1))
-    for given_identity in (photo, identity, model.person(identity)):
-        torch.testing.assert_close(
-            model.transfer(driver, given_identity), plain, atol=1e-4, rtol=1e-4
-        )
+    for form in (model, model.prepare()):
+        for given_identity in (photo, identity, form.person(identity)):
+            assert_agree(form.transfer(driver, given_identity), plain)
+
+
+@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+def test_as_many_people_as_drivers_move_each_in_their_own_way(kind):
+    model = small_model(kind)
+    driver, identity = torch.randn(3, 3, 32, 32), torch.randn(3, 6, 6)
+    with torch.no_grad():
+        plain = model(driver, identity)
+    moved = model.prepare().transfer(driver, identity)
+    assert_agree(moved, plain)
+    assert not moved.requires_grad
+    assert model(driver, identity).requires_grad
+
+
+def test_a_prepared_model_cannot_be_saved(tmp_path):
+    with pytest.raises(BadValue, match="save the model it was prepared from"):
+        small_model().prepare().save(tmp_path / "fast.safetensors")
 
 
 @torch.no_grad()
@@ -101,6 +117,8 @@ def test_parts_of_different_sizes_are_refused(tmp_path):
     model, other = small_model(), small_model(w_dim=7)
     with pytest.raises(BadValue, match=r"takes 6 styles of 6.*mapper writes 6 of 7"):
         Transfer(model.generator, model.motion_encoder, other.mapper)
+    with pytest.raises(BadValue, match=r"takes 6 styles of 6.*identity has 8 of 6"):
+        model.transfer(torch.zeros(1, 3, 32, 32), torch.zeros(1, 8, 6))
     with pytest.raises(BadValue, match=r"one for each of 3 drivers, is needed; got 2"):
         model.transfer(torch.zeros(3, 3, 32, 32), torch.zeros(2, 6, 6))
 

@@ -123,7 +123,9 @@ class Backbone(nn.Module):
         self.blocks = nn.Sequential(*units)
 
     def forward(self, x: Features) -> Float[Tensor, "batch out_channels height_out width_out"]:
-        return self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        """In the data type of the weights, whichever the pictures come in."""
+        x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
+        return self.blocks(self.stem(x))
 
     def stages(self, x: Features) -> list[Tensor]:
         """Features after the input convolution and at the end of every stage, for comparisons."""

@@ -4,6 +4,7 @@ Sources: Jahoda and Cech, CVWW 2024 (motion encoder); Richardson et al., "Encodi
 CVPR 2021 (a head for every style); Alaluf et al., "ReStyle", ICCV 2021 (refinement in rounds).
 """
 
+import copy
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from xfer.axes import Features, Image, W, WPlus
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
@@ -45,10 +47,7 @@ class MotionEncoderConfig(BackboneConfig):
         )
 
 
-MOTION_NAMES = {
-    r"^output_layer_2\.": "head.",
-    r"^linear\.": "to_code.",
-}
+MOTION_NAMES = {r"^output_layer_2\.": "head.", r"^linear\.": "to_code."}
 """Tensor names of the paper's file, beside those of the body, and ours."""
 
 
@@ -88,7 +87,7 @@ class MotionEncoder(Storable, nn.Module):
 
     def bottleneck(self, image: Image) -> Bottleneck:
         """h: all that is known of the driver's motion."""
-        return self.head(self.backbone(fit(image, self.config.resolution)))
+        return self.head(self.backbone(fit(image, self.config.resolution)).float())
 
     def code(self, h: Bottleneck) -> WPlus:
         """Motion codes of bottlenecks."""
@@ -97,6 +96,12 @@ class MotionEncoder(Storable, nn.Module):
     def linear(self) -> tuple[Float[Tensor, "size bottleneck"], Float[Tensor, " size"]]:
         """A and b with flattened code = A h + b."""
         return self.to_code.weight / math.sqrt(self.config.bottleneck), self.to_code.bias
+
+    def folded(self, dtype: torch.dtype = torch.float32) -> "MotionEncoder":
+        """A copy for inference; `dtype` is that of the convolutions, h stays float32."""
+        twin = copy.deepcopy(self).eval().requires_grad_(False)
+        twin.backbone = twin.backbone.folded().to(dtype)
+        return twin
 
 
 @runtime_checkable
@@ -130,6 +135,11 @@ class IdentityEncoderConfig(BackboneConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        expect(
+            self.in_channels == 6,
+            "an identity encoder reads a picture and its reconstruction, 6 channels; "
+            f"got {self.in_channels}",
+        )
         for name in ("n_styles", "w_dim", "rounds"):
             expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
         expect(
@@ -188,28 +198,47 @@ class IdentityEncoder(Storable, nn.Module):
             own_mean=mean is not None,
         )
         start = torch.zeros(config.n_styles, config.w_dim)
-        return config, state | {"latent_mean": start if mean is None else mean.expand_as(start)}
+        if mean is not None:  # one style for all layers, or one each
+            start = mean.reshape(-1, config.w_dim).expand_as(start)
+        return config, state | {"latent_mean": start}
 
-    def forward(self, image: Image, current: Image) -> WPlus:
-        """Offset of the latent, from the picture and the picture of the current latent."""
-        pair = torch.cat([fit(x, self.config.resolution) for x in (image, current)], dim=1)
-        x = self.backbone(pair)
+    def forward(self, image: Image, current: Float[Tensor, "batch 3 _ _"]) -> WPlus:
+        """Offset of the latent, from the picture and the picture of the current latent.
+
+        The latter is pooled as in the public code, which repeats the pixels of small generators.
+        """
+        edge = self.config.resolution
+        x = self.backbone(torch.cat([fit(image, edge), adaptive_avg_pool2d(current, edge)], dim=1))
         return torch.stack([head(x) for head in self.styles], dim=1)
 
-    def start(self, generator: DrawsLatents) -> Round:
-        """The mean latent and its picture, one sample."""
+    def start(self, generator: DrawsLatents, samples: int = 1) -> Round:
+        """The mean latent and its picture, drawn once for all samples."""
         mean = self.latent_mean if self.config.own_mean else generator.w_mean
         latent = mean.expand(1, self.config.n_styles, self.config.w_dim)
-        return Round(latent, generator.synthesis(latent))
+        both = (latent, generator.synthesis(latent))
+        return Round(*(x.expand(samples, *x.shape[1:]) for x in both))
 
     def refine(
         self, image: Image, generator: DrawsLatents, rounds: int | None = None
     ) -> Iterator[Round]:
         """Rounds of the inversion one by one, each drawn only when the next is asked for."""
+        found = self.start(generator, len(image))
+        for _ in range(self._count(rounds)):
+            found = self._round(image, generator, found)
+            yield found
+
+    def invert(self, image: Image, generator: DrawsLatents, rounds: int | None = None) -> WPlus:
+        """The last round's latents; what they look like is not drawn."""
+        found = self.start(generator, len(image))
+        for _ in range(self._count(rounds) - 1):
+            found = self._round(image, generator, found)
+        return found.latent + self(image, found.image)
+
+    def _count(self, rounds: int | None) -> int:
         rounds = self.config.rounds if rounds is None else rounds
         expect(rounds >= 1, f"an inversion takes at least one round; got {rounds}")
-        latent, current = (x.expand(len(image), *x.shape[1:]) for x in self.start(generator))
-        for _ in range(rounds):
-            latent = latent + self(image, current)
-            current = generator.synthesis(latent)
-            yield Round(latent, current)
+        return rounds
+
+    def _round(self, image: Image, generator: DrawsLatents, before: Round) -> Round:
+        latent = before.latent + self(image, before.image)
+        return Round(latent, generator.synthesis(latent))

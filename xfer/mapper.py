@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from xfer.axes import WPlus
 from xfer.errors import BadFile, expect
-from xfer.files import Network, Storable, fill, stored_config
+from xfer.files import Network, Storable, stored_config
 
 MotionWeight = Float[Tensor, "size bottleneck"]
 MotionBias = Float[Tensor, " size"]
-
 
 PAPER_W_DIM = 512
 """Width of a style in the paper's file, which does not state it."""
@@ -97,12 +96,8 @@ class Mapper(Storable, nn.Module, ABC):
         return MapperConfig("affine", n_styles, PAPER_W_DIM), {"weight": weight, "bias": bias}
 
     @classmethod
-    def from_network(cls, network: Network) -> "Mapper":
-        """Build the kind of mapper that the file holds."""
-        config, state = cls.unpack(network)
-        mapper = build_mapper(config)
-        fill(mapper, state)
-        return mapper.eval()
+    def build(cls, config: MapperConfig) -> "Mapper":
+        return build_mapper(config)
 
     @abstractmethod
     def forward(self, identity: WPlus, motion: WPlus) -> WPlus:

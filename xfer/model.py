@@ -3,6 +3,7 @@
 Source: Jahoda and Cech, "Pose and Facial Expression Transfer by using StyleGAN", CVWW 2024.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 
 from xfer.axes import Image, WPlus
 from xfer.encoders import IdentityEncoder, MotionEncoder
-from xfer.errors import BadFile, MissingFile, expect
-from xfer.files import Checkpoint, read_checkpoint, write_checkpoint
+from xfer.errors import BadFile, BadValue, MissingFile, expect
+from xfer.files import load_network, read_checkpoint, write_checkpoint
 from xfer.mapper import Mapper, Response
 from xfer.stylegan2.generator import Generator
-from xfer.stylegan2.sampling import draw
+from xfer.stylegan2.sampling import z_from_seeds
 
 PARTS = {
     "generator": Generator,
@@ -25,10 +26,6 @@ PARTS = {
     "identity_encoder": IdentityEncoder,
 }
 """The networks of a model by their role in a file; all but the last are needed."""
-
-
-Photos = Float[Tensor, "_ 3 _ _"]
-Latents = Float[Tensor, "_ n_styles w_dim"]
 
 
 class Person(NamedTuple):
@@ -55,18 +52,12 @@ class Transfer(nn.Module):
         identity_encoder: IdentityEncoder | None = None,
     ):
         super().__init__()
-        codes = (generator.n_styles, generator.w_dim)
-        for part in (motion_encoder, mapper, identity_encoder):
-            found = codes if part is None else (part.config.n_styles, part.config.w_dim)
-            expect(
-                found == codes,
-                f"the generator takes {codes[0]} styles of {codes[1]}, and so must every part; "
-                f"the {part.role.replace('_', ' ')} writes {found[0]} of {found[1]}"
-                if part is not None
-                else "",
-            )
         self.generator, self.motion_encoder = generator, motion_encoder
         self.mapper, self.identity_encoder = mapper, identity_encoder
+        for part in (motion_encoder, mapper, identity_encoder):
+            if part is not None:
+                found = (part.config.n_styles, part.config.w_dim)
+                self._expect_codes(found, f"the {part.role.replace('_', ' ')} writes")
 
     # Files ---------------------------------------------------------------------------------
 
@@ -83,8 +74,8 @@ class Transfer(nn.Module):
         """
         checkpoint = read_checkpoint(path)
         parts = {
-            role: _part(checkpoint, role)
-            for role in PARTS
+            role: load_network(checkpoint, role, kind.from_network)
+            for role, kind in PARTS.items()
             if role in checkpoint.networks or role != "identity_encoder"
         }
         if identity_encoder is not None:
@@ -105,8 +96,15 @@ class Transfer(nn.Module):
         packed = {role: part.pack(dtype) for role, part in parts.items() if part is not None}
         return write_checkpoint(path, packed, facts)
 
+    def prepare(
+        self, dtype: torch.dtype = torch.float32, compile: bool = False
+    ) -> "PreparedTransfer":
+        """An inference copy, several times faster; arguments as `Generator.prepare`."""
+        return PreparedTransfer(self, dtype, compile)
+
     # Identities ----------------------------------------------------------------------------
 
+    @torch.no_grad()
     def identify(self, image: Image, rounds: int | None = None) -> WPlus:
         """Identity codes of aligned photos: their latents after the last round of inversion."""
         if self.identity_encoder is None:
@@ -114,20 +112,22 @@ class Transfer(nn.Module):
                 "this model has no identity encoder, which photos need: load one with "
                 "Transfer.load(path, identity_encoder=FILE), or give the identity as a latent"
             )
-        *_, last = self.identity_encoder.refine(image, self.generator, rounds)
-        return last.latent
+        return self.identity_encoder.invert(image, self.generator, rounds)
 
+    @torch.no_grad()
     def random_identity(self, seed: int, psi: float = 0.7) -> WPlus:
         """A random person: z -> w -> picture -> identity encoder, as in the paper.
 
         The detour matters: raw w lies outside of what the mapper was trained on.
         """
-        return self.identify(draw(self.generator, [seed], psi))
+        z = z_from_seeds([seed], self.generator.z_dim)
+        return self.identify(self.generator(z.to(self.generator.w_mean), psi))
 
+    @torch.no_grad()
     def person(self, identity: WPlus) -> Person:
         """Prepare people for many frames, from their identity codes."""
-        respond = self.mapper.responder(*self.motion_encoder.linear())
-        return Person(identity, respond(identity))
+        self._expect_codes(tuple(identity.shape[1:]), "the identity has")
+        return Person(identity, self._responder()(identity))
 
     # Transfer ------------------------------------------------------------------------------
 
@@ -144,6 +144,7 @@ class Transfer(nn.Module):
         """Latents of motions (`motion_encoder.bottleneck`): one product a frame."""
         return person.response.latents(h)
 
+    @torch.no_grad()
     def transfer(
         self,
         driver: Image,
@@ -166,11 +167,42 @@ class Transfer(nn.Module):
         h = self.motion_encoder.bottleneck(driver)
         return self.generator.synthesis(self.latents(h, identity))
 
+    def _responder(self) -> Callable[[WPlus], Response]:
+        return self.mapper.responder(*self.motion_encoder.linear())
 
-def _part(checkpoint: Checkpoint, role: str) -> nn.Module:
-    """One network of a file, built."""
-    try:
-        return PARTS[role].from_network(checkpoint.pick(role))
-    except (BadFile, ValueError, KeyError) as error:
-        known = str(checkpoint.path) in str(error)
-        raise BadFile(str(error) if known else f"{checkpoint.path}: {error}") from error
+    def _expect_codes(self, found: tuple[int, int], whose: str) -> None:
+        wanted = (self.generator.n_styles, self.generator.w_dim)
+        expect(
+            found == wanted,
+            f"the generator takes {wanted[0]} styles of {wanted[1]}, and so must every part; "
+            f"{whose} {found[0]} of {found[1]}",
+        )
+
+
+class PreparedTransfer(Transfer):
+    """A model arranged for speed, with the same methods and no gradients.
+
+    The motion encoder's norms are folded, the generator is prepared, and what the cheap path
+    computes for all people alike is computed once. Part of the weights stay the model's own: when
+    they change, prepare it anew.
+
+    Args:
+        dtype: Of convolutions; float32 where the processor would only emulate it.
+        compile: Of the generator, through torch.compile.
+    """
+
+    def __init__(self, model: Transfer, dtype: torch.dtype = torch.float32, compile: bool = False):
+        nn.Module.__init__(self)
+        self.generator = model.generator.prepare(dtype, compile)
+        self.motion_encoder = model.motion_encoder.folded(self.generator.dtype)
+        self.mapper, self.identity_encoder = model.mapper, model.identity_encoder
+        with torch.no_grad():
+            self._respond = self.mapper.responder(*self.motion_encoder.linear())
+        self.eval()
+
+    def save(self, *_: Any, **__: Any) -> Path:
+        """Refused: a prepared copy is no file; save the model it was made from."""
+        raise BadValue("a prepared model cannot be saved; save the model it was prepared from")
+
+    def _responder(self) -> Callable[[WPlus], Response]:
+        return self._respond

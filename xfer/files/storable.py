@@ -42,11 +42,16 @@ class Storable:
         config, state = cls.unpack(network)
         if network.layout == "xfer" and not cls.vetted:
             with torch.device("meta"):  # compare before memory is spent on what a header claims
-                plan = cls(config)
+                plan = cls.build(config)
             compare(plan, _with_counters(plan.state_dict(), state))
-        module = cls(config)
+        module = cls.build(config)
         fill(module, _with_counters(module.state_dict(), state))
         return module.eval()
+
+    @classmethod
+    def build(cls, config: Any) -> Any:
+        """The network of a configuration; a role of several kinds chooses among them here."""
+        return cls(config)
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[Any, Mapping[str, Tensor]]:

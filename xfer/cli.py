@@ -165,6 +165,53 @@ def world_frames(
     print(render_frames(out, people, frames, size, seed, preset))
 
 
+@world.command(name="render")
+def world_render(
+    out: str,
+    people: int = 8,
+    frames: int = 100,
+    size: int = 256,
+    seed: int = 0,
+    preset: str = "wild",
+) -> None:
+    """Render talking people: one clip_00000.mp4 each, and frames.parquet with their truth.
+
+    Args:
+        out: An empty or new folder.
+        people: One clip of each.
+        frames: Of a clip, 25 a second.
+        size: Pixels along an edge.
+        seed: Another seed, other people.
+        preset: studio (plain backgrounds) or wild.
+    """
+    from xfer.training.world_clips import render_clips
+
+    print(render_clips(out, people, frames, size, seed, preset))
+
+
+@world.command(name="judge")
+def world_judge(
+    out: str | None = None, frames: int = 500, people: int = 100, size: int = 256, seed: int = 0
+) -> None:
+    """Show rendered people to dlib's and scikit-image's detectors: the table of verdicts.
+
+    Args:
+        out: A JSON file for the table and the commit it was measured on.
+        frames: Random people, one frame each.
+        people: People of four frames each, for dlib's recogniser.
+        size: Pixels along an edge.
+        seed: Another seed, other people.
+    """
+    from xfer.faceworld.judge import judge
+    from xfer.runs import environment, write_json
+
+    table = judge(frames, people, size, seed)
+    for name, value in table.items():
+        print(f"{name:24} {value:.4g}")
+    if out:
+        write_json(out, table | environment())
+
+
 @app.command(name="prepare")
 def prepare(
     sources: Positional[tuple[str, ...]],

@@ -39,7 +39,7 @@ def shade(
     """
     part = part_at(rig, at)
     surface = _surface(rig, look, straighten(rig.head, to_head(rig.pose, at)), part)
-    is_hair = part == Part.HAIR
+    is_hair = part == int(Part.HAIR)
     sun = Points(*look.toward_light)
     facing_sun = normal.x * sun.x + normal.y * sun.y + normal.z * sun.z
     facing_eye = -(normal.x * ray.x + normal.y * ray.y + normal.z * ray.z)
@@ -87,8 +87,8 @@ def _surface(rig: Rig, look: Look, p: Points, part: Tensor) -> Surface:
     skin, lips, hairy = paint_skin(rig, look, p)
     nose = bump(p.x.square() * 70 + (p.y - rig.nose.base_y).square() * 40)
     strands, dull = _strands(rig, p)
-    is_eye, is_hair = part == Part.EYES, part == Part.HAIR
-    is_glass, is_shirt = part == Part.GLASSES, part == Part.CLOTHES
+    is_eye, is_hair = part == int(Part.EYES), part == int(Part.HAIR)
+    is_glass, is_shirt = part == int(Part.GLASSES), part == int(Part.CLOTHES)
     color = torch.where(is_eye, _eye_color(rig, look, p), skin)
     color = torch.where(is_hair, look.hair * (1 + 0.30 * strands), color)
     color = torch.where(is_glass, look.frames, color)

@@ -9,7 +9,7 @@ from torch import Tensor
 from xfer.faceworld.extras import glasses_distance, neck_distance, shirt_distance
 from xfer.faceworld.fields import Field, Points, smooth_min
 from xfer.faceworld.hair import hair_distance
-from xfer.faceworld.head import base_distance, eye_distance, skin_distance
+from xfer.faceworld.head import base_distance, eye_distance, relief_distance, skin_distance
 from xfer.faceworld.measures import Head, Pose, Rig
 
 
@@ -90,9 +90,18 @@ def scene_distance(rig: Rig, world: Points) -> Field:
     return torch.minimum(nearest, shirt)
 
 
+def blocker_distance(rig: Rig, world: Points) -> Field:
+    """Distance to what throws soft shadows: the scene without eyes, lips, ears and glasses."""
+    p = straighten(rig.head, to_head(rig.pose, world))
+    base = base_distance(rig.head, p)
+    head = torch.minimum(relief_distance(rig, p, base), hair_distance(rig, p, base))
+    body = torch.minimum(neck_distance(rig, world), shirt_distance(world))
+    return torch.minimum(head, body)
+
+
 def part_at(rig: Rig, world: Points) -> Int[Tensor, "..."]:
     """Which `Part` lies nearest, as a number."""
     *parts, neck = part_distances(rig, world)
     nearest = torch.stack(parts).argmin(0) + 1
-    skin_is_neck = (nearest == Part.FACE) & (neck < parts[0] + 0.02)
+    skin_is_neck = (nearest == int(Part.FACE)) & (neck < parts[0] + 0.02)
     return torch.where(skin_is_neck, int(Part.NECK), nearest)

@@ -96,16 +96,27 @@ def mouth_surround(rig: Rig, p: Points) -> Field:
     return bump(x * x + y * y)
 
 
-def _folds(rig: Rig, p: Points) -> Field:
-    """Height of the soft features above the base surface: cheeks, sockets, ridge, lips, folds."""
-    head, eyes, mouth = rig.head, rig.eyes, rig.mouth
-    across = p.x.abs()
+def _broad_folds(rig: Rig, p: Points) -> Field:
+    """Height of cheeks, sockets and the ridge of the brows."""
+    head, eyes, across = rig.head, rig.eyes, p.x.abs()
     cheek = bump(((across - head.cheek_x).square() + (p.y - head.cheek_y).square()) * 24)
     eye_x, eye_y = across - eyes.x + 0.02, p.y - eyes.y - 0.01
     socket = bump(eye_x * eye_x * 22 + eye_y * eye_y * 62)
     brow_y = p.y - brow_height(rig.brows, p.x) + 0.035
     ridge = bump((across - 0.24).square() * 14 + brow_y * brow_y * 170)
-    height = head.cheek_amount * cheek - eyes.socket * socket + rig.brows.ridge * ridge
+    return head.cheek_amount * cheek - eyes.socket * socket + rig.brows.ridge * ridge
+
+
+def relief_distance(rig: Rig, p: Points, base: Field) -> Field:
+    """The skin without its small features: enough for soft shadows."""
+    return _with_nose(rig.nose, base - _broad_folds(rig, p) * (p.z * 5).clamp(0, 1), p)
+
+
+def _folds(rig: Rig, p: Points) -> Field:
+    """Height of all soft features above the base surface."""
+    mouth = rig.mouth
+    across = p.x.abs()
+    height = _broad_folds(rig, p)
 
     _, room, upper, lower, _ = lip_edges(mouth, p.x)
     taper = room.sqrt()

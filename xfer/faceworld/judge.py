@@ -26,6 +26,7 @@ from xfer.faceworld.factors import (
     rest_motion,
     seeded,
 )
+from xfer.faceworld.native import compiler
 from xfer.faceworld.render import render
 
 Frame = UInt8[np.ndarray, "height width 3"]
@@ -125,7 +126,7 @@ def _run(
 def _frames(factors: Factors, size: int) -> Iterator[tuple[Frame, Float[Tensor, "68 2"]]]:
     for start in range(0, len(factors), 8):
         some = factors.index(slice(start, start + 8))
-        result = render(*some.groups, size)
+        result = render(*some.groups, size, compiled=compiler() is not None)
         frames = ((result.picture + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
         yield from zip(frames.contiguous().numpy(), result.landmarks, strict=True)
 

@@ -13,14 +13,9 @@ from torch import Tensor
 
 from xfer.faceworld.fields import Points
 from xfer.faceworld.geometry import bend, to_world
-from xfer.faceworld.head import (
-    base_distance,
-    brow_line,
-    closed_skin_distance,
-    lid_edges,
-    lip_edges,
-)
-from xfer.faceworld.measures import Pose, Rig
+from xfer.faceworld.head import brow_line, lid_edges, lip_edges
+from xfer.faceworld.kernels import STRIDE, Kernels
+from xfer.faceworld.measures import Pose, Rig, pack
 
 CENTER_Y = -0.25
 """The fan of contour points starts in the middle of the head at this height."""
@@ -31,15 +26,15 @@ BACK_DEG = (84.0, 84.0, 84.0, 84.0, 82.0, 80.0, 74.0, 66.0, 60.0)
 FRONT_DEG, CANDIDATES = 20.0, 12
 
 
-def landmarks_3d(rig: Rig) -> Points:
+def landmarks_3d(rig: Rig, kernels: Kernels) -> Points:
     """The 68 points in world coordinates, each coordinate (batch, 68)."""
+    packed = pack(rig)
     x, y = _front_points(rig)
     z = torch.full_like(x, 1.3)
     for _ in range(14):
-        p = Points(x, y, z)
-        z = z - 0.9 * closed_skin_distance(rig, p, base_distance(rig.head, p))
+        z = kernels.fall(packed, x, y, z)
     front = to_world(rig.pose, bend(rig.head, Points(x, y, z)))
-    contour = _contour(rig)
+    contour = _contour(rig, packed, kernels)
     return Points(*(torch.cat(c, 1) for c in zip(contour, front, strict=True)))
 
 
@@ -106,7 +101,7 @@ def _lip_points(rig: Rig) -> tuple[Tensor, Tensor]:
     return x, torch.cat([outer, inner], 1)
 
 
-def _contour(rig: Rig) -> Points:
+def _contour(rig: Rig, packed: Tensor, kernels: Kernels) -> Points:
     """0..16 in world coordinates, each (batch, 17).
 
     Each point lies in a plane through the head's middle. Of the candidates between straight ahead
@@ -121,7 +116,7 @@ def _contour(rig: Rig) -> Points:
     angle = front + (back[..., None] - front) * steps  # (1, 17, candidates)
     dx, dy = out_x[..., None] * angle.sin(), out_y[..., None] * angle.sin()
     flat = [d.flatten(1).expand(len(like), -1) for d in (dx, dy, angle.cos())]
-    surface = _march_inwards(rig, Points(*flat))
+    surface = _march_inwards(packed, kernels, Points(*flat))
     world = to_world(rig.pose, bend(rig.head, surface))
     candidates = [c.unflatten(1, (17, CANDIDATES)) for c in world]
     out = _turned(rig.pose, out_x, out_y)
@@ -129,12 +124,12 @@ def _contour(rig: Rig) -> Points:
     return Points(*_at_peak(extent, candidates))
 
 
-def _march_inwards(rig: Rig, direction: Points) -> Points:
+def _march_inwards(packed: Tensor, kernels: Kernels, direction: Points) -> Points:
     """Where rays from the fan's middle leave the head, found from outside."""
     reach = torch.full_like(direction.x, 1.5)
     for _ in range(14):
-        p = Points(direction.x * reach, CENTER_Y + direction.y * reach, direction.z * reach)
-        reach = reach - 0.9 * base_distance(rig.head, p)
+        p = (direction.x * reach, CENTER_Y + direction.y * reach, direction.z * reach)
+        reach = reach - STRIDE * kernels.shrink(packed, *p)
     return Points(direction.x * reach, CENTER_Y + direction.y * reach, direction.z * reach)
 
 

@@ -4,7 +4,6 @@ A ray stops being moved once it has converged, and rays still moving are gathere
 batch. So what happens to a ray does not depend on the rays or pictures beside it.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,17 +14,15 @@ from torch.nn.functional import max_pool2d
 from xfer.crop import Crop
 from xfer.faceworld.camera import CAMERA_Z, View, pixel_grid, rays_through
 from xfer.faceworld.fields import Points
+from xfer.faceworld.kernels import CLOSE_ENOUGH, FAR, Kernels
 
-NEAR, FAR = CAMERA_Z - 1.7, CAMERA_Z + 1.6
-"""Distances from the camera between which the head lies."""
-CLOSE_ENOUGH = 0.0025
-STRIDE = 0.9
-"""Part of the distance that a step dares: the field is not everywhere a lower bound."""
+NEAR = CAMERA_Z - 1.7
+"""Distance from the camera before which nothing lies."""
 ROUNDS = (4, 4, 6, 10, 14, 24)
 """Steps between two gatherings of the rays that still move."""
 
-Distance = Callable[[Points], Tensor]
 PerRay = Float[Tensor, "batch n"]
+Packed = Float[Tensor, "measures batch 1"]
 
 
 class Rays(NamedTuple):
@@ -52,7 +49,7 @@ def gather_active(active: Bool[Tensor, "batch n"]) -> Int[Tensor, "batch k"]:
 
 
 def find_surface(
-    distance: Distance, view: View, crop: Crop, size: int, cells: int
+    kernels: Kernels, rig: Packed, view: View, crop: Crop, size: int, cells: int
 ) -> tuple[Rays, PerRay, Bool[Tensor, "batch n"]]:
     """Rays through every pixel of a crop, how far each runs, and whether it hit something.
 
@@ -63,11 +60,12 @@ def find_surface(
     t = None
     for level in [m for m in (cells // 4, cells // 2) if m >= 24]:
         rays, start = _rays(view, crop, size, level), _start(t, level, view)
-        t = _march_cones(distance, rays, start, _cone(view, crop, size, level), t is None)
+        cone = _cone(view, crop, size, level)
+        t = _march_cones(kernels, rig, rays, start, cone, 22 if t is None else 7)
     rays = _rays(view, crop, size, cells)
     start = _start(t, cells, view)
     index = gather_active(start < FAR)
-    found, hit = refine(distance, rays.take(index), start.gather(1, index))
+    found, hit = refine(kernels, rig, rays.take(index), start.gather(1, index))
     t = start.scatter(1, index, found)
     return rays, t, torch.zeros_like(t, dtype=torch.bool).scatter(1, index, hit)
 
@@ -96,29 +94,29 @@ def _start(
 
 
 def _march_cones(
-    distance: Distance, rays: Rays, start: PerRay, cone: Tensor, first: bool
+    kernels: Kernels, rig: Packed, rays: Rays, start: PerRay, cone: Tensor, steps: int
 ) -> PerRay:
     """Move each cone until the surface may be inside it."""
     index = gather_active(start < FAR)
     rays, t = rays.take(index), start.gather(1, index)
-    for _ in range(22 if first else 7):
-        d = distance(rays.at(t))
-        t = torch.where((d > t * cone) & (t < FAR), t + d * STRIDE, t)
+    lens = torch.stack([rays.view.x, rays.view.y, cone])
+    for _ in range(steps):
+        t, _ = kernels.step(rig, lens, *rays.direction, t)
     return start.scatter(1, index, t)
 
 
-def refine(distance: Distance, rays: Rays, start: PerRay) -> tuple[PerRay, Bool[Tensor, "batch n"]]:
+def refine(
+    kernels: Kernels, rig: Packed, rays: Rays, start: PerRay
+) -> tuple[PerRay, Bool[Tensor, "batch n"]]:
     """Sphere tracing from `start` to the surface."""
     t, d = start, torch.full_like(start, 9.0)
+    lens = torch.stack([rays.view.x, rays.view.y, torch.zeros_like(rays.view.x)])
     for steps in ROUNDS:
-        moving = (d.abs() > CLOSE_ENOUGH) & (t < FAR)
-        index = gather_active(moving)
+        index = gather_active((d.abs() > CLOSE_ENOUGH) & (t < FAR))
         if index.shape[1] == 0:
             break
-        few, some_t, some_d = rays.take(index), t.gather(1, index), d.gather(1, index)
+        few, some_t = rays.take(index), t.gather(1, index)
         for _ in range(steps):
-            some_d = distance(few.at(some_t))
-            go_on = (some_t < FAR) & (some_d.abs() > CLOSE_ENOUGH)
-            some_t = torch.where(go_on, some_t + some_d * STRIDE, some_t)
+            some_t, some_d = kernels.step(rig, lens, *few.direction, some_t)
         t, d = t.scatter(1, index, some_t), d.scatter(1, index, some_d)
     return t, (d < 0.02) & (t < FAR)

@@ -193,7 +193,8 @@ class Rig(NamedTuple):
     pose: Pose
 
 
-_PARTS = (Head, Eyes, Brows, Nose, Mouth, Ears, Hair, Extras, Pose)
+PARTS = (Head, Eyes, Brows, Nose, Mouth, Ears, Hair, Extras, Pose)
+MEASURES = sum(len(part._fields) for part in PARTS)
 
 
 def pack(rig: Rig) -> Float[Tensor, "measures batch 1"]:
@@ -203,4 +204,4 @@ def pack(rig: Rig) -> Float[Tensor, "measures batch 1"]:
 
 def unpack(packed: Float[Tensor, "measures batch 1"]) -> Rig:
     measures = iter(packed.unbind(0))
-    return Rig(*(part(*(next(measures) for _ in part._fields)) for part in _PARTS))
+    return Rig(*(part(*(next(measures) for _ in part._fields)) for part in PARTS))

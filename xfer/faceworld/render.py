@@ -1,8 +1,6 @@
 """Render people: factors in, pictures and their whole truth out."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -12,7 +10,7 @@ from torch.nn.functional import max_pool2d
 from xfer.axes import Image
 from xfer.crop import Crop, ffhq_crop, picture_to_crop
 from xfer.errors import expect
-from xfer.faceworld.appearance import background, shade, tone
+from xfer.faceworld.appearance import background
 from xfer.faceworld.camera import (
     View,
     build_view,
@@ -22,12 +20,12 @@ from xfer.faceworld.camera import (
     whole_picture,
 )
 from xfer.faceworld.factors import Factors, Group
-from xfer.faceworld.fields import Points, length
-from xfer.faceworld.geometry import Part, scene_distance
+from xfer.faceworld.geometry import Part
+from xfer.faceworld.kernels import FAR, Kernels, kernels
 from xfer.faceworld.landmarks import landmarks_3d
-from xfer.faceworld.look import build_look, pack_look, unpack_look
-from xfer.faceworld.march import FAR, Rays, find_surface, gather_active, refine
-from xfer.faceworld.measures import pack, unpack
+from xfer.faceworld.look import Look, build_look, pack_look
+from xfer.faceworld.march import Rays, find_surface, gather_active, refine
+from xfer.faceworld.measures import Rig, pack
 from xfer.faceworld.rig import build_rig
 
 EDGE = 0.10
@@ -66,14 +64,6 @@ class Rendering:
         return self.mask(Part.BACKGROUND)
 
 
-class Prepared(NamedTuple):
-    """What is computed once per picture."""
-
-    rig: Float[Tensor, "measures batch 1"]
-    look: Float[Tensor, "colors 3 batch 1"]
-    landmarks: Points
-
-
 @torch.no_grad()
 def render(
     identity: Group,
@@ -92,7 +82,8 @@ def render(
         size: Pixels along an edge; a multiple of 4, at least 16.
         aligned: Render straight through the FFHQ crop of the true landmarks instead of the
             whole picture. The head's roll is then taken out, as it is in every aligned picture.
-        compiled: Run through torch.compile (needs a C++ compiler; the first call takes a minute).
+        compiled: Build the inner loops with the machine's C++ compiler at the first call (about
+            half a minute; kept for later runs). On a GPU the plain functions run.
     """
     expect(size % 4 == 0 and size >= 16, f"size is a multiple of 4, at least 16; got {size}")
     expect(
@@ -100,13 +91,13 @@ def render(
         "identity, motion and scene need the same number of rows, at least one; "
         f"got {len(identity)}, {len(motion)}, {len(scene)}",
     )
-    kernels = _kernels(compiled)
-    prepared = kernels.prepare(identity, motion, scene)
-    view = build_view(scene)
-    landmarks = project(view, prepared.landmarks, size)
+    on_cpu = identity.values.device.type == "cpu"
+    functions = kernels(compiled and on_cpu)
+    rig, look, view = build_rig(identity, motion), build_look(identity, scene), build_view(scene)
+    landmarks = project(view, landmarks_3d(rig, functions), size)
     crop = ffhq_crop(landmarks)
     frame = crop if aligned else whole_picture(len(identity), size, landmarks)
-    picture, parts = _Painter(kernels, prepared, view, frame, size).paint()
+    picture, parts = _Painter(functions, rig, look, view, frame, size).paint()
     return Rendering(
         picture=picture,
         factors=Factors(identity, motion, scene),
@@ -117,52 +108,19 @@ def render(
     )
 
 
-class _Kernels(NamedTuple):
-    prepare: object
-    distance: object
-    shade: object
-
-
-def _prepare(identity: Group, motion: Group, scene: Group) -> Prepared:
-    rig = build_rig(identity, motion)
-    return Prepared(pack(rig), pack_look(build_look(identity, scene)), landmarks_3d(rig))
-
-
-def _distance(rig: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    return scene_distance(unpack(rig), Points(x, y, z))
-
-
-def _shade(rig: Tensor, look: Tensor, at, normal, ray, open_sky, lit) -> tuple[Tensor, Tensor]:
-    light, part = shade(
-        unpack(rig), unpack_look(look), Points(*at), Points(*normal), Points(*ray), open_sky, lit
-    )
-    return tone(light), part
-
-
-@cache
-def _kernels(compiled: bool) -> _Kernels:
-    functions = (_distance, _shade)
-    if compiled:
-        functions = tuple(torch.compile(f, dynamic=True) for f in functions)
-    return _Kernels(_prepare, *functions)
-
-
 class _Painter:
-    """One frame being rendered: the kernels bound to what is in front of the camera."""
+    """One batch being rendered: the kernels, and what is in front of the camera."""
 
-    def __init__(self, kernels: _Kernels, prepared: Prepared, view: View, frame: Crop, size: int):
-        self.kernels, self.prepared, self.view = kernels, prepared, view
-        self.frame, self.size = frame, size
-        self.look = unpack_look(prepared.look)
+    def __init__(self, kernels: Kernels, rig: Rig, look: Look, view: View, frame: Crop, size: int):
+        self.kernels, self.rig = kernels, pack(rig)
+        self.look, self.packed_look = look, pack_look(look)
+        self.view, self.frame, self.size = view, frame, size
         self.pixel = frame.side[:, None] / size * 2 * view.half / size  # in head units
-
-    def distance(self, p: Points) -> Tensor:
-        return self.kernels.distance(self.prepared.rig, p.x, p.y, p.z)
 
     def paint(self) -> tuple[Tensor, Tensor]:
         """Pictures in [-1, 1] and their parts."""
         batch, size = len(self.view.x), self.size
-        rays, t, hit = find_surface(self.distance, self.view, self.frame, size, size)
+        rays, t, hit = find_surface(self.kernels, self.rig, self.view, self.frame, size, size)
         x, y = pixel_grid(self.frame, size, size).unbind(2)
         color, part = self._over(background(self.look, x, y), rays, t, hit, self.pixel)
         depth = torch.where(hit, t, FAR)
@@ -186,41 +144,11 @@ class _Painter:
         return behind.scatter(2, in_three, color), part
 
     def _shade(self, rays: Rays, t: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-        at = rays.at(t)
-        normal = self._normal(at, (0.5 * pixel).clamp(0.006, 0.014))
-        open_sky, lit = self._occlusion(at, normal)
-        args = (tuple(at), tuple(normal), tuple(rays.direction), open_sky, lit)
-        return self.kernels.shade(self.prepared.rig, self.prepared.look, *args)
-
-    def _normal(self, at: Points, step: Tensor) -> Points:
-        """Direction in which the distance grows, from four points around (a tetrahedron)."""
-        corners = ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1))
-        around = [Points(*(c + s * step for c, s in zip(at, k, strict=True))) for k in corners]
-        a, b, c, d = self._distances(around)
-        x, y, z = a - b - c + d, d - a - b + c, b - a - c + d
-        scale = 1 / length(x, y, z)
-        return Points(x * scale, y * scale, z * scale)
-
-    def _occlusion(self, at: Points, normal: Points) -> tuple[Tensor, Tensor]:
-        """Openness to the sky and to the key light, from a few distances along each way."""
-        sun = Points(*self.look.toward_light)
-        near, way = (0.05, 0.16), (0.06, 0.13, 0.24, 0.45)
-        probes = [_moved(at, normal, h) for h in near]
-        probes += [_moved(_moved(at, normal, 0.02), sun, h) for h in way]
-        found = self._distances(probes)
-        open_sky = (
-            1 - 3.0 * (near[0] - found[0]).clamp(min=0) - 1.5 * (near[1] - found[1]).clamp(min=0)
+        step, at = (0.5 * pixel).clamp(0.006, 0.014)[None], rays.at(t)
+        *normal, open_sky, lit = self.kernels.feel(self.rig, self.packed_look, step, *at)
+        return self.kernels.shade(
+            self.rig, self.packed_look, *at, *normal, *rays.direction, open_sky, lit
         )
-        lit = torch.ones_like(open_sky)
-        for h, d in zip(way, found[2:], strict=True):
-            lit = torch.minimum(lit, d * (1.75 / h) + 0.5)
-        lit = lit.clamp(0, 1)
-        return open_sky.clamp(0.15, 1), lit * lit * (3 - 2 * lit)
-
-    def _distances(self, probes: list[Points]) -> tuple[Tensor, ...]:
-        """Distances at several sets of points in one call."""
-        p = Points(*(torch.cat(c, 1) for c in zip(*probes, strict=True)))
-        return self.distance(p).chunk(len(probes), 1)
 
     def _supersample(
         self, color: Tensor, depth: Tensor, x: Tensor, y: Tensor, index: Tensor, edge: Tensor
@@ -239,16 +167,12 @@ class _Painter:
         x = torch.cat([x + s[:, :1] for s in shifts], 1)
         y = torch.cat([y + s[:, 1:] for s in shifts], 1)
         rays = Rays(self.view, rays_through(self.view, x, y))
-        t, hit = refine(self.distance, rays, start)
+        t, hit = refine(self.kernels, self.rig, rays, start)
         behind = background(self.look, x, y)
         samples, _ = self._over(behind, rays, t, hit, 0.5 * self.pixel)
         mean = samples.unflatten(2, (4, -1)).mean(2)
         mean = torch.where(edge.gather(1, index), mean, color.gather(2, in_three))
         return color.scatter(2, in_three, mean)
-
-
-def _moved(p: Points, direction: Points, by: float) -> Points:
-    return Points(*(c + by * d for c, d in zip(p, direction, strict=True)))
 
 
 def _edges(color: Tensor, depth: Tensor, part: Tensor, size: int) -> Bool[Tensor, "batch n"]:

@@ -100,8 +100,8 @@ def test_a_gpu_without_bfloat16_rounds_by_hand_to_the_same_numbers():
 FAULTS = {
     "a tap beside the right one": ("return r * U - j * D + P", "return r * U - j * D"),
     "a strip one row too low": ("DY - int(quot_y)", "DY - int(quot_y) + 1"),
-    "a row too many": ("row >= h ||", "row > h ||"),
-    "a column too many": ("col < 0 || col >= w", "col < 0 || col > w"),
+    "a row too many": ("row < h &&", "row <= h &&"),
+    "a column too many": ("col < w)", "col <= w)"),
     "a short reach": ("+ taps - 1 - P) / U + 1", "+ taps - 1 - P) / U"),
     "the filter not turned around": ("flip ? k : FY * FX - 1 - k", "k"),
     "strips of another height": ("strip * ROWS + j", "strip * 3 + j"),

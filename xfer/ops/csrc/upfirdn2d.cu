@@ -47,11 +47,18 @@ __global__ void upfirdn2d_strip(
     R sum[ROWS][UX][VEC] = {};
 #pragma unroll
     for (int r = 0; r < reach(ROWS, FY, UY, DY, PY); r++) {
+        constexpr int READ = reach(UX, FX, UX, DX, PX);
+        const int row = first_row + r;
+        // The whole row is asked for before any of it is used, so that the waits overlap.
+        Pack<T, VEC> values[READ] = {};
 #pragma unroll
-        for (int c = 0; c < reach(UX, FX, UX, DX, PX); c++) {
-            const int row = first_row + r, col = first_column + c;
-            if (row < 0 || row >= h || col < 0 || col >= w) continue;
-            const Pack<T, VEC> value = load<VEC>(x + (row * int(w) + col) * inner);
+        for (int c = 0; c < READ; c++) {
+            const int col = first_column + c;
+            if (row >= 0 && row < h && col >= 0 && col < w)
+                values[c] = load<VEC>(x + (row * int(w) + col) * inner);
+        }
+#pragma unroll
+        for (int c = 0; c < READ; c++) {
 #pragma unroll
             for (int j = 0; j < ROWS; j++) {
 #pragma unroll
@@ -60,7 +67,7 @@ __global__ void upfirdn2d_strip(
                     if (ky < 0 || ky >= FY || kx < 0 || kx >= FX) continue;
 #pragma unroll
                     for (int v = 0; v < VEC; v++)
-                        sum[j][i][v] += taps[ky * FX + kx] * widen(value.item[v]);
+                        sum[j][i][v] += taps[ky * FX + kx] * widen(values[c].item[v]);
                 }
             }
         }

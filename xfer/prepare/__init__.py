@@ -10,3 +10,8 @@ shards.py   parts -> shards -> index
 run.py      `prepare`: the whole job, resumable
 merge.py    `merge`: shares and preparations joined
 """
+
+from xfer.prepare.records import Settings
+from xfer.prepare.run import Summary, prepare
+
+__all__ = ["Settings", "Summary", "prepare"]

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from xfer.errors import BadValue
-from xfer.faceworld.factors import GROUPS, Factors, draw_factors, draw_identity, draw_scene, seeded
+from xfer.faceworld.factors import (
+    GROUPS,
+    Factors,
+    draw_factors,
+    draw_identity,
+    draw_scene,
+    seeded,
+    sweep,
+)
 
 
 def test_the_same_seed_gives_the_same_factors():
@@ -61,3 +69,13 @@ def test_an_unknown_factor_or_preset_is_named_in_the_error():
         draw_identity(1, seeded(1))["nose_colour"]
     with pytest.raises(BadValue, match="beach"):
         draw_scene(1, seeded(1), "beach")
+
+
+def test_a_sweep_changes_one_factor_through_its_range():
+    one = draw_factors(1, seed=7)
+    row = sweep(one, "jaw", 5)
+    assert row.motion["jaw"].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert torch.equal(row.identity.values, one.identity.values.expand(5, -1))
+    assert sweep(one, "yaw_deg", 3, low=-40.0).motion["yaw_deg"].tolist() == [-40, 0, 40]
+    with pytest.raises(BadValue, match="nose_colour"):
+        sweep(one, "nose_colour")

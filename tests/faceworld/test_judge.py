@@ -28,7 +28,7 @@ def test_the_nose_of_true_landmarks_follows_the_yaw():
     reason="dlib is not installed",
 )
 def test_dlib_finds_calm_frontal_faces_and_places_the_same_landmarks():
-    detectors = room.Detectors()
+    detectors = room.Detectors(compiled=False)
     factors = draw_factors(6, seed=21, yaw_deg=5, pitch_deg=3, roll_deg=3)
     verdicts, truth = room._run(detectors, factors, 160)
     found = [i for i, v in enumerate(verdicts) if v.hog]

@@ -356,3 +356,19 @@ def draw_factors(n: int, seed: int, preset: str = "wild", **limits: float) -> Fa
         draw_motion(n, seeded(seed, 1), **limits),
         draw_scene(n, seeded(seed, 2), preset),
     )
+
+
+def sweep(one: Factors, name: str, steps: int = 7, low: float | None = None) -> Factors:
+    """The same picture `steps` times while one factor runs through its range.
+
+    Args:
+        one: A single row.
+        low: Where to start, if not at the low end; the sweep then ends at -low.
+    """
+    expect(len(one) == 1, f"a sweep starts from one picture; got {len(one)}")
+    found = [f for factors in GROUPS.values() for f in factors if f.name == name]
+    expect(found, f"there is no factor {name!r}")
+    start, end = (found[0].low, found[0].high) if low is None else (low, -low)
+    values = torch.linspace(start, end, steps)
+    groups = [group.repeat(steps) for group in one.groups]
+    return Factors(*(g.replace(**{name: values}) if name in g.names else g for g in groups))

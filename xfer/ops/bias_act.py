@@ -43,6 +43,7 @@ def bias_act(
             f"b has one number for each index of axis {dim} of x {tuple(x.shape)}; "
             f"got {b.shape[0]}",
         )
+        expect(b.device == x.device, f"b is on {b.device}, x on {x.device}: move one")
         b = b.to(x.dtype)
     if act == "linear" and clamp is None:  # nothing to save and nothing to fuse
         x = x if b is None else x + _along(b, x, dim)

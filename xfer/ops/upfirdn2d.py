@@ -62,6 +62,7 @@ def upfirdn2d(
     left, right, top, bottom = _sides(padding)
     expect(up >= 1 and down >= 1, f"up and down are 1 or more; got up={up} and down={down}")
     expect(not f.requires_grad, "the filter is a constant: pass f.detach()")
+    expect(f.device == x.device, f"the filter is on {f.device}, x on {x.device}: move one")
     f, gain = f.to(torch.float32), float(gain)
     if f.ndim == 1 and f.shape[0] <= ONE_PASS_TAPS:
         f = torch.outer(f, f)

@@ -110,7 +110,9 @@ def judge(
     table = {"frames": frames, "size": size, "seed": seed}
     table |= _found(verdicts, factors.identity)
     table["yaw_correlation"] = _yaw_correlation(verdicts, factors.motion)
-    table["landmark_distance"] = _landmark_distance(detectors, frames // 5, size, seed)
+    frontal = draw_factors(max(frames // 5, 4), seed + 1, yaw_deg=5, pitch_deg=5, roll_deg=5)
+    table["landmark_distance"] = _landmark_distance(detectors, frontal, size)
+    table["landmark_distance_at_rest"] = _landmark_distance(detectors, _at_rest(frontal), size)
     table |= _recognition(detectors, people, size, seed)
     table["back_of_head_found"] = _backs(detectors, max(frames // 10, 10), size, seed)
     return table
@@ -171,17 +173,22 @@ def nose_between_ears(points: Float[np.ndarray, "68 2"]) -> float:
     return float(2 * (points[30] - points[0]) @ across / (across @ across) - 1)
 
 
-def _landmark_distance(detectors: Detectors, frames: int, size: int, seed: int) -> float:
-    """Mean distance of dlib's points from the true ones on frontal faces, in eye distances."""
-    drawn = draw_factors(frames, seed + 1, "wild", yaw_deg=5, pitch_deg=5, roll_deg=5)
-    verdicts, truth = _run(detectors, drawn, size)
+def _landmark_distance(detectors: Detectors, frontal: Factors, size: int) -> float:
+    """Mean distance of dlib's points from ours, in distances of the eyes' outer corners."""
+    verdicts, truth = _run(detectors, frontal, size)
     distances = []
     for verdict, points in zip(verdicts, truth.numpy(), strict=True):
         if verdict.points is not None:
-            eyes = points[42:48].mean(0) - points[36:42].mean(0)
-            off = np.linalg.norm(verdict.points - points, axis=1)
-            distances.append(off.mean() / np.linalg.norm(eyes))
+            eyes = np.linalg.norm(points[45] - points[36])
+            distances.append(np.linalg.norm(verdict.points - points, axis=1).mean() / eyes)
     return float(np.mean(distances))
+
+
+def _at_rest(factors: Factors) -> Factors:
+    """The same poses without expression."""
+    pose = {name: factors.motion[name] for name in ("yaw_deg", "pitch_deg", "roll_deg")}
+    calm = rest_motion(len(factors)).replace(**pose)
+    return Factors(factors.identity, calm, factors.scene)
 
 
 def _recognition(detectors: Detectors, people: int, size: int, seed: int) -> dict[str, float]:

@@ -52,10 +52,11 @@ def _brow_points(rig: Rig) -> tuple[Tensor, Tensor]:
     """17..26, from the picture's left to its right."""
     brows = rig.brows
     start = rig.eyes.x + 0.01 - 0.025 * brows.frown
-    across = start + brows.half_length * _row(start, 0.92, 0.48, 0.02, -0.42, -0.85)
+    across = start + brows.half_length * _row(start, 0.92, 0.48, 0.0, -0.48, -0.97)
     x = torch.cat([-across, across.flip(1)], 1)
     _, y = brow_line(rig, x)
-    return x, y + 0.3 * brows.thickness
+    drop = _row(x, 0.03, 0, 0, 0, 0, 0, 0, 0, 0, 0.03)
+    return x, y + 0.3 * brows.thickness - drop
 
 
 def _nose_points(rig: Rig) -> tuple[Tensor, Tensor]:
@@ -73,8 +74,8 @@ def _eye_points(rig: Rig) -> tuple[Tensor, Tensor]:
     """36..47: outer corner, upper lid, inner corner, lower lid of the eye on the picture's left;
     the other eye starts at its inner corner."""
     eyes = rig.eyes
-    left = _row(eyes.x, 0.88, 0.34, -0.40, -0.96, -0.40, 0.34)
-    right = _row(eyes.x, -0.96, -0.40, 0.34, 0.88, 0.34, -0.40)
+    left = _row(eyes.x, 0.74, 0.28, -0.38, -0.84, -0.38, 0.28)
+    right = _row(eyes.x, -0.84, -0.38, 0.28, 0.74, 0.28, -0.38)
     x = torch.cat([-(eyes.x + eyes.half_width * left), eyes.x + eyes.half_width * right], 1)
     _, upper, lower = lid_edges(eyes, Points(x, x, x))
     on_upper = _row(x, 0.5, 1, 1, 0.5, 0, 0, 0.5, 1, 1, 0.5, 0, 0)
@@ -85,14 +86,14 @@ def _lip_points(rig: Rig) -> tuple[Tensor, Tensor]:
     """48..59 around the lips, 60..67 around their opening."""
     mouth = rig.mouth
     u = _row(mouth.y, -1, -0.6, -0.22, 0, 0.22, 0.6, 1, 0.55, 0.22, 0, -0.22, -0.55,
-             -0.86, -0.35, 0, 0.35, 0.86, 0.35, 0, -0.35)  # fmt: skip
+             -0.78, -0.28, 0, 0.28, 0.78, 0.28, 0, -0.28)  # fmt: skip
     x = u / mouth.inverse_half_width
     _, room, upper, lower, middle = lip_edges(mouth, x)
     thick = room.sqrt()
     upper_side = _row(x, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
     outer = torch.where(
         upper_side > 0,
-        upper[:, :12] + 1.2 * mouth.upper_lip * thick[:, :12],
+        upper[:, :12] + 1.45 * mouth.upper_lip * thick[:, :12],
         lower[:, :12] - 0.8 * mouth.lower_lip * thick[:, :12],
     )
     corner = _row(x, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from xfer.axes import Image
 from xfer.crop import Crop, ffhq_crop, picture_to_crop
@@ -24,7 +23,7 @@ from xfer.faceworld.geometry import Part
 from xfer.faceworld.kernels import FAR, Kernels, kernels
 from xfer.faceworld.landmarks import landmarks_3d
 from xfer.faceworld.look import Look, build_look, pack_look
-from xfer.faceworld.march import Rays, find_surface, gather_active, refine
+from xfer.faceworld.march import Rays, find_surface, gather_active, largest_beside, refine
 from xfer.faceworld.measures import Rig, pack
 from xfer.faceworld.rig import build_rig
 
@@ -157,7 +156,7 @@ class _Painter:
         if index.shape[1] == 0:
             return color
         size, in_three = self.size, index.expand(3, -1, -1)
-        nearest = -max_pool2d(-depth.view(-1, 1, size, size), 3, 1, 1).flatten(1)
+        nearest = -largest_beside(-depth.view(-1, size, size)).flatten(1)
         start = nearest.gather(1, index) - 0.05
         start = torch.where(start > FAR - 0.1, 9e9, start).repeat(1, 4)
         x, y = x.gather(1, index), y.gather(1, index)
@@ -179,8 +178,8 @@ def _edges(color: Tensor, depth: Tensor, part: Tensor, size: int) -> Bool[Tensor
     """Pixels beside which brightness, depth or part jumps."""
 
     def contrast(values: Tensor) -> Tensor:
-        grid = values.view(-1, 1, size, size)
-        return (max_pool2d(grid, 3, 1, 1) + max_pool2d(-grid, 3, 1, 1)).flatten(1)
+        grid = values.view(-1, size, size)
+        return (largest_beside(grid) + largest_beside(-grid)).flatten(1)
 
     jump = 0.5 * (contrast(depth) > 0.08) + 0.3 * (contrast(part) > 0)
     return contrast(color.mean(0).sqrt()) + jump > EDGE

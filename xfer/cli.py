@@ -5,7 +5,7 @@ the help. It imports what it needs when it is called, so that `xfer --help` is q
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
@@ -18,7 +18,7 @@ train = SubcommandApp()
 world = SubcommandApp()
 notebooks = SubcommandApp()
 app.command(weights, name="weights", help="Checkpoint files: list, fetch, verify, convert.")
-app.command(train, name="train", help="Train networks: generator.")
+app.command(train, name="train", help="Train networks: generator, instruments, inverter.")
 app.command(world, name="world", help="The face world: render people with exact truth.")
 app.command(notebooks, name="notebooks", help="The numbered notebooks: run them in order.")
 
@@ -139,6 +139,58 @@ def train_generator(
     from xfer.training import recipes
 
     recipes.train_generator(out, frames, preset, set, device)
+
+
+@train.command(name="instruments")
+def train_instruments(
+    out: str,
+    frames: str,
+    unseen: str,
+    copy: Literal["loss", "judge"],
+    preset: str = "small",
+    set: tuple[str, ...] = (),
+    device: str = "auto",
+) -> None:
+    """Train the measuring networks, a factor reader and a face recogniser; resumable.
+
+    Args:
+        out: Folder of both runs and of instruments.safetensors.
+        frames: World frames to learn from.
+        unseen: World frames of other people, on which their own errors are measured.
+        copy: loss, to serve in training, or judge, which must see other people and only measures.
+        preset: nano or small.
+        set: Changes of single settings, as key=value.
+        device: cpu, cuda, or auto.
+    """
+    from xfer.training import recipes
+
+    recipes.train_instruments(out, frames, unseen, copy, preset, set, device)
+
+
+@train.command(name="inverter")
+def train_inverter(
+    out: str,
+    frames: str,
+    generator: str,
+    instruments: str,
+    preset: str = "small",
+    set: tuple[str, ...] = (),
+    device: str = "auto",
+) -> None:
+    """Train an identity encoder (ReStyle) that finds the latents of faces; resumable.
+
+    Args:
+        out: Folder of the run and of inverter.safetensors.
+        frames: Pictures: world frames, or a .npy of uint8 n x s x s x 3.
+        generator: Whose latents: a file or a shipped name.
+        instruments: The loss copy of the instruments.
+        preset: nano, small or medium.
+        set: Changes of single settings, as key=value.
+        device: cpu, cuda, or auto.
+    """
+    from xfer.training import recipes
+
+    recipes.train_inverter(out, frames, generator, instruments, preset, set, device)
 
 
 @world.command(name="frames")

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,14 @@ from torch import Tensor, nn
 from xfer.axes import Image
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
 from xfer.errors import BadFile, expect
-from xfer.files import Network, Storable, stored_config
+from xfer.files import (
+    Network,
+    Storable,
+    load_network,
+    read_checkpoint,
+    stored_config,
+    write_checkpoint,
+)
 
 Embedding = Float[Tensor, "batch embedding"]
 
@@ -141,3 +150,47 @@ class FactorReader(Storable, nn.Module):
         values = self.standardised(image) * self.scale + self.mean
         factors, landmarks = values.split([len(self.config.factors), 136], dim=1)
         return factors, landmarks.unflatten(1, (68, 2))
+
+
+Copy = Literal["loss", "judge"]
+"""Which of the twins: one serves in losses, the other, which saw other people, only ever judges."""
+
+
+class Instruments(NamedTuple):
+    """The two measuring networks of one copy."""
+
+    reader: FactorReader
+    recogniser: FaceRecogniser
+    copy: Copy
+    errors: dict[str, float]
+    """Their own errors on frames of unseen people, as measured when they were written."""
+
+    def save(self, path: str | Path, facts: Mapping[str, Any] | None = None) -> Path:
+        """Write both networks, which copy they are, and their errors."""
+        packed = {part.role: part.pack() for part in (self.reader, self.recogniser)}
+        told = {"copy": self.copy, "errors": self.errors}
+        return write_checkpoint(path, packed, told | dict(facts or {}))
+
+
+def load_instruments(path: str | Path, copy: Copy) -> Instruments:
+    """Open the instruments of a file, if they are of the copy that the task may use.
+
+    Args:
+        path: A file, or the name of a shipped one.
+        copy: "loss" for training, "judge" for measuring.
+
+    Raises:
+        BadFile: The file holds the other copy, which would judge what it has trained, or none.
+    """
+    checkpoint = read_checkpoint(path)
+    found = checkpoint.facts.get("copy")
+    if found != copy:
+        raise BadFile(
+            f"{checkpoint.path} holds {f'the {found} copy of the' if found else 'no'} instruments; "
+            f"the {copy} copy is needed here, so that no network judges what it has trained"
+        )
+    parts = [
+        load_network(checkpoint, kind.role, kind.from_network)
+        for kind in (FactorReader, FaceRecogniser)
+    ]
+    return Instruments(*parts, copy, checkpoint.facts.get("errors", {}))

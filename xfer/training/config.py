@@ -4,9 +4,9 @@
 `paper` for the sizes of the published model.
 """
 
+import ast
 import dataclasses
 import difflib
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,9 +150,9 @@ def _replaced(config: Any, changes: dict[str, Any], prefix: str) -> Any:
 def _like(old: Any, value: Any, name: str) -> Any:
     """`value` as the kind of `old`: text becomes a number or a truth value."""
     if isinstance(value, str) and not isinstance(old, str):
-        try:
-            value = json.loads(value.lower().replace("none", "null"))
-        except ValueError:
+        try:  # "(1, 2)" and ".5" too
+            value = ast.literal_eval(value.strip().capitalize())
+        except (ValueError, SyntaxError):
             raise BadValue(f"{name} is like {old!r}; got {value!r}") from None
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

@@ -69,6 +69,25 @@ class InverterTraining:
         expect(self.rounds >= 1, f"rounds is at least 1; got {self.rounds}")
 
 
+INVERTER_PRESETS: dict[str, InverterTraining] = {
+    "nano": InverterTraining(
+        IdentityEncoderConfig(
+            resolution=32, channels=(16, 32, 48), blocks=(1, 1, 1), reduction=8,
+            n_styles=8, w_dim=64,
+        ),
+        total_kimg=20.0, tick_kimg=2.0, save_kimg=5.0,
+    ),
+    "small": InverterTraining(),
+    "medium": InverterTraining(
+        IdentityEncoderConfig(
+            resolution=128, channels=(32, 64, 128, 256), blocks=(2, 3, 6, 3), n_styles=12,
+            w_dim=256,
+        ),
+        batch=32, total_kimg=1000.0,
+    ),
+}  # fmt: skip
+
+
 class InverterTrainer:
     """The encoder, and the frozen networks that draw and measure."""
 

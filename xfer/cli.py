@@ -126,6 +126,7 @@ def train_generator(
     preset: str = "small",
     set: tuple[str, ...] = (),
     device: str = "auto",
+    instruments: str | None = None,
 ) -> None:
     """Train StyleGAN2; run again on the same folder, it goes on. Also under torchrun.
 
@@ -135,10 +136,11 @@ def train_generator(
         preset: nano, small, medium or paper.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
+        instruments: The loss copy of the instruments, for `--set critic=projected`.
     """
     from xfer.training import recipes
 
-    recipes.train_generator(out, frames, preset, set, device)
+    recipes.train_generator(out, frames, preset, set, device, instruments)
 
 
 @train.command(name="instruments")

@@ -47,6 +47,13 @@ class GeneratorTraining:
     """Early on the half-life is this share of the pictures seen so far; 0 for none."""
     flip: bool = False
     """Mirror half of the real pictures."""
+    critic: str = "plain"
+    """plain: StyleGAN2's own; projected: critics over the features of the loss-side instruments
+    (Sauer et al., 2021), which need neither penalty: set r1_interval and path_interval to 0."""
+    critic_width: int = 64
+    """Channels of the projected critics."""
+    augment: bool = False
+    """Show the critic pictures that are moved and tinted at random."""
     half: str = "none"
     """Data type of the highest resolutions: none, bfloat16, float16, or auto (bfloat16 where the
     processor computes with it, which many only emulate)."""
@@ -55,6 +62,10 @@ class GeneratorTraining:
         expect(
             self.half in ("none", "bfloat16", "float16", "auto"),
             f"half is none, bfloat16, float16 or auto; got {self.half!r}",
+        )
+        expect(
+            self.critic in ("plain", "projected"),
+            f"critic is plain or projected; got {self.critic!r}",
         )
         expect(self.batch >= 1, f"batch is at least 1; got {self.batch}")
         expect(

@@ -53,14 +53,21 @@ def train_generator(
     preset: str = "small",
     settings: Sequence[str] = (),
     device: str = "auto",
+    instruments: str | Path | None = None,
 ) -> Path:
-    """Train to the end, drawing a sheet every `sheet_kimg`, and write `generator.safetensors`."""
+    """Train to the end, drawing a sheet every `sheet_kimg`, and write `generator.safetensors`.
+
+    Args:
+        instruments: The loss copy, through which a projected critic looks.
+    """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(config.GENERATOR_PRESETS, preset, **changes)
     world = World.join(device)
     pictures = open_frames(frames, chosen.generator.resolution, chosen.seed)
+    through = load_instruments(instruments, "loss") if instruments else None
+    bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
     last = 0.0
-    for record in generator_loop(chosen, pictures, out, world):
+    for record in generator_loop(chosen, pictures, out, world, bodies):
         if world.rank != 0:
             continue
         print(describe(record), file=sys.stderr, flush=True)

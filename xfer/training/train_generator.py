@@ -5,7 +5,7 @@ run is its networks, optimisers and counters, and nothing else.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from xfer import losses
 from xfer.axes import Image, WPlus
+from xfer.backbones import Backbone
+from xfer.errors import expect
 from xfer.precision import half_dtype
 from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
+from xfer.training.projected import ProjectedDiscriminator, Verdicts, augmented
 from xfer.training.randomness import normal, rng, sample_rngs, uniform
 from xfer.training.session import Session
 
@@ -47,11 +50,11 @@ class Scalars:
 class GeneratorTrainer:
     """Networks, optimisers and the four phases of a step."""
 
-    def __init__(self, config: GeneratorTraining, world: World):
+    def __init__(self, config: GeneratorTraining, world: World, bodies: Sequence[Backbone] = ()):
         self.config, self.world = config, world
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
-            generator, critic = Generator(config.generator), Discriminator(config.discriminator)
+            generator, critic = Generator(config.generator), _critic(config, bodies)
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.generator, self.discriminator = generator.to(**place), critic.to(**place)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -117,13 +120,19 @@ class GeneratorTrainer:
 
     # Phases ----------------------------------------------------------------------------------
 
+    def judged(self, step: int, stream: str, image: Image) -> Verdicts:
+        """The critic's logits of pictures, augmented by choice."""
+        if self.config.augment:
+            image = augmented(image, self.config.seed, stream, step, self.samples)
+        return self.discriminator(image, self.half)
+
     def critic_loss(self, step: int, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
         """Logistic loss of the critic on this step's real and drawn pictures."""
         with torch.no_grad():
             w_plus, noise = self.latents(step, "critic", self.samples)
             fake = self.generator.synthesis(w_plus, noise, self.half)
-        real_logits = self.discriminator(real, self.half)
-        fake_logits = self.discriminator(fake, self.half)
+        real_logits = self.judged(step, "augment-real", real)
+        fake_logits = self.judged(step, "augment-fake", fake)
         loss = losses.discriminator_loss(real_logits, fake_logits)
         return loss, {
             "d_loss": loss.detach(),
@@ -135,7 +144,8 @@ class GeneratorTrainer:
         """Non-saturating loss of fresh samples; also follows the mean of w for truncation."""
         w_plus, noise = self.latents(step, "generator", self.samples)
         self._follow_w_mean(w_plus)
-        logits = self.discriminator(self.generator.synthesis(w_plus, noise, self.half), self.half)
+        image = self.generator.synthesis(w_plus, noise, self.half)
+        logits = self.judged(step, "augment-generator", image)
         loss = losses.generator_loss(logits)
         return loss, {"g_loss": loss.detach()}
 
@@ -180,17 +190,30 @@ class GeneratorTrainer:
             buffer.copy_(self.generator.get_buffer(name))
 
 
+def _critic(config: GeneratorTraining, bodies: Sequence[Backbone]) -> nn.Module:
+    if config.critic == "plain":
+        return Discriminator(config.discriminator)
+    expect(bodies, "a projected critic looks through instruments; name their file")
+    bodies = [copy.deepcopy(body) for body in bodies]
+    return ProjectedDiscriminator(bodies, config.generator.resolution, config.critic_width)
+
+
 def train_generator(
-    config: GeneratorTraining, batches: Batches, folder: str | Path, world: World | None = None
+    config: GeneratorTraining,
+    batches: Batches,
+    folder: str | Path,
+    world: World | None = None,
+    bodies: Sequence[Backbone] = (),
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick. Run again on the same folder, it goes on where it was.
 
     Args:
         batches: Real pictures of the configured resolution.
         folder: Of the run; gets run.json, stats.jsonl and checkpoints.
+        bodies: What a projected critic looks through: bodies of the loss-side instruments.
     """
     world = world or World()
-    trainer = GeneratorTrainer(config, world)
+    trainer = GeneratorTrainer(config, world, bodies)
     session = Session(folder, config, trainer.state(), world)
     g, d = trainer.generator, trainer.discriminator
     with session:

@@ -1,5 +1,6 @@
 """The parts of every training loop: randomness, order, checkpoints, settings, processes."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import torch
 
 from xfer.errors import BadFile, BadValue
+from xfer.runs import read_stats
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GENERATOR_PRESETS, parse_settings, preset
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
 from xfer.training.randomness import normal, sample_rngs
+from xfer.training.session import Session
 
 
 def test_a_sample_s_noise_does_not_depend_on_who_holds_it():
@@ -110,3 +113,23 @@ def test_settings_reach_inside_and_keep_their_kind():
 def test_a_wrong_setting_is_named_with_the_nearest_right_one(setting, message):
     with pytest.raises(BadValue, match=message):
         preset(GENERATOR_PRESETS, "nano", **parse_settings([setting]))
+
+
+def test_records_are_shown_on_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    parameter = torch.nn.Parameter(torch.ones(1))
+    network = torch.nn.ParameterDict({"x": parameter})
+    optimiser = torch.optim.SGD([parameter], lr=0.1)
+    config = dataclasses.replace(
+        GENERATOR_PRESETS["nano"], batch=1000, total_kimg=2.0, tick_kimg=1.0, save_kimg=2.0
+    )
+    with Session(tmp_path, config, {"network": network}, World()) as session:
+        for _ in session.steps():
+            session.update(optimiser, network, parameter.square().sum())
+            session.count(loss=float(parameter))
+            session.tick()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    lines = read_stats(tmp_path)
+    assert [e.step for e in events.Scalars("loss")] == [1000, 2000]
+    assert [e.value for e in events.Scalars("loss")] == pytest.approx([r["loss"] for r in lines])

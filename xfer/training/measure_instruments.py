@@ -1,10 +1,13 @@
 """The instruments' own errors, on frames of people whom they have never seen."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xfer.axes import Image
 from xfer.errors import expect
 from xfer.instruments import FaceRecogniser, FactorReader
 from xfer.metrics.recognition import auc, pair_scores, true_accept_rate
@@ -17,7 +20,7 @@ LEFT_EYE, RIGHT_EYE = 36, 45
 
 @torch.no_grad()
 def read(
-    reader: FactorReader, frames: WorldFrames
+    reader: Callable[[Image], tuple[Tensor, Tensor]], frames: WorldFrames
 ) -> tuple[Float[Tensor, "n factors"], Float[Tensor, "n 68 2"]]:
     """What the reader reads of every frame."""
     parts = [reader(frames.pictures(items)) for items in _batches(frames)]
@@ -26,20 +29,26 @@ def read(
 
 
 @torch.no_grad()
-def embed(recogniser: FaceRecogniser, frames: WorldFrames) -> Float[Tensor, "n embedding"]:
+def embed(
+    recogniser: Callable[[Image], Tensor], frames: WorldFrames
+) -> Float[Tensor, "n embedding"]:
     """Every frame's embedding."""
     return torch.cat([recogniser(frames.pictures(items)) for items in _batches(frames)])
 
 
-def reader_errors(reader: FactorReader, frames: WorldFrames) -> dict[str, float]:
+def reader_errors(
+    reader: Callable[[Image], tuple[Tensor, Tensor]], names: Sequence[str], frames: WorldFrames
+) -> dict[str, float]:
     """Mean absolute error and correlation of every factor, and the landmarks' mean distance.
 
     Angles in degrees, other factors in their own units, landmarks in distances of the eyes' outer
     corners.
+
+    Args:
+        names: The factors that the reader reads, in its order.
     """
     found, points = read(reader, frames)
-    names = list(reader.config.factors)
-    truth = frames.factors(names)
+    truth = frames.factors(list(names))
     errors = (found - truth).abs().mean(0)
     table = {f"{name}_error": float(e) for name, e in zip(names, errors, strict=True)}
     for i, name in enumerate(names):
@@ -50,7 +59,9 @@ def reader_errors(reader: FactorReader, frames: WorldFrames) -> dict[str, float]
     return table | {"landmark_error": float((off / eyes.mean()).mean())}
 
 
-def recogniser_errors(recogniser: FaceRecogniser, frames: WorldFrames) -> dict[str, float]:
+def recogniser_errors(
+    recogniser: Callable[[Image], Tensor], frames: WorldFrames
+) -> dict[str, float]:
     """How well it tells unseen people apart over all pairs of frames."""
     people = frames.table.person.to_numpy()
     expect(
@@ -68,7 +79,8 @@ def instrument_errors(
     reader: FactorReader, recogniser: FaceRecogniser, frames: WorldFrames
 ) -> dict[str, float]:
     """Both tables in one, rounded."""
-    table = reader_errors(reader, frames) | recogniser_errors(recogniser, frames)
+    table = reader_errors(reader, reader.config.factors, frames)
+    table |= recogniser_errors(recogniser, frames)
     return {name: round(value, 4) for name, value in table.items()} | {"frames": len(frames)}
 
 

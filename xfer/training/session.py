@@ -66,6 +66,7 @@ class Session:
         self._totals: dict[str, list[float]] = {}
         self._clock, self._ticked = time.monotonic(), 0
         self._handlers: dict[int, Any] = {}
+        self._board: Any = None
         self._resume()
 
     # Counting ------------------------------------------------------------------------------
@@ -147,7 +148,21 @@ class Session:
         }
         record |= {name: round(total / n, 6) for name, (total, n) in self._totals.items()}
         self._clock, self._ticked, self._totals = time.monotonic(), done, {}
-        return self.run.log(**record) if self.run else record
+        if self.run is None:
+            return record
+        self._show_on_board(record)
+        return self.run.log(**record)
+
+    def _show_on_board(self, record: dict[str, Any]) -> None:
+        """The record for TensorBoard, whose horizontal axis counts pictures."""
+        pictures = record["step"] * self.config.batch
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+            self._board = SummaryWriter(self.run.folder / "tensorboard", purge_step=pictures)
+        for name, value in record.items():
+            if name not in ("step", "kimg"):
+                self._board.add_scalar(name, value, pictures)
 
     # Saving --------------------------------------------------------------------------------
 
@@ -183,6 +198,8 @@ class Session:
     def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        if self._board is not None:
+            self._board.close()
         if self.run:
             self.run.close()
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):

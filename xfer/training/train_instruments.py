@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from xfer.axes import Image
@@ -132,11 +132,3 @@ def train_instrument(
                 session.count(**facts)
             if record := session.tick():
                 yield record
-
-
-def read_factors(
-    reader: FactorReader, images: Image, batch: int = 256
-) -> Float[Tensor, "batch factors"]:
-    """Factors of many pictures, in their units."""
-    with torch.no_grad():
-        return torch.cat([reader(part)[0] for part in images.split(batch)])

@@ -1,0 +1,64 @@
+"""The two copies of the instruments cannot take each other's place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+from xfer.errors import BadFile
+from xfer.instruments import (
+    FaceRecogniser,
+    FaceRecogniserConfig,
+    FactorReader,
+    FactorReaderConfig,
+    Instruments,
+    load_instruments,
+)
+
+SLIM = {"resolution": 16, "channels": (4, 8), "blocks": (1, 1), "reduction": 4}
+
+
+@pytest.fixture(params=["loss", "judge"])
+def written(request, tmp_path):
+    torch.manual_seed(0)
+    reader = FactorReader(FactorReaderConfig(**SLIM, hidden=8)).eval()
+    recogniser = FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=8)).eval()
+    path = tmp_path / f"{request.param}.safetensors"
+    Instruments(reader, recogniser, request.param, {"yaw_deg_error": 1.25}).save(path)
+    return request.param, path, reader
+
+
+def test_a_copy_comes_back_with_its_errors(written):
+    copy, path, reader = written
+    found = load_instruments(path, copy)
+    image = torch.randn(2, 3, 16, 16)
+    assert found.copy == copy and found.errors == {"yaw_deg_error": 1.25}
+    assert torch.equal(found.reader(image)[1], reader(image)[1])
+
+
+def test_the_other_copy_is_refused(written):
+    copy, path, _ = written
+    other = {"loss": "judge", "judge": "loss"}[copy]
+    with pytest.raises(BadFile, match=f"holds the {copy} copy.*the {other} copy is needed"):
+        load_instruments(path, other)
+
+
+def test_a_file_without_a_copy_is_refused(tmp_path):
+    reader = FactorReader(FactorReaderConfig(**SLIM, hidden=8))
+    path = reader.save(tmp_path / "reader.safetensors")
+    with pytest.raises(BadFile, match="holds no instruments"):
+        load_instruments(path, "judge")
+
+
+def test_training_asks_for_the_loss_copy_only_and_evaluation_for_judges_only():
+    package = Path(__file__).parents[1] / "xfer"
+    asked = {"loss": [], "judge": []}
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and "load_instruments" in ast.unparse(node.func):
+                copy = node.args[1]
+                assert isinstance(copy, ast.Constant), f"{path}: say which copy in so many words"
+                asked[copy.value].append(path.relative_to(package).parts[0])
+    assert set(asked["loss"]) == {"training"}
+    assert "training" not in asked["judge"]

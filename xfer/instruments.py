@@ -90,8 +90,8 @@ class FactorReaderConfig(BackboneConfig):
     """Sizes of a factor reader."""
 
     resolution: int = 64
-    channels: tuple[int, ...] = (32, 64, 96, 128)
-    blocks: tuple[int, ...] = (2, 2, 3, 2)
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    blocks: tuple[int, ...] = (1, 2, 2, 2)
     reduction: int = 8
     factors: tuple[str, ...] = MOTION_FACTORS
     hidden: int = 256

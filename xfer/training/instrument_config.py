@@ -16,7 +16,7 @@ class _Training:
 
     seed: int = 0
     batch: int = 64
-    total_kimg: float = 1000.0
+    total_kimg: float = 300.0
     tick_kimg: float = 10.0
     save_kimg: float = 50.0
     learning_rate: float = 2e-3
@@ -44,8 +44,8 @@ class RecogniserTraining(_Training):
     recogniser: FaceRecogniserConfig = field(
         default_factory=lambda: FaceRecogniserConfig(
             resolution=64,
-            channels=(32, 64, 96, 128),
-            blocks=(2, 2, 3, 2),
+            channels=(16, 32, 64, 128),
+            blocks=(1, 2, 2, 2),
             reduction=8,
             embedding=128,
             dropout=0.2,

@@ -37,8 +37,8 @@ class InverterTraining:
     encoder: IdentityEncoderConfig = field(
         default_factory=lambda: IdentityEncoderConfig(
             resolution=64,
-            channels=(32, 64, 96, 128),
-            blocks=(2, 2, 3, 2),
+            channels=(24, 48, 96, 128),
+            blocks=(1, 2, 2, 2),
             reduction=8,
             n_styles=10,
             w_dim=128,

@@ -3,7 +3,7 @@
 Source: Jahoda and Cech, "Pose and Facial Expression Transfer by using StyleGAN", CVWW 2024.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from xfer.axes import Image, WPlus
 from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import BadFile, BadValue, MissingFile, expect
-from xfer.files import load_network, read_checkpoint, write_checkpoint
+from xfer.files import Storable, load_network, read_checkpoint, write_checkpoint
 from xfer.mapper import Mapper, Response
 from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import z_from_seeds
@@ -90,9 +90,15 @@ class Transfer(nn.Module):
         path: str | Path,
         facts: dict[str, Any] | None = None,
         dtype: torch.dtype | None = None,
+        companions: Sequence[Storable] = (),
     ) -> Path:
-        """Write all networks into one safetensors file; `dtype` as in `Storable.save`."""
+        """Write all networks into one safetensors file; `facts` and `dtype` as in `Storable.save`.
+
+        Args:
+            companions: What shall travel in the same file, such as controls; each opens alone.
+        """
         parts = {role: getattr(self, role) for role in PARTS}
+        parts |= {companion.role: companion for companion in companions}
         packed = {role: part.pack(dtype) for role, part in parts.items() if part is not None}
         return write_checkpoint(path, packed, facts)
 

@@ -32,6 +32,8 @@ CLASSES = {
     "generator": "xfer.stylegan2.generator:Generator",
     "generator_raw": "xfer.stylegan2.generator:Generator",
     "discriminator": "xfer.stylegan2.discriminator:Discriminator",
+    "controls": "xfer.controls:Controls",
+    "landmark_reader": "xfer.controls:LandmarkReader",
 }
 """Whose network a role is. In a file of several the first in this order is what it is for."""
 

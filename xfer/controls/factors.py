@@ -1,0 +1,135 @@
+"""Factors (yaw, pitch, jaw, smile, ...) and the motion space h, linear both ways.
+
+    factors = center + R (h - h_mean)        what a motion shows
+    h' = h + D (wanted - factors)            the same motion with some factors set
+
+R D is the identity matrix, so that a slider moves its own factor and no other; D runs where the
+motions of real drivers vary, so that nothing else is touched without need.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.errors import BadFile, BadValue, expect
+from xfer.files import Network, Storable, stored_config
+
+Motion = Float[Tensor, "batch bottleneck"]
+
+PARTS = {
+    "pose": ("yaw_deg", "pitch_deg", "roll_deg"),
+    "mouth": ("jaw", "smile", "pucker"),
+    "eyes": ("blink_left", "blink_right", "gaze_x", "gaze_y"),
+    "brows": ("brow", "brow_tilt", "frown"),
+}
+"""Which factors belong to which part of the motion."""
+
+SHORT = {
+    "yaw": ("yaw_deg",),
+    "pitch": ("pitch_deg",),
+    "brows": ("brow",),
+    "blink": ("blink_left", "blink_right"),
+}
+"""Names that may be said for others."""
+
+
+@dataclass(frozen=True)
+class ControlsConfig:
+    """What a set of controls knows."""
+
+    bottleneck: int
+    """Length of h."""
+    factors: tuple[str, ...]
+
+    def __post_init__(self):
+        expect(self.bottleneck >= 1, f"bottleneck is at least 1; got {self.bottleneck}")
+        expect(self.factors, "controls have at least one factor; got none")
+
+
+class Controls(Storable, nn.Module):
+    """Factors as directions of the motion space."""
+
+    role = "controls"
+
+    def __init__(self, config: ControlsConfig):
+        super().__init__()
+        self.config = config
+        size, count = config.bottleneck, len(config.factors)
+        self.register_buffer("h_mean", torch.zeros(size))
+        self.register_buffer("reads", torch.zeros(count, size))  # R
+        self.register_buffer("moves", torch.zeros(size, count))  # D
+        self.register_buffer("center", torch.zeros(count))
+        self.register_buffer("spread", torch.ones(count))
+        self.register_buffer("lowest", torch.full((count,), -torch.inf))
+        self.register_buffer("highest", torch.full((count,), torch.inf))
+        self.register_buffer("cross_talk", torch.eye(count))
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[ControlsConfig, Mapping[str, Tensor]]:
+        if network.layout != "xfer":
+            raise BadFile("controls are stored in our own layout only")
+        return stored_config(ControlsConfig, network), network.tensors
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The factors, in the order of all tensors here."""
+        return self.config.factors
+
+    def read(self, h: Motion) -> Float[Tensor, "batch factors"]:
+        """The factors that motions show, in their units."""
+        return self.center + (h - self.h_mean) @ self.reads.T
+
+    def set(self, h: Motion, wanted: Mapping[str, float | Tensor]) -> Motion:
+        """The motions with these factors; all others, and what no factor says, stay.
+
+        Args:
+            wanted: Values by name (short names too), one for all or one for each motion; beyond
+                what was seen in learning they are brought back to its limits.
+        """
+        wanted = named_factors(wanted)
+        rows = [self._row(name) for name in wanted]
+        values = torch.stack([torch.as_tensor(v).to(h).expand(len(h)) for v in wanted.values()], 1)
+        values = values.clamp(self.lowest[rows], self.highest[rows])
+        return h + (values - self.read(h)[:, rows]) @ self.moves[:, rows].T
+
+    def keeping(self, parts: Sequence[str]) -> Float[Tensor, "bottleneck bottleneck"]:
+        """The projection of changes of motion onto some parts of it.
+
+        `pose`, `mouth`, `eyes` and `brows` are what their factors span; `expression` is all that
+        is not pose. So pose and expression together change nothing.
+        """
+        unknown = [part for part in parts if part not in (*PARTS, "expression")]
+        expect(
+            not unknown, f"parts are {', '.join(PARTS)} and expression; got {', '.join(unknown)}"
+        )
+        by_part = {part: self._span(part) for part in PARTS}
+        if "expression" not in parts:
+            return sum((by_part[part] for part in parts), torch.zeros_like(by_part["pose"]))
+        expression = torch.eye(self.config.bottleneck).to(self.reads) - by_part["pose"]
+        return expression + by_part["pose"] if "pose" in parts else expression
+
+    def _span(self, part: str) -> Float[Tensor, "bottleneck bottleneck"]:
+        rows = [row for row, name in enumerate(self.names) if name in PARTS[part]]
+        return self.moves[:, rows] @ self.reads[rows]
+
+    def _row(self, name: str) -> int:
+        if name not in self.names:
+            raise BadValue(f"there is no control '{name}'; there are {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def cross_talk_table(self) -> dict[str, dict[str, float]]:
+        """By slider: how far each factor moves, in its spreads, when the slider moves by one."""
+        rows = self.cross_talk.tolist()
+        return {
+            name: {other: round(value, 4) for other, value in zip(self.names, row, strict=True)}
+            for name, row in zip(self.names, rows, strict=True)
+        }
+
+
+def named_factors(wanted: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+    """Short names replaced by the factors that they stand for."""
+    full = {name: SHORT.get(name, (name,)) for name in wanted}
+    return {long: wanted[name] for name, names in full.items() for long in names}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from xfer.axes import Image, WPlus
 from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import BadFile, BadValue, MissingFile, expect
-from xfer.files import Storable, load_network, read_checkpoint, write_checkpoint
+from xfer.files import Checkpoint, Storable, load_network, read_checkpoint, write_checkpoint
 from xfer.mapper import Mapper, Response
 from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import z_from_seeds
@@ -62,17 +62,19 @@ class Transfer(nn.Module):
     # Files ---------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, path: str | Path, identity_encoder: str | Path | None = None) -> "Transfer":
+    def load(
+        cls, path: str | Path | Checkpoint, identity_encoder: str | Path | None = None
+    ) -> "Transfer":
         """Open a model in eval mode: our own file, or the paper's `best_model.pt`.
 
         Args:
-            path: A file, or the name of a shipped one ("small").
+            path: A file, the name of a shipped one ("small"), or what `read_checkpoint` gave.
             identity_encoder: A ReStyle file, for models that carry none (the paper's).
 
         Raises:
             MissingFile, BadFile: No such file; damaged, or with a part missing or misfitting.
         """
-        checkpoint = read_checkpoint(path)
+        checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
         parts = {
             role: load_network(checkpoint, role, kind.from_network)
             for role, kind in PARTS.items()

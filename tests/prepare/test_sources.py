@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from xfer.errors import BadValue, MissingFile
-from xfer.prepare.sources import find_inputs, kind_of
+from xfer.media.kinds import kind_of
+from xfer.prepare.sources import find_inputs
 
 
 def tree(root, *names):

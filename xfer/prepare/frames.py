@@ -9,9 +9,10 @@ import pandas as pd
 
 from xfer.errors import BadFile
 from xfer.media.detectors import Points
+from xfer.media.kinds import kind_of
 from xfer.media.pictures import read_pixels
 from xfer.media.video import Frame, VideoReader
-from xfer.prepare.sources import WORLD_TABLE, Input, kind_of
+from xfer.prepare.sources import WORLD_TABLE, Input
 
 REMEMBERED = 160 << 20
 """Clips of so many bytes or less are decoded once and kept for the second reading."""

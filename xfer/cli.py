@@ -11,6 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
 from xfer.errors import XferError
+from xfer.reenact.settings import Settings
 
 app = SubcommandApp()
 weights = SubcommandApp()
@@ -164,9 +165,9 @@ def train_instruments(
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
     """
-    from xfer.training import recipes
+    from xfer.training import instrument_recipes
 
-    recipes.train_instruments(out, frames, unseen, copy, preset, set, device)
+    instrument_recipes.train_instruments(out, frames, unseen, copy, preset, set, device)
 
 
 @train.command(name="inverter")
@@ -190,9 +191,9 @@ def train_inverter(
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
     """
-    from xfer.training import recipes
+    from xfer.training import inverter_recipes
 
-    recipes.train_inverter(out, frames, generator, instruments, preset, set, device)
+    inverter_recipes.train_inverter(out, frames, generator, instruments, preset, set, device)
 
 
 @world.command(name="frames")
@@ -264,6 +265,82 @@ def world_judge(
         print(f"{name:24} {value:.4g}")
     if out:
         write_json(out, table | environment())
+
+
+Driver = Annotated[tuple[str, ...], arg(aliases=["--source"])]
+Identity = Annotated[tuple[str, ...], arg(aliases=["--target"])]
+Chosen = Annotated[Settings, arg(name="")]
+
+
+@app.command(name="transfer")
+def transfer(
+    driver: Driver,
+    identity: Identity,
+    out: str,
+    settings: Chosen = Settings(),  # noqa: B008
+    grid: bool = False,
+    weights: str | None = None,
+    inverter: str | None = None,
+    preset: str = "small",
+    device: str = "auto",
+    half: bool = False,
+) -> None:
+    """Show an identity with the pose and expression of a driver: pictures, videos, folders.
+
+    `--source` and `--target` are understood as in the paper: driver and identity.
+
+    Args:
+        driver: A picture, a video, a folder of them, several of these, or factors such as
+            yaw_deg=20,smile=.5
+        identity: A photo, several photos of one person, a latent (.npy, .safetensors), or
+            random:SEED
+        out: The picture or .mp4 to write; a folder for several drivers.
+        grid: All drivers by all identities, on one sheet.
+        weights: A model's file or name; by default that of the preset.
+        inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
+        preset: small, medium, paper (the public files), or nano (untrained).
+        device: cpu, cuda, or auto.
+        half: Convolutions in half precision, where the processor computes with it.
+    """
+    from xfer.reenact import command
+
+    opened = {
+        "weights": weights, "inverter": inverter, "preset": preset, "device": device, "half": half
+    }  # fmt: skip
+    for made in command.transfer(driver, identity, out, settings, grid, **opened):
+        print(made)
+
+
+@app.command(name="reenact")
+def reenact(
+    driver: Annotated[str, arg(aliases=["--source"])],
+    identity: Identity,
+    out: str,
+    settings: Chosen = Settings(),  # noqa: B008
+    weights: str | None = None,
+    inverter: str | None = None,
+    preset: str = "small",
+    device: str = "auto",
+    half: bool = False,
+) -> None:
+    """Film an identity with the motion of a driver's video; sound and frame times are kept.
+
+    Args:
+        driver: A video.
+        identity: A photo, several photos of one person, a latent, or random:SEED
+        out: The .mp4 to write.
+        weights: A model's file or name; by default that of the preset.
+        inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
+        preset: small, medium, paper (the public files), or nano (untrained).
+        device: cpu, cuda, or auto.
+        half: Convolutions in half precision, where the processor computes with it.
+    """
+    from xfer.reenact import command
+
+    opened = {
+        "weights": weights, "inverter": inverter, "preset": preset, "device": device, "half": half
+    }  # fmt: skip
+    print(command.reenact(driver, identity, out, settings, **opened))
 
 
 @app.command(name="prepare")

@@ -45,3 +45,14 @@ def test_a_wrong_setting_is_one_message_and_no_run(tmp_path, frames, capsys):
     assert main([*arguments, "--preset", "nano", "--set", "bacth=8"]) == 2
     assert "did you mean 'batch'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_record_of_a_run_is_kept_without_its_weights(tmp_path, frames):
+    out, kept = tmp_path / "run", tmp_path / "kept"
+    recipes.train_generator(out, frames, "nano", SETTINGS, "cpu")
+    recipes.keep_record(out, kept)
+    names = {path.relative_to(kept).parts[0] for path in kept.rglob("*") if path.is_file()}
+    assert names == {"run.json", "stats.jsonl", "sheets", "strips"}
+    assert list(recipes.history(kept)) == list(recipes.history(out))
+    strips, labels = recipes.read_strips(kept)
+    assert strips.shape == (8 * len(labels), 3, 8, 8) and labels[-1].endswith("kimg")

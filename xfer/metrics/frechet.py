@@ -6,6 +6,7 @@ Fréchet distance: Heusel et al., 2017. Precision and recall: Kynkäänniemi et 
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from xfer.errors import expect
 
@@ -45,5 +46,4 @@ def precision_recall(
 
 def _inside(points: FeatureSet, manifold: FeatureSet, neighbours: int) -> float:
     reach = cKDTree(manifold).query(manifold, k=neighbours + 1)[0][:, -1]
-    distances = np.linalg.norm(points[:, None].astype(np.float32) - manifold[None], axis=2)
-    return float((distances <= reach[None]).any(1).mean())
+    return float((cdist(points, manifold) <= reach[None]).any(1).mean())

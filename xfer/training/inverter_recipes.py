@@ -1,0 +1,83 @@
+"""The inverter's training from names to weights on disk."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from xfer.encoders import IdentityEncoder
+from xfer.errors import expect
+from xfer.figures import picture_grid, save_figure
+from xfer.instruments import load_instruments
+from xfer.stylegan2.generator import Generator
+from xfer.training import config
+from xfer.training.checkpoint import Checkpoints
+from xfer.training.distributed import World
+from xfer.training.frames import FrameArray
+from xfer.training.recipes import describe, open_frames
+from xfer.training.train_inverter import INVERTER_PRESETS, InverterTraining
+from xfer.training.train_inverter import train_inverter as inverter_loop
+
+
+def train_inverter(
+    out: str | Path,
+    frames: str | Path,
+    generator: str | Path,
+    instruments: str | Path,
+    preset: str = "small",
+    settings: Sequence[str] = (),
+    device: str = "auto",
+) -> Path:
+    """Train an identity encoder for a generator and write `inverter.safetensors`.
+
+    Args:
+        generator: A file or shipped name.
+        instruments: The loss copy.
+    """
+    changes = config.parse_settings(list(settings))
+    chosen = config.preset(INVERTER_PRESETS, preset, **changes)
+    drawer, measure = Generator.load(generator), load_instruments(instruments, "loss")
+    pictures = open_frames(frames, drawer.resolution, chosen.seed)
+    for record in inverter_loop(
+        chosen, pictures, drawer, measure.recogniser, out, World.join(device)
+    ):
+        print(describe(record), file=sys.stderr, flush=True)
+        save_inversions(out, chosen, pictures, drawer)
+    return export_inverter(out, chosen)
+
+
+def latest_inverter(folder: str | Path, chosen: InverterTraining) -> tuple[float, IdentityEncoder]:
+    """Thousands of pictures seen, and the encoder of the newest checkpoint."""
+    found = Checkpoints(folder).load_latest()
+    expect(found is not None, f"{folder} holds no checkpoint yet")
+    step, state = found
+    encoder = IdentityEncoder(chosen.encoder)
+    encoder.load_state_dict(state["encoder"])
+    return step * chosen.batch / 1000, encoder.eval()
+
+
+@torch.no_grad()
+def save_inversions(
+    folder: str | Path, chosen: InverterTraining, frames: FrameArray, generator: Generator
+) -> Path | None:
+    """Frames above their inversions by the newest checkpoint, if there is a new one."""
+    if not Checkpoints(folder).steps():
+        return None
+    kimg, encoder = latest_inverter(folder, chosen)
+    path = Path(folder) / "sheets" / f"{round(kimg):06d}.png"
+    if path.exists():
+        return path
+    images = frames.pictures(range(0, len(frames), -(-len(frames) // 16))).to(generator.w_mean)
+    drawn = generator.synthesis(encoder.to(images).invert(images, generator))
+    rows = [part for pair in zip(images.split(8), drawn.split(8), strict=True) for part in pair]
+    labels = ["frame", "inversion"] * (len(rows) // 2)
+    figure = picture_grid(torch.cat(rows).cpu(), 8, row_labels=labels, title=f"{kimg:g} kimg")
+    return save_figure(figure, path)
+
+
+def export_inverter(folder: str | Path, chosen: InverterTraining) -> Path:
+    """Write the newest encoder as safetensors, with where it comes from."""
+    kimg, encoder = latest_inverter(folder, chosen)
+    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    return encoder.save(Path(folder) / "inverter.safetensors", facts)

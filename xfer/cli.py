@@ -19,7 +19,7 @@ train = SubcommandApp()
 world = SubcommandApp()
 notebooks = SubcommandApp()
 app.command(weights, name="weights", help="Checkpoint files: list, fetch, verify, convert.")
-app.command(train, name="train", help="Train networks: generator, instruments, inverter.")
+app.command(train, name="train", help="Train networks: generator, instruments, inverter, ...")
 app.command(world, name="world", help="The face world: render people with exact truth.")
 app.command(notebooks, name="notebooks", help="The numbered notebooks: run them in order.")
 
@@ -128,6 +128,7 @@ def train_generator(
     set: tuple[str, ...] = (),
     device: str = "auto",
     instruments: str | None = None,
+    start: str | None = None,
 ) -> None:
     """Train StyleGAN2; run again on the same folder, it goes on. Also under torchrun.
 
@@ -138,10 +139,35 @@ def train_generator(
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         instruments: The loss copy of the instruments, for `--set critic=projected`.
+        start: A generator to begin with: a warm start, or one to be adapted to other pictures.
     """
     from xfer.training import recipes
 
-    recipes.train_generator(out, frames, preset, set, device, instruments)
+    recipes.train_generator(out, frames, preset, set, device, instruments, start)
+
+
+@train.command(name="autoencoder")
+def train_autoencoder(
+    out: str,
+    frames: str,
+    instruments: str,
+    preset: str = "small",
+    set: tuple[str, ...] = (),
+    device: str = "auto",
+) -> None:
+    """Warm a generator up by redrawing pictures; then `xfer train generator --start`. Resumable.
+
+    Args:
+        out: Folder of the run and of generator.safetensors.
+        frames: Pictures: world frames, or a .npy of uint8 n x s x s x 3.
+        instruments: The loss copy of the instruments.
+        preset: nano, small or medium.
+        set: Changes of single settings, as key=value.
+        device: cpu, cuda, or auto.
+    """
+    from xfer.training import recipes
+
+    recipes.train_autoencoder(out, frames, instruments, preset, set, device)
 
 
 @train.command(name="instruments")

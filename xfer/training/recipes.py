@@ -25,6 +25,8 @@ from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
+from xfer.training.train_autoencoder import AUTOENCODER_PRESETS, AutoencoderTrainer
+from xfer.training.train_autoencoder import train_autoencoder as autoencoder_loop
 from xfer.training.train_generator import train_generator as generator_loop
 
 SHEET_SEEDS = range(32)
@@ -51,11 +53,13 @@ def train_generator(
     settings: Sequence[str] = (),
     device: str = "auto",
     instruments: str | Path | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """Train to the end, drawing a sheet every `sheet_kimg`, and write `generator.safetensors`.
 
     Args:
         instruments: The loss copy, through which a projected critic looks.
+        start: A generator's file or shipped name that a new run begins with.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(config.GENERATOR_PRESETS, preset, **changes)
@@ -63,8 +67,9 @@ def train_generator(
     pictures = open_frames(frames, chosen.generator.resolution, chosen.seed)
     through = load_instruments(instruments, "loss") if instruments else None
     bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
+    first = Generator.load(start) if start else None
     last = 0.0
-    for record in generator_loop(chosen, pictures, out, world, bodies):
+    for record in generator_loop(chosen, pictures, out, world, bodies, first):
         if world.rank != 0:
             continue
         print(describe(record), file=sys.stderr, flush=True)
@@ -73,6 +78,38 @@ def train_generator(
             save_sheet(out, chosen)
     world.leave()
     return export_generator(out, chosen)
+
+
+def train_autoencoder(
+    out: str | Path,
+    frames: str | Path,
+    instruments: str | Path,
+    preset: str = "small",
+    settings: Sequence[str] = (),
+    device: str = "auto",
+) -> Path:
+    """Warm a generator up by redrawing pictures, and write `generator.safetensors`.
+
+    Args:
+        instruments: The loss copy.
+    """
+    changes = config.parse_settings(list(settings))
+    chosen = config.preset(AUTOENCODER_PRESETS, preset, **changes)
+    pictures = open_frames(frames, chosen.generator.resolution, chosen.seed)
+    measure = load_instruments(instruments, "loss")
+    for record in autoencoder_loop(chosen, pictures, measure.recogniser, out, World.join(device)):
+        print(describe(record), file=sys.stderr, flush=True)
+    step, state = Checkpoints(out).load_latest()
+    trainer = AutoencoderTrainer(chosen, measure.recogniser, World())
+    trainer.networks.load_state_dict(state["networks"])
+    generator = trainer.networks["generator"].eval()
+    generator.w_mean.copy_(generator.estimate_w_mean()[0])
+    images = draw(generator, SHEET_SEEDS, psi=0.7, noise="none")
+    kimg = step * chosen.batch / 1000
+    figure = picture_grid(images, 8, title=f"warm start, {kimg:g} kimg, psi 0.7")
+    save_figure(figure, Path(out) / "sheets" / f"{round(kimg):06d}.png")
+    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    return generator.save(Path(out) / "generator.safetensors", facts)
 
 
 def latest_generator(folder: str | Path, chosen: GeneratorTraining) -> tuple[float, Generator]:

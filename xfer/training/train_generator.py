@@ -16,6 +16,7 @@ from xfer import losses
 from xfer.axes import Image, WPlus
 from xfer.backbones import Backbone
 from xfer.errors import expect
+from xfer.files import fill
 from xfer.precision import half_dtype
 from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
@@ -50,11 +51,19 @@ class Scalars:
 class GeneratorTrainer:
     """Networks, optimisers and the four phases of a step."""
 
-    def __init__(self, config: GeneratorTraining, world: World, bodies: Sequence[Backbone] = ()):
+    def __init__(
+        self,
+        config: GeneratorTraining,
+        world: World,
+        bodies: Sequence[Backbone] = (),
+        start: Generator | None = None,
+    ):
         self.config, self.world = config, world
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
             generator, critic = Generator(config.generator), _critic(config, bodies)
+        if start is not None:
+            fill(generator, start.state_dict())
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.generator, self.discriminator = generator.to(**place), critic.to(**place)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -204,6 +213,7 @@ def train_generator(
     folder: str | Path,
     world: World | None = None,
     bodies: Sequence[Backbone] = (),
+    start: Generator | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick. Run again on the same folder, it goes on where it was.
 
@@ -211,9 +221,10 @@ def train_generator(
         batches: Real pictures of the configured resolution.
         folder: Of the run; gets run.json, stats.jsonl and checkpoints.
         bodies: What a projected critic looks through: bodies of the loss-side instruments.
+        start: A generator of the same sizes whose weights a new run begins with.
     """
     world = world or World()
-    trainer = GeneratorTrainer(config, world, bodies)
+    trainer = GeneratorTrainer(config, world, bodies, start)
     session = Session(folder, config, trainer.state(), world)
     g, d = trainer.generator, trainer.discriminator
     with session:

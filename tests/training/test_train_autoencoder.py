@@ -1,0 +1,73 @@
+"""The warm start learns to redraw pictures, resumes exactly, and its generator starts a game."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from xfer.instruments import FaceRecogniser
+from xfer.training import config
+from xfer.training.checkpoint import Checkpoints
+from xfer.training.distributed import World
+from xfer.training.frames import FrameArray
+from xfer.training.instrument_config import RECOGNISER_PRESETS
+from xfer.training.train_autoencoder import AUTOENCODER_PRESETS, divergence, train_autoencoder
+from xfer.training.train_generator import GeneratorTrainer
+
+
+@pytest.fixture(scope="module")
+def recogniser():
+    torch.manual_seed(0)
+    return FaceRecogniser(RECOGNISER_PRESETS["nano"].recogniser)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Plain pictures of random colours."""
+    colours = np.random.default_rng(0).integers(0, 255, (32, 1, 1, 3), dtype=np.uint8)
+    return FrameArray(np.tile(colours, (1, 32, 32, 1)))
+
+
+def tiny(steps, **changes):
+    kimg = 8 / 1000
+    return config.preset(
+        AUTOENCODER_PRESETS, "nano", batch=8, total_kimg=steps * kimg, tick_kimg=kimg,
+        save_kimg=2 * kimg, **changes,
+        **{"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8},
+    )  # fmt: skip
+
+
+def test_the_divergence_of_known_normals():
+    zero = torch.zeros(3, 4)
+    assert divergence(zero, zero) == 0
+    assert divergence(zero + 1, zero) == pytest.approx(2.0)  # half a squared mean in each of four
+    assert divergence(zero, zero + np.log(4)) == pytest.approx(4 * 0.5 * (4 - 1 - np.log(4)))
+
+
+def test_it_learns_to_redraw(recogniser, frames, tmp_path):
+    records = list(train_autoencoder(tiny(30), frames, recogniser, tmp_path))
+    assert records[-1]["l2"] < 0.6 * records[0]["l2"]
+
+
+def test_a_stopped_warm_start_resumes_exactly(recogniser, frames, tmp_path):
+    list(train_autoencoder(tiny(6), frames, recogniser, tmp_path / "whole"))
+    running = train_autoencoder(tiny(6), frames, recogniser, tmp_path / "broken")
+    for _ in range(3):
+        next(running)
+    running.close()
+    list(train_autoencoder(tiny(6), frames, recogniser, tmp_path / "broken"))
+    whole, broken = (
+        Checkpoints(tmp_path / name).load_latest()[1]["networks"] for name in ("whole", "broken")
+    )
+    assert all(torch.equal(value, broken[name]) for name, value in whole.items())
+
+
+def test_a_game_begins_with_the_generator_it_is_given():
+    sizes = {"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8}
+    chosen = config.preset(config.GENERATOR_PRESETS, "nano", **sizes)
+    other = GeneratorTrainer(dataclasses.replace(chosen, seed=5), World()).generator
+    trainer = GeneratorTrainer(chosen, World(), start=other)
+    for ours in (trainer.generator, trainer.ema):
+        state = ours.state_dict()
+        assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())

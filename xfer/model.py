@@ -123,13 +123,13 @@ class Transfer(nn.Module):
         return self.identity_encoder.invert(image, self.generator, rounds)
 
     @torch.no_grad()
-    def random_identity(self, seed: int, psi: float = 0.7) -> WPlus:
+    def random_identity(self, seed: int, psi: float = 0.7, rounds: int | None = None) -> WPlus:
         """A random person: z -> w -> picture -> identity encoder, as in the paper.
 
         The detour matters: raw w lies outside of what the mapper was trained on.
         """
         z = z_from_seeds([seed], self.generator.z_dim)
-        return self.identify(self.generator(z.to(self.generator.w_mean), psi))
+        return self.identify(self.generator(z.to(self.generator.w_mean), psi), rounds)
 
     @torch.no_grad()
     def person(self, identity: WPlus) -> Person:

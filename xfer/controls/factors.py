@@ -35,6 +35,9 @@ SHORT = {
 }
 """Names that may be said for others."""
 
+FAR = 1e30
+"""No limit; infinity is not admitted in files."""
+
 
 @dataclass(frozen=True)
 class ControlsConfig:
@@ -63,8 +66,8 @@ class Controls(Storable, nn.Module):
         self.register_buffer("moves", torch.zeros(size, count))  # D
         self.register_buffer("center", torch.zeros(count))
         self.register_buffer("spread", torch.ones(count))
-        self.register_buffer("lowest", torch.full((count,), -torch.inf))
-        self.register_buffer("highest", torch.full((count,), torch.inf))
+        self.register_buffer("lowest", torch.full((count,), -FAR))
+        self.register_buffer("highest", torch.full((count,), FAR))
         self.register_buffer("cross_talk", torch.eye(count))
 
     @classmethod

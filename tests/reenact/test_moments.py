@@ -1,0 +1,159 @@
+"""From frames to motions to people: held faces, flat memory, known answers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reenact_world import close, face_square, studio
+
+from xfer.errors import BadValue
+from xfer.media.video import Frame
+from xfer.pixels import from_uint8
+from xfer.reenact import filming
+from xfer.reenact.drivers import Driver, Place, whole_square
+from xfer.reenact.filming import shown
+from xfer.reenact.identities import Photo, from_code, from_photos, random_code
+from xfer.reenact.moments import Moment, blended, factor_moment, moments, parse_factors
+from xfer.reenact.placing import _turned, tilted
+from xfer.reenact.settings import Settings
+
+STUDIO = studio(with_controls=True)
+
+
+def film(numbers_with_face, count):
+    """A driver of ever lighter frames, some without a face."""
+    pixels = [np.full((32, 32, 3), 8 * n, np.uint8) for n in range(count)]
+    frames = [Frame(p, n / 25, n) for n, p in enumerate(pixels)]
+    driver = Driver(Path("film"), True, frames=count, reader=frames)
+    driver.places = {n: Place(whole_square(pixels[n]), None) for n in numbers_with_face}
+    return driver
+
+
+def motions(driver, batch=3):
+    own = torch.zeros(1, STUDIO.model.motion_encoder.config.bottleneck)
+    return list(moments(driver, STUDIO, own, "pictures", batch))
+
+
+def test_a_lost_face_keeps_its_motion_and_is_recovered():
+    found = motions(film([2, 3, 6], 8))
+    h = torch.cat([moment.h for moment in found])
+    assert [moment.frame.number for moment in found] == list(range(8))
+    same = lambda a, b: torch.equal(h[a], h[b])
+    assert same(0, 2) and same(1, 2) and same(4, 3) and same(5, 3) and same(7, 6)
+    assert not same(2, 3) and not same(3, 6)
+
+
+def test_frames_are_read_no_further_ahead_than_a_batch():
+    driver, read = film(range(30), 30), []
+
+    def counted(frames=driver.reader):
+        for frame in frames:
+            read.append(frame.number)
+            yield frame
+
+    driver.reader = counted()
+    own = torch.zeros(1, STUDIO.model.motion_encoder.config.bottleneck)
+    subject = from_code(random_code(STUDIO, 1, Settings()), STUDIO)
+    found = moments(driver, STUDIO, own, "pictures", 4)
+    for done, _ in enumerate(shown(found, subject, STUDIO, Settings(batch=4))):
+        assert len(read) <= done + 1 + 2 * 4
+
+
+@torch.no_grad()
+def test_the_film_shows_what_the_plain_path_gives():
+    model = STUDIO.model
+    driver, subject = film(range(4), 4), from_code(random_code(STUDIO, 1, Settings()), STUDIO)
+    pixels = list(shown(motions(driver), subject, STUDIO, Settings()))
+    drivers = torch.cat([from_uint8(frame.pixels[None]) for frame in driver.reader])
+    plain = model.transfer(drivers, subject.person.identity)
+    found = from_uint8(np.stack(pixels))
+    assert (found - plain.clamp(-1, 1)).abs().max() < 1.01 / 127.5
+
+
+@torch.no_grad()
+def test_strength_zero_films_the_person_s_own_motion():
+    model = STUDIO.model
+    image = from_uint8(face_square(32)[None])
+    photo = Photo(face_square(32), Place(whole_square(face_square(32)), None))
+    subject = from_photos([photo], STUDIO, Settings())
+    assert close(subject.person.identity, model.identify(image))
+    assert close(subject.own, model.motion_encoder.bottleneck(image))
+    (still, *_) = shown(motions(film([0], 1)), subject, STUDIO, Settings(strength=0))
+    own = model.transfer(image, subject.person.identity).clamp(-1, 1)
+    assert (from_uint8(still[None]) - own).abs().max() < 1.01 / 127.5
+
+
+@torch.no_grad()
+def test_codes_of_several_photos_are_averaged():
+    pictures = [face_square(32), face_square(32)[:, ::-1].copy()]
+    photos = [Photo(p, Place(whole_square(p), None)) for p in pictures]
+    both = from_photos(photos, STUDIO, Settings())
+    single = [from_photos([photo], STUDIO, Settings()) for photo in photos]
+    mean = torch.stack([s.person.identity for s in single]).mean(0)
+    assert close(both.person.identity, mean)
+    assert close(both.own, torch.stack([s.own for s in single]).mean(0))
+
+
+def test_the_film_ends_when_the_driver_does_and_a_shorter_second_driver_waits():
+    first, second = motions(film(range(5), 5)), motions(film(range(2), 2))
+    mixed = list(blended(first, second, 0.5))
+    assert len(mixed) == 5
+    assert torch.allclose(mixed[4].h, (first[4].h + second[1].h) / 2)
+    with pytest.raises(BadValue, match="second driver has no frames"):
+        list(blended(first, [], 0.5))
+
+
+def test_factors_are_set_from_the_person_s_own_motion():
+    own = torch.randn(1, STUDIO.model.motion_encoder.config.bottleneck)
+    moved = factor_moment(STUDIO, own, {"yaw": 20.0}).h
+    factors = STUDIO.controls.read(moved)
+    assert factors[0, 0] == pytest.approx(20, abs=1e-3)
+    assert torch.equal(factors[0, 1], STUDIO.controls.read(own)[0, 1])
+    assert torch.equal(moved[0, 2:], own[0, 2:])
+
+
+def test_factors_are_written_as_names_and_numbers():
+    assert parse_factors("yaw_deg=20,smile=.5") == {"yaw_deg": 20.0, "smile": 0.5}
+    assert parse_factors("holiday.png") is None
+    with pytest.raises(BadValue, match="factors are finite"):
+        parse_factors("yaw=inf")
+
+
+def test_a_random_person_is_remembered_for_weights_that_have_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XFER_CACHE", str(tmp_path))
+    kept = replace(STUDIO, key="weights")
+    code = random_code(kept, 5, Settings())
+    (file,) = (tmp_path / "people").iterdir()
+    assert torch.equal(random_code(kept, 5, Settings()), code)
+    np.save(file, np.ones((8, 64), np.float32))
+    assert torch.equal(random_code(kept, 5, Settings()), torch.ones(1, 8, 64))
+    assert not torch.equal(random_code(kept, 6, Settings()), code)
+
+
+def test_tilting_moves_the_picture_clockwise():
+    """A bright spot above the middle goes to the right when the picture is tilted by 90 deg."""
+    pixels = np.zeros((65, 65, 3), np.uint8)
+    pixels[8:17, 28:37] = 255
+    spot = tilted(pixels, 90.0)[..., 0]
+    y, x = (spot * np.indices(spot.shape)).sum((1, 2)) / spot.sum()
+    assert abs(y - 32) < 1.5 and abs(x - 52) < 1.5
+    crop = _turned(whole_square(pixels), 30.0)
+    assert float(crop.roll_deg) == pytest.approx(30)
+
+
+def test_relative_tilt_starts_from_the_person_s_own():
+    place = lambda deg: Place(_turned(whole_square(face_square(32)), deg), None)
+    h = torch.zeros(1, STUDIO.model.motion_encoder.config.bottleneck)
+    frames = [Moment(h, Frame(face_square(32), 0.0, 0), place(deg)) for deg in (15.0, 15.0)]
+    subject = from_code(random_code(STUDIO, 1, Settings()), STUDIO)
+    upright = list(shown(frames, subject, STUDIO, Settings()))
+    relative = list(shown(frames, subject, STUDIO, Settings(roll=True, relative=True)))
+    absolute = list(shown(frames, subject, STUDIO, Settings(roll=True)))
+    assert not np.array_equal(absolute[1], upright[1])
+    assert len(relative) == 2
+
+
+def test_what_was_made_is_told_in_a_line():
+    assert str(filming.Made(Path("a.mp4"), 50, 2.0)) == "a.mp4: 50 frames, 25.0 a second"

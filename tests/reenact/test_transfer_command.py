@@ -1,0 +1,302 @@
+"""`xfer transfer` and `xfer reenact` as a user meets them: outputs, policies, errors."""
+
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from by_rule import given, rosinality_generator, state
+from encoder_rule import encoder_state, prefixed
+from moving_pictures import flip_bits, moving_face, ramps, write_video
+from PIL import Image
+from plain_encoders import motion_shapes, restyle_shapes
+from reenact_world import (
+    HEAD,
+    controls_of,
+    face_square,
+    nodding,
+    save,
+    saved_weights,
+    video,
+)
+
+from xfer import cli
+from xfer.media.pictures import picture_source, read_pixels
+from xfer.media.provenance import Source
+from xfer.media.video import VideoReader
+from xfer.media.video_out import VideoWriter, video_source
+from xfer.reenact.studio import untrained_model
+
+NANO = ("--preset", "nano", "--landmarks", "dlib")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a verb in an empty folder; gives exit status and what was said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XFER_CACHE", str(tmp_path / "cache"))
+
+    def call(verb, driver, identity, out, *more):
+        listed = lambda given: [given] if isinstance(given, str) else given
+        options = more if "--weights" in more else (*NANO, *more)
+        status = cli.main([
+            verb, "--driver", *listed(driver), "--identity", *listed(identity), "--out", out,
+            *options,
+        ])  # fmt: skip
+        shown = capsys.readouterr()
+        return status, shown.out + shown.err
+
+    return call
+
+
+def sounds(path):
+    with av.open(str(path)) as container:
+        return [stream.codec_context.name for stream in container.streams.audio]
+
+
+def test_a_picture_drives_a_random_person_and_the_result_says_it_is_synthetic(run):
+    save("driver.png", HEAD)
+    status, said = run("transfer", "driver.png", "random:3", "out.png")
+    assert status == 0 and "untrained" in said
+    assert read_pixels("out.png").shape == (32, 32, 3)
+    assert picture_source("out.png") is Source.GENERATED
+
+
+def test_the_paper_s_words_are_understood(run):
+    save("driver.png", face_square())
+    first, second = (("--driver", "--identity"), ("--source", "--target"))
+    for (driver, identity), out in ((first, "a.png"), (second, "b.png")):
+        words = [driver, "driver.png", identity, "random:3", "--out", out, "--aligned"]
+        assert cli.main(["transfer", *words, *NANO]) == 0
+    assert np.array_equal(read_pixels("a.png"), read_pixels("b.png"))
+
+
+def test_a_video_keeps_its_frames_their_times_and_the_sound(run):
+    times = [0.0, 0.04, 0.1, 0.14, 0.3, 0.34]
+    video("in.mp4", times=times, sound_seconds=0.4)
+    status, said = run("reenact", "in.mp4", "random:3", "out.mp4", "--aligned", "--batch", "4")
+    assert status == 0 and "6 frames" in said
+    assert [frame.time for frame in VideoReader("out.mp4")] == pytest.approx(times)
+    assert sounds("out.mp4") == ["aac"]
+    assert video_source("out.mp4") is Source.GENERATED
+
+
+def test_compared_results_stand_beside_driver_and_identity(run):
+    video("in.mp4")
+    run("reenact", "in.mp4", "random:3", "out.mp4", "--aligned", "--compare")
+    assert next(iter(VideoReader("out.mp4"))).pixels.shape == (32, 96, 3)
+
+
+def test_a_found_face_is_pasted_into_the_photo_and_nothing_else_changes(run):
+    save("driver.png", HEAD)
+    wide = np.full((300, 420, 3), 90, np.uint8)
+    wide[40:296, 80:336] = HEAD
+    save("photo.png", wide)
+    status, _ = run("transfer", "driver.png", "photo.png", "out.png", "--paste", "photo")
+    assert status == 0
+    out = read_pixels("out.png")
+    assert out.shape == wide.shape and picture_source("out.png") is Source.COMPOSITE
+    changed = (out != wide).any(2)
+    assert changed.any() and not changed[:, :80].any() and not changed[:, 336:].any()
+
+
+def test_a_followed_face_is_replaced_in_the_driver_s_video(run):
+    write_video("in.mp4", moving_face(5))
+    status, _ = run("reenact", "in.mp4", "random:3", "out.mp4", "--paste", "driver")
+    assert status == 0
+    before, after = (list(VideoReader(path)) for path in ("in.mp4", "out.mp4"))
+    assert len(after) == 5 and after[0].pixels.shape == (256, 256, 3)
+    apart = [
+        np.abs(a.pixels.astype(int) - b.pixels).mean() for a, b in zip(before, after, strict=True)
+    ]
+    assert min(apart) > 1
+    assert video_source("out.mp4") is Source.COMPOSITE
+
+
+def test_of_two_faces_the_larger_is_taken_and_it_says_so(run):
+    small = np.array(Image.fromarray(HEAD).resize((230, 230)))
+    both = np.full((420, 640, 3), 128, np.uint8)
+    both[20:404, 10:394] = np.array(Image.fromarray(HEAD).resize((384, 384)))
+    both[100:330, 404:634] = small
+    save("two.png", both)
+    status, said = run("transfer", "two.png", "random:1", "out.png", "--compare")
+    assert status == 0 and "2 faces: the largest is taken" in said
+    save("one.png", HEAD)
+    run("transfer", "one.png", "random:1", "alone.png", "--compare")
+    seen = [read_pixels(path)[:, :32].astype(int) for path in ("out.png", "alone.png")]
+    assert np.abs(seen[0] - seen[1]).mean() < 8
+
+
+def test_every_kind_of_picture_file_is_taken_for_what_it_shows(run):
+    pixels = face_square()
+    grey = np.array(Image.fromarray(pixels).convert("L"))
+    turned = Image.Exif()
+    turned[274] = 6  # shown turned by 90 degrees
+    save("plain.png", pixels)
+    save("alpha.png", np.dstack([pixels, np.full((64, 64), 255, np.uint8)]))
+    save("exif.png", np.rot90(pixels).copy(), exif=turned)
+    save("grey.png", grey)
+    save("grey_rgb.png", np.dstack([grey] * 3))
+    save("deep.png", grey.astype(np.uint16) * 257)
+    shown = {}
+    for name in ("plain", "alpha", "exif", "grey", "grey_rgb", "deep"):
+        assert run("transfer", f"{name}.png", "random:1", "out.png", "--aligned")[0] == 0
+        shown[name] = read_pixels("out.png")
+    for one, other in (("plain", "alpha"), ("plain", "exif"), ("grey", "grey_rgb"),
+                       ("grey", "deep")):  # fmt: skip
+        assert np.array_equal(shown[one], shown[other]), one
+
+
+def test_a_corrupt_frame_in_the_middle_costs_itself_only(run):
+    path = video("in.mp4", frames=30)
+    data = Path(path).read_bytes()
+    hurt = flip_bits(data[: len(data) * 2 // 3], 12, np.random.default_rng(0), len(data) // 2)
+    Path("hurt.mp4").write_bytes(hurt + data[len(data) * 2 // 3 :])
+    good = len(list(VideoReader("hurt.mp4")))
+    status, _ = run("reenact", "hurt.mp4", "random:1", "out.mp4", "--aligned")
+    assert status == 0 and good >= 15
+    assert len(list(VideoReader("out.mp4"))) == good
+
+
+def test_a_folder_is_driven_through_and_a_bad_file_costs_only_itself(run):
+    os.mkdir("many")
+    save("many/a.png", face_square())
+    video("many/b.mp4")
+    Path("many/c.png").write_bytes(b"\x89PNG but no picture")
+    Path("many/notes.txt").write_text("not a driver")
+    status, said = run("transfer", "many", "random:1", "out", "--aligned")
+    assert status == 2 and "1 of 3 drivers gave nothing" in said and "c.png" in said
+    assert sorted(os.listdir("out")) == ["a.png", "b.mp4"]
+
+
+def test_a_grid_shows_every_driver_on_every_person(run):
+    save("a.png", face_square())
+    save("b.png", face_square()[:, ::-1].copy())
+    status, _ = run("transfer", ["a.png", "b.png"], ["random:1", "random:2", "a.png"], "out.png",
+                    "--grid", "--aligned")  # fmt: skip
+    assert status == 0
+    sheet = read_pixels("out.png")
+    assert sheet.shape == (4 * 32, 3 * 32, 3)
+    assert run("transfer", "b.png", "random:2", "one.png", "--aligned")[0] == 0
+    assert np.array_equal(sheet[64:96, 64:96], read_pixels("one.png"))
+
+
+def test_interpolation_between_drivers_and_between_people_ends_at_its_ends(run):
+    save("a.png", face_square())
+    save("b.png", 255 - face_square())
+    two, people = ["a.png", "b.png"], ["random:1", "random:2"]
+    ends = {"between-drivers": (two, "random:1"), "between-identities": ("a.png", people)}
+    run("transfer", "a.png", "random:1", "plain.png", "--aligned")
+    for name, (driver, identity) in ends.items():
+        run("transfer", driver, identity, "first.png", "--aligned", f"--{name}", "0")
+        run("transfer", driver, identity, "last.png", "--aligned", f"--{name}", "1")
+        apart = read_pixels("first.png").astype(int) - read_pixels("plain.png")
+        assert np.abs(apart).max() <= 1
+        assert not np.array_equal(read_pixels("last.png"), read_pixels("plain.png"))
+
+
+def test_factors_move_a_person_where_the_weights_carry_controls(run, tmp_path):
+    weights = saved_weights(tmp_path / "w.safetensors", controls_of(untrained_model()))
+    with_weights = ("--weights", weights)
+    for text, out in (("jaw=.8", "a.png"), ("jaw=0.8,yaw=0", "b.png"), ("yaw=20", "c.png")):
+        status, said = run("transfer", text, "random:1", out, *with_weights)
+        assert status == 0, said
+    assert not np.array_equal(read_pixels("a.png"), read_pixels("c.png"))
+    assert run("transfer", "ears=1", "random:1", "d.png", *with_weights)[1] == (
+        "xfer: there is no control 'ears'; there are yaw_deg, jaw\n"
+    )
+    assert "needs controls" in run("transfer", "yaw=20", "random:1", "d.png")[1]
+    assert not os.path.exists("d.png")
+
+
+@torch.no_grad()
+def test_the_paper_s_own_files_work_from_the_command_line(run):
+    """best_model.pt and a ReStyle file beside it, every weight by rule, at a tiny size."""
+    sizes = ((8, 12, 16, 20), (1, 2, 1, 1))
+    mapping = {"linear_relu.0.weight": [2048, 4096], "linear_relu.0.bias": [2048]}
+    tensors = (
+        prefixed("encoder", encoder_state(motion_shapes(*sizes, 4, 512)))
+        | encoder_state(prefixed("mapping_net", mapping))
+        | prefixed("decoder", state(rosinality_generator(8, top=8)))
+    )
+    torch.save({"state_dict": tensors, "opts": {"n_styles": 4}}, "best_model.pt")
+    restyle = prefixed("encoder", encoder_state(restyle_shapes(*sizes, 4, 512, 2)))
+    torch.save({"state_dict": restyle, "latent_avg": given(5, (4, 512))}, "restyle.pt")
+    save("driver.png", HEAD)
+    public = ("--weights", "best_model.pt", "--inverter", "restyle.pt", "--landmarks", "dlib")
+    status, said = run("transfer", "driver.png", "driver.png", "out.png", *public)
+    assert status == 0, said
+    assert read_pixels("out.png").shape == (8, 8, 3)
+    assert run("transfer", "driver.png", "random:5", "r.png", *public, "--rounds", "1")[0] == 0
+    status, said = run("transfer", "driver.png", "driver.png", "x.png", *public[:2], *public[4:])
+    assert status == 2 and "no identity encoder" in said
+    larger = prefixed("encoder", encoder_state(restyle_shapes(*sizes, 8, 16, 2)))
+    torch.save({"state_dict": larger, "latent_avg": given(5, (8, 16))}, "large.pt")
+    status, said = run("transfer", "driver.png", "driver.png", "x.png", *public[:2],
+                       "--inverter", "large.pt")  # fmt: skip
+    assert status == 2 and "takes 4 styles of 512" in said
+
+
+BAD = {
+    "a missing driver": ("nobody.png", "random:1", "out.png", "there is no driver nobody.png"),
+    "a text": ("letter.mp4", "random:1", "out.mp4", "letter.mp4"),
+    "no face": ("wall.png", "random:1", "out.png", "no face was found in wall.png"),
+    "16 pixels": ("tiny.png", "random:1", "out.png", "16 x 16 pixels, too few"),
+    "a video without faces": ("walls.mp4", "random:1", "out.mp4", "no face was found in any"),
+    "a video into a picture": ("walls.mp4", "random:1", "out.png", "a video is written as .mp4"),
+    "another kind of output": ("wall.png", "random:1", "out.gif", "written as .png, .jpg"),
+    "a driver written over": ("wall.png", "random:1", "wall.png", "would be written over"),
+    "a person without number": ("wall.png", "random", "out.png", "such as random:7"),
+    "a missing person": ("wall.png", "nobody.png", "out.png", "no identity nobody.png"),
+    "a video as person": ("wall.png", "walls.mp4", "out.png", "an identity is a photo"),
+    "a latent of another size": ("square.png", "other.npy", "out.png", "take latents of 8 x 64"),
+    "a latent that is none": ("square.png", "objects.npy", "out.png", "is no latent"),
+    "a damaged latent": ("square.png", "nan.npy", "out.png", "should hold finite numbers"),
+    "factors in words": ("yaw=much", "random:1", "out.png", "factors are numbers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_clear_error_and_no_file(case, run):
+    save("wall.png", np.full((200, 200, 3), 120, np.uint8))
+    save("tiny.png", face_square(16))
+    save("square.png", face_square())
+    write_video("walls.mp4", ramps(3))
+    Path("letter.mp4").write_text("Dear reader")
+    np.save("other.npy", np.zeros((18, 512), np.float32))
+    np.save("nan.npy", np.full((8, 64), np.nan, np.float32))
+    np.save("objects.npy", np.array([{"a": 1}]), allow_pickle=True)
+    driver, identity, out, message = BAD[case]
+    before = sorted(os.listdir())
+    aligned = ("--aligned",) if driver == "square.png" else ()
+    status, said = run("transfer", driver, identity, out, *aligned)
+    assert status == 2 and message in said and "Traceback" not in said
+    assert sorted(set(os.listdir()) - set(before)) == []
+
+
+def test_missing_weights_are_named(run):
+    save("a.png", face_square())
+    status, said = run("transfer", "a.png", "random:1", "out.png", "--weights", "none.safetensors")
+    assert status == 2 and "none.safetensors does not exist" in said
+
+
+def test_an_interrupted_film_leaves_nothing_under_its_name(run, monkeypatch):
+    video("in.mp4")
+    add = VideoWriter.add
+
+    def breaking(self, *arguments):
+        if self.frames == 3:
+            raise KeyboardInterrupt
+        add(self, *arguments)
+
+    monkeypatch.setattr(VideoWriter, "add", breaking)
+    status, _ = run("reenact", "in.mp4", "random:1", "out.mp4", "--aligned")
+    assert status == 130
+    assert [name for name in os.listdir() if "out" in name] == []
+
+
+def test_a_nodding_video_has_different_frames():
+    frames = nodding(3)
+    assert not np.array_equal(frames[0], frames[1])

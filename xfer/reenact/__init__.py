@@ -1,0 +1,12 @@
+"""Drivers and identities in, pictures and videos out.
+
+settings.py    what can be chosen
+studio.py      a model opened for use, with what travels in its file
+drivers.py     pictures, videos and folders as frames with the place of their face
+moments.py     frames to motions: through the motion encoder, or through landmarks
+identities.py  photos, latents and seeds as people
+placing.py     results alone, tilted, pasted back, compared
+filming.py     the loop from driver to file
+sheets.py      many drivers by many people
+command.py     `xfer transfer` and `xfer reenact` with the texts of a command line
+"""

@@ -222,6 +222,37 @@ def train_inverter(
     inverter_recipes.train_inverter(out, frames, generator, instruments, preset, set, device)
 
 
+@train.command(name="controls")
+def train_controls(
+    transfer: str,
+    world: str,
+    out: str,
+    instruments: str | None = None,
+    judge: str | None = None,
+    clips: str | None = None,
+    pictures: int = 8000,
+    people: int = 32,
+) -> None:
+    """Learn a transfer model's controls (yaw, jaw, smile, ...) and write it with them.
+
+    Args:
+        transfer: The model's file or name.
+        world: World frames, whose landmarks and truth teach the reader of landmarks.
+        out: The new file.
+        instruments: The loss copy, which reads the world's pictures.
+        judge: The judging copy, which measures the cross-talk.
+        clips: Prepared clips of real faces instead, for a model that was trained on such.
+        pictures: How many are read.
+        people: Random ones on whom the sliders are calibrated.
+    """
+    from xfer.training import train_controls as recipe
+
+    facts = recipe.train_controls(transfer, world, out, instruments, judge, clips, pictures, people)
+    for slider, row in facts["cross_talk"].items():
+        print(f"{slider:12}", "  ".join(f"{value:+.2f}" for value in row.values()))
+    print(out)
+
+
 @world.command(name="frames")
 def world_frames(
     out: str,

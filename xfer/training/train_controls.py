@@ -1,0 +1,158 @@
+"""Controls for a trained model: learned from its motions of pictures, kept in its file.
+
+In the face world an instrument reads the pictures, sliders are calibrated on people who are drawn,
+and landmarks with their truth teach the reader through which real drivers move the world's people.
+On clips of real faces the landmarks of the index are read instead, by that same reader.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xfer.axes import Image
+from xfer.controls import (
+    Controls,
+    LandmarkReader,
+    calibrate,
+    learn_controls,
+    measure_response,
+)
+from xfer.controls.learning import Draw, Reader
+from xfer.datasets.clips import Clips
+from xfer.errors import BadValue, expect
+from xfer.files import read_checkpoint
+from xfer.instruments import MOTION_FACTORS, load_instruments
+from xfer.model import Transfer
+from xfer.training.world_frames import WorldFrames
+
+Rows = Float[Tensor, "_ _"]
+LANDMARK_ROWS = 20_000
+"""Landmarks of so many frames are enough for a linear map."""
+
+
+@torch.no_grad()
+def train_controls(
+    transfer: str | Path,
+    world: str | Path,
+    out: str | Path,
+    instruments: str | Path | None = None,
+    judge: str | Path | None = None,
+    clips: str | Path | None = None,
+    pictures: int = 8000,
+    people: int = 32,
+) -> dict[str, Any]:
+    """Write the model anew with its controls; gives cross-talk and correlations.
+
+    Args:
+        transfer: The model's file or name.
+        world: World frames, as written by `render_frames`: landmarks, and pictures where `clips`
+            does not name others.
+        out: The new file.
+        instruments: The loss copy, which reads world pictures.
+        judge: The judging copy, which measures the cross-talk.
+        clips: Prepared clips of real faces, for a model that was trained on such.
+        pictures: How many are read.
+        people: Random ones on whom sliders are calibrated.
+    """
+    expect(
+        (instruments is None) != (clips is None),
+        "pictures are read by the instruments, or their clips' landmarks are: name one of the two",
+    )
+    checkpoint = read_checkpoint(transfer)
+    model, frames = Transfer.load(checkpoint), WorldFrames(world)
+    marks, names = landmark_reader(frames), MOTION_FACTORS
+    if clips is not None:
+        h, readings = _from_clips(model.prepare(), Clips(clips), marks, pictures)
+        controls, extra = learn_controls(h, readings, marks.names), []
+    else:
+        reader = instrument_reader(instruments, "loss")
+        h, readings = _from_pictures(model.prepare(), frames, reader, pictures)
+        controls, extra = learn_controls(h, readings, names), [marks]
+        draw, own = drawn_people(model.prepare(), people)
+        controls = calibrate(controls, measure_response(controls, own, draw, reader))
+        measuring = instrument_reader(judge, "judge") if judge else reader
+        controls.cross_talk.copy_(measure_response(controls, own, draw, measuring))
+    facts = _facts(controls, readings, h, marks, by_judge=judge is not None)
+    model.save(out, checkpoint.facts | {"controls": facts}, companions=[controls, *extra])
+    return facts
+
+
+def landmark_reader(frames: WorldFrames) -> LandmarkReader:
+    """The reader of landmarks, from the world's truth."""
+    rows = slice(0, LANDMARK_ROWS)
+    landmarks = frames.landmarks[rows].float().unflatten(1, (68, 2))
+    return LandmarkReader.learn(
+        landmarks, frames.factors(list(MOTION_FACTORS))[rows], MOTION_FACTORS
+    )
+
+
+def instrument_reader(path: str | Path, copy: str) -> Reader:
+    """Factors of pictures in the eyes of an instrument."""
+    reader = load_instruments(path, copy).reader
+    if reader.config.factors != MOTION_FACTORS:
+        raise BadValue(f"{path} reads other factors: {', '.join(reader.config.factors)}")
+    return lambda image: reader(image)[0]
+
+
+def drawn_people(model: Transfer, count: int) -> tuple[Draw, Float[Tensor, "count bottleneck"]]:
+    """Random people as a function of their motions, and the motions that they show themselves."""
+    codes = torch.cat([model.random_identity(seed) for seed in range(count)])
+    person = model.person(codes)
+    own = _in_batches(model.motion_encoder.bottleneck, model.generator.synthesis(codes))
+    return lambda h: model.generator.synthesis(model.latents(h, person)), own
+
+
+def _in_batches(f: Callable[[Image], Rows], images: Image, size: int = 64) -> Rows:
+    return torch.cat([f(part) for part in images.split(size)])
+
+
+def _from_pictures(
+    model: Transfer, frames: WorldFrames, reader: Reader, count: int
+) -> tuple[Rows, Rows]:
+    """Motions and readings of world pictures."""
+    items = frames.items(range(min(count, len(frames))))
+    parts = [
+        (model.motion_encoder.bottleneck(images), reader(images))
+        for start in range(0, len(items), 64)
+        for images in [frames.pictures(items[start : start + 64])]
+    ]
+    h, readings = (torch.cat(column) for column in zip(*parts, strict=True))
+    return h, readings
+
+
+def _from_clips(
+    model: Transfer, clips: Clips, marks: LandmarkReader, count: int
+) -> tuple[Rows, Rows]:
+    """Motions of real pictures, and what their landmarks say."""
+    step = max(1, len(clips) // count)
+    items = list(range(0, len(clips), step))
+    read = model.motion_encoder.bottleneck
+    chunks = [items[start : start + 32] for start in range(0, len(items), 32)]
+    h = torch.cat([read(clips.pictures(chunk)) for chunk in chunks])
+    return h, marks(clips.landmarks(items).float())
+
+
+def _facts(
+    controls: Controls, readings: Rows, h: Rows, marks: LandmarkReader, by_judge: bool
+) -> dict[str, Any]:
+    """What is worth knowing of the controls, beside them in the file."""
+    found = controls.read(h)
+    correlation = [
+        torch.corrcoef(torch.stack([a, b]))[0, 1].item()
+        for a, b in zip(found.T, readings.T, strict=True)
+    ]
+    return {
+        "pictures": len(h),
+        "correlation_of_h_with_readings": _rounded(controls.names, correlation),
+        "correlation_of_landmarks_with_truth": _rounded(marks.names, marks.correlation.tolist()),
+        "cross_talk": controls.cross_talk_table(),
+        "cross_talk_by": "judge" if by_judge else "the reader that taught",
+    }
+
+
+def _rounded(names: tuple[str, ...], values: list[float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in zip(names, values, strict=True)}

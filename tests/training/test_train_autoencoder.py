@@ -12,7 +12,12 @@ from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
 from xfer.training.instrument_config import RECOGNISER_PRESETS
-from xfer.training.train_autoencoder import AUTOENCODER_PRESETS, divergence, train_autoencoder
+from xfer.training.train_autoencoder import (
+    AUTOENCODER_PRESETS,
+    AutoencoderTrainer,
+    divergence,
+    train_autoencoder,
+)
 from xfer.training.train_generator import GeneratorTrainer
 
 
@@ -43,6 +48,12 @@ def test_the_divergence_of_known_normals():
     assert divergence(zero, zero) == 0
     assert divergence(zero + 1, zero) == pytest.approx(2.0)  # half a squared mean in each of four
     assert divergence(zero, zero + np.log(4)) == pytest.approx(4 * 0.5 * (4 - 1 - np.log(4)))
+
+
+def test_the_weight_of_the_divergence_grows_to_its_own(recogniser):
+    trainer = AutoencoderTrainer(tiny(100, kl=2.0, kl_rampup=0.5), recogniser, World())
+    weights = [trainer.kl_weight(step) for step in (0, 24, 49, 99)]
+    assert weights == pytest.approx([2 / 50, 1.0, 2.0, 2.0])
 
 
 def test_it_learns_to_redraw(recogniser, frames, tmp_path):

@@ -45,9 +45,11 @@ class AutoencoderTraining:
     save_kimg: float = 10.0
     learning_rate: float = 2e-3
     perceptual: float = 0.3
-    kl: float = 0.1
+    kl: float = 1.0
     """Weight of the divergence from a standard normal z, a number of the picture: twice the
-    variance that a pixel is thought to have."""
+    variance that a pixel is thought to have. Too little, and random z are no faces."""
+    kl_rampup: float = 0.3
+    """Share of the run in which that weight grows from nothing."""
 
 
 def _autoencoder(preset: str, encoder: BackboneConfig, **rest: Any) -> AutoencoderTraining:
@@ -103,6 +105,11 @@ class AutoencoderTrainer:
             self.networks.parameters(), config.learning_rate, betas=(0.0, 0.99)
         )
 
+    def kl_weight(self, step: int) -> float:
+        """The divergence's weight at a step: first pictures are learned, then their latents."""
+        ramp = self.config.kl_rampup * self.config.total_kimg * 1000 / self.config.batch
+        return self.config.kl * min(1.0, (step + 1) / max(ramp, 1.0))
+
     def loss(self, step: int, images: Image) -> tuple[Tensor, dict[str, Tensor]]:
         """What one step is trained on: squared error, look, and the divergence of z."""
         generator, config = self.networks["generator"], self.config
@@ -117,7 +124,7 @@ class AutoencoderTrainer:
             "nats": divergence(mean, log_variance),
         }
         loss = terms["l2"] + config.perceptual * terms["perceptual"]
-        loss = loss + config.kl / images[0].numel() * terms["nats"]
+        loss = loss + self.kl_weight(step) / images[0].numel() * terms["nats"]
         return loss, {name: value.detach() for name, value in terms.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from xfer.errors import XferError
+from xfer.errors import Stopped, XferError
 from xfer.reenact.settings import Settings
 
 app = SubcommandApp()
@@ -127,6 +127,7 @@ def train_generator(
     preset: str = "small",
     set: tuple[str, ...] = (),
     device: str = "auto",
+    hours: float | None = None,
     instruments: str | None = None,
     start: str | None = None,
 ) -> None:
@@ -138,12 +139,13 @@ def train_generator(
         preset: nano, small, medium or paper.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
+        hours: End after so long, as if the work was done; else at the preset's total_kimg.
         instruments: The loss copy of the instruments, for `--set critic=projected`.
         start: A generator to begin with: a warm start, or one to be adapted to other pictures.
     """
     from xfer.training import recipes
 
-    recipes.train_generator(out, frames, preset, set, device, instruments, start)
+    recipes.train_generator(out, frames, preset, set, device, instruments, start, hours=hours)
 
 
 @train.command(name="autoencoder")
@@ -154,6 +156,7 @@ def train_autoencoder(
     preset: str = "small",
     set: tuple[str, ...] = (),
     device: str = "auto",
+    hours: float | None = None,
 ) -> None:
     """Warm a generator up by redrawing pictures; then `xfer train generator --start`. Resumable.
 
@@ -164,10 +167,11 @@ def train_autoencoder(
         preset: nano, small or medium.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
+        hours: End after so long, as if the work was done; else at the preset's total_kimg.
     """
     from xfer.training import recipes
 
-    recipes.train_autoencoder(out, frames, instruments, preset, set, device)
+    recipes.train_autoencoder(out, frames, instruments, preset, set, device, hours=hours)
 
 
 @train.command(name="instruments")
@@ -179,6 +183,7 @@ def train_instruments(
     preset: str = "small",
     set: tuple[str, ...] = (),
     device: str = "auto",
+    hours: float | None = None,
 ) -> None:
     """Train the measuring networks, a factor reader and a face recogniser; resumable.
 
@@ -190,10 +195,13 @@ def train_instruments(
         preset: nano or small.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
+        hours: End after so long, as if the work was done; else at the preset's total_kimg.
     """
     from xfer.training import instrument_recipes
 
-    instrument_recipes.train_instruments(out, frames, unseen, copy, preset, set, device)
+    instrument_recipes.train_instruments(
+        out, frames, unseen, copy, preset, set, device, hours=hours
+    )
 
 
 @train.command(name="inverter")
@@ -205,6 +213,7 @@ def train_inverter(
     preset: str = "small",
     set: tuple[str, ...] = (),
     device: str = "auto",
+    hours: float | None = None,
 ) -> None:
     """Train an identity encoder (ReStyle) that finds the latents of faces; resumable.
 
@@ -216,10 +225,13 @@ def train_inverter(
         preset: nano, small or medium.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
+        hours: End after so long, as if the work was done; else at the preset's total_kimg.
     """
     from xfer.training import inverter_recipes
 
-    inverter_recipes.train_inverter(out, frames, generator, instruments, preset, set, device)
+    inverter_recipes.train_inverter(
+        out, frames, generator, instruments, preset, set, device, hours=hours
+    )
 
 
 @train.command(name="controls")
@@ -489,6 +501,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; an error that xfer raises on purpose is one message and exit status 2."""
     try:
         app.cli(prog="xfer", args=arguments, description=f"{_about()}")
+    except Stopped as error:
+        print(f"xfer: {error}", file=sys.stderr)
+        return 130
     except XferError as error:
         print(f"xfer: {error}", file=sys.stderr)
         return 2

@@ -32,6 +32,10 @@ class RunError(XferError):
     """A run that cannot start or go on: folder in use, too many non-finite steps, out of memory."""
 
 
+class Stopped(XferError):
+    """A job that was asked to stop and has saved what it had; run again, it goes on."""
+
+
 def expect(condition: object, message: str) -> None:
     """Raise `BadValue(message)` unless `condition` holds."""
     if not condition:

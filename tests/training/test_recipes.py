@@ -1,13 +1,17 @@
 """A run from the command line ends in weights that load, with a sheet and a record beside them."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
 from xfer.cli import main
-from xfer.errors import BadValue
+from xfer.errors import BadValue, Stopped
 from xfer.runs import read_json
 from xfer.stylegan2.generator import Generator
 from xfer.training import recipes
+from xfer.training.session import time_limit
 
 SETTINGS = [
     "batch=8", "total_kimg=0.048", "tick_kimg=0.016", "save_kimg=0.016", "sheet_kimg=0.016",
@@ -56,3 +60,33 @@ def test_the_record_of_a_run_is_kept_without_its_weights(tmp_path, frames):
     assert list(recipes.history(kept)) == list(recipes.history(out))
     strips, labels = recipes.read_strips(kept)
     assert strips.shape == (8 * len(labels), 3, 8, 8) and labels[-1].endswith("kimg")
+
+
+def test_a_run_that_is_told_to_stop_says_so_and_goes_on_later(tmp_path, frames, monkeypatch):
+    out, told = tmp_path / "run", []
+
+    def stop_once(record):
+        if not told:
+            told.append(os.kill(os.getpid(), signal.SIGTERM))
+        return ""
+
+    monkeypatch.setattr(recipes, "describe", stop_once)
+    with pytest.raises(Stopped, match="SIGTERM; run again"):
+        recipes.train_generator(out, frames, "nano", SETTINGS, "cpu")
+    assert (out / "generator.safetensors").exists()
+    recipes.train_generator(out, frames, "nano", SETTINGS, "cpu")
+    assert [record["step"] for record in recipes.history(out)] == [2, 4, 6]
+    assert read_json(out / "run.json")["stopped"] is None
+
+
+def test_a_time_limit_ends_a_run_as_if_its_work_was_done(tmp_path, frames):
+    long = [setting for setting in SETTINGS if "total" not in setting] + ["total_kimg=1000"]
+    path = recipes.train_generator(tmp_path / "run", frames, "nano", long, "cpu", hours=2 / 3600)
+    assert Generator.load(path).resolution == 8
+    assert read_json(tmp_path / "run" / "run.json")["stopped"] == "SIGALRM"
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_a_time_limit_is_some_time():
+    with pytest.raises(BadValue, match="hours above 0; got 0"), time_limit(0):
+        pass

@@ -17,6 +17,7 @@ from xfer.training.instrument_config import (
 )
 from xfer.training.measure_instruments import instrument_errors
 from xfer.training.recipes import describe
+from xfer.training.session import leave_if_stopped, time_limit
 from xfer.training.train_instruments import ReaderTrainer, RecogniserTrainer, train_instrument
 from xfer.training.world_frames import WorldFrames
 
@@ -29,12 +30,14 @@ def train_instruments(
     preset: str = "small",
     settings: Sequence[str] = (),
     device: str = "auto",
+    hours: float | None = None,
 ) -> Path:
     """Train the reader and the recogniser of one copy, and write `instruments.safetensors`.
 
     Args:
         unseen: World frames of other people, on which their own errors are measured.
         copy: The seed of each copy differs by itself; its people differ by `frames`.
+        hours: End after so long, half of it for each, as if the work was done.
     """
     seen, trial, world = WorldFrames(frames), WorldFrames(unseen), World.join(device)
     expect(
@@ -45,8 +48,10 @@ def train_instruments(
     for part, chosen in _instrument_configs(copy, preset, settings).items():
         seen.seed = chosen.seed
         folder = Path(out) / part
-        for record in train_instrument(chosen, seen, folder, world):
-            print(describe(record), file=sys.stderr, flush=True)
+        with time_limit(hours and hours / 2):
+            for record in train_instrument(chosen, seen, folder, world):
+                print(describe(record), file=sys.stderr, flush=True)
+        leave_if_stopped(folder)
         trained.append(instrument_of(folder, chosen, seen))
     errors = instrument_errors(*trained, trial)
     known = ("people", "frames", "seed", "preset")

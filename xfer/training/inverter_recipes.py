@@ -16,6 +16,7 @@ from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
 from xfer.training.recipes import describe, open_frames
+from xfer.training.session import leave_if_stopped, time_limit
 from xfer.training.train_inverter import INVERTER_PRESETS, InverterTraining
 from xfer.training.train_inverter import train_inverter as inverter_loop
 
@@ -28,23 +29,27 @@ def train_inverter(
     preset: str = "small",
     settings: Sequence[str] = (),
     device: str = "auto",
+    hours: float | None = None,
 ) -> Path:
     """Train an identity encoder for a generator and write `inverter.safetensors`.
 
     Args:
         generator: A file or shipped name.
         instruments: The loss copy.
+        hours: End after so long, as if the work was done.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(INVERTER_PRESETS, preset, **changes)
     drawer, measure = Generator.load(generator), load_instruments(instruments, "loss")
     pictures = open_frames(frames, drawer.resolution, chosen.seed)
-    for record in inverter_loop(
-        chosen, pictures, drawer, measure.recogniser, out, World.join(device)
-    ):
-        print(describe(record), file=sys.stderr, flush=True)
-        save_inversions(out, chosen, pictures, drawer)
-    return export_inverter(out, chosen)
+    world = World.join(device)
+    with time_limit(hours):
+        for record in inverter_loop(chosen, pictures, drawer, measure.recogniser, out, world):
+            print(describe(record), file=sys.stderr, flush=True)
+            save_inversions(out, chosen, pictures, drawer)
+    path = export_inverter(out, chosen)
+    leave_if_stopped(out)
+    return path
 
 
 def latest_inverter(folder: str | Path, chosen: InverterTraining) -> tuple[float, IdentityEncoder]:

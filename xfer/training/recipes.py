@@ -25,6 +25,7 @@ from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
+from xfer.training.session import leave_if_stopped, time_limit
 from xfer.training.train_autoencoder import AUTOENCODER_PRESETS, AutoencoderTrainer
 from xfer.training.train_autoencoder import train_autoencoder as autoencoder_loop
 from xfer.training.train_generator import train_generator as generator_loop
@@ -54,12 +55,14 @@ def train_generator(
     device: str = "auto",
     instruments: str | Path | None = None,
     start: str | Path | None = None,
+    hours: float | None = None,
 ) -> Path:
     """Train to the end, drawing a sheet every `sheet_kimg`, and write `generator.safetensors`.
 
     Args:
         instruments: The loss copy, through which a projected critic looks.
         start: A generator's file or shipped name that a new run begins with.
+        hours: End after so long, as if the work was done.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(config.GENERATOR_PRESETS, preset, **changes)
@@ -69,15 +72,19 @@ def train_generator(
     bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
     first = Generator.load(start) if start else None
     last = 0.0
-    for record in generator_loop(chosen, pictures, out, world, bodies, first):
-        if world.rank != 0:
-            continue
-        print(describe(record), file=sys.stderr, flush=True)
-        if record["kimg"] - last >= chosen.sheet_kimg and Checkpoints(out).steps():
-            last = record["kimg"]
-            save_sheet(out, chosen)
+    with time_limit(hours):
+        for record in generator_loop(chosen, pictures, out, world, bodies, first):
+            if world.rank != 0:
+                continue
+            print(describe(record), file=sys.stderr, flush=True)
+            if record["kimg"] - last >= chosen.sheet_kimg and Checkpoints(out).steps():
+                last = record["kimg"]
+                save_sheet(out, chosen)
     world.leave()
-    return export_generator(out, chosen)
+    save_sheet(out, chosen)
+    path = export_generator(out, chosen)
+    leave_if_stopped(out)
+    return path
 
 
 def train_autoencoder(
@@ -87,6 +94,7 @@ def train_autoencoder(
     preset: str = "small",
     settings: Sequence[str] = (),
     device: str = "auto",
+    hours: float | None = None,
 ) -> Path:
     """Warm a generator up by redrawing pictures, and write `generator.safetensors`.
 
@@ -97,8 +105,11 @@ def train_autoencoder(
     chosen = config.preset(AUTOENCODER_PRESETS, preset, **changes)
     pictures = open_frames(frames, chosen.generator.resolution, chosen.seed)
     measure = load_instruments(instruments, "loss")
-    for record in autoencoder_loop(chosen, pictures, measure.recogniser, out, World.join(device)):
-        print(describe(record), file=sys.stderr, flush=True)
+    world = World.join(device)
+    with time_limit(hours):
+        for record in autoencoder_loop(chosen, pictures, measure.recogniser, out, world):
+            print(describe(record), file=sys.stderr, flush=True)
+    leave_if_stopped(out)
     step, state = Checkpoints(out).load_latest()
     trainer = AutoencoderTrainer(chosen, measure.recogniser, World())
     trainer.networks.load_state_dict(state["networks"])

@@ -9,6 +9,7 @@ A loop asks its `Session` for steps and tells it what happened:
             yield from session.tick(step)
 """
 
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
@@ -18,13 +19,44 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from xfer.errors import RunError
-from xfer.runs import Progress, Run
+from xfer.errors import RunError, Stopped, expect
+from xfer.runs import Progress, Run, read_json
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 
 MAX_BAD_STEPS = 10
 """So many steps in a row with a non-finite update end a run."""
+
+
+STOPS = [signal.SIGTERM, signal.SIGINT] + ([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])
+
+
+@contextlib.contextmanager
+def time_limit(hours: float | None) -> Iterator[None]:
+    """Let sessions within end, as if their work was done, when the time is over.
+
+    Args:
+        hours: None for no limit. Only where the system has alarms (not on Windows).
+    """
+    if hours is None:
+        yield
+        return
+    expect(hours > 0, f"a time limit is a number of hours above 0; got {hours}")
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    # Repeated, so that an alarm between two sessions is not lost.
+    signal.setitimer(signal.ITIMER_REAL, hours * 3600, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def leave_if_stopped(folder: str | Path) -> None:
+    """Raise `Stopped` if the newest stay in a run's folder was ended by SIGTERM or Ctrl-C."""
+    record = read_json(Path(folder) / "run.json")
+    if record.get("stopped") in ("SIGTERM", "SIGINT"):
+        raise Stopped(f"{folder} was stopped by {record['stopped']}; run again to go on")
 
 
 @runtime_checkable
@@ -84,7 +116,8 @@ class Session:
         return max(1, round(kimg * 1000 / self.config.batch))
 
     def steps(self) -> Iterator[int]:
-        """Steps that are left; ends early, with everything saved, after SIGTERM or Ctrl-C."""
+        """Steps that are left; ends early, with everything saved, after SIGTERM, Ctrl-C or the end
+        of a `time_limit`."""
         progress = Progress(self.total_steps, "training", "steps", every_seconds=60)
         progress.done = self.step
         while self.step < self.total_steps:
@@ -188,7 +221,7 @@ class Session:
     # Stopping ------------------------------------------------------------------------------
 
     def __enter__(self) -> "Session":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPS:
             self._handlers[number] = signal.signal(number, self._note_signal)
         return self
 
@@ -201,6 +234,7 @@ class Session:
         if self._board is not None:
             self._board.close()
         if self.run:
+            self.run.record["stopped"] = self.stopping
             self.run.close()
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise RunError(

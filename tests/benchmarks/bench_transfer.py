@@ -1,0 +1,133 @@
+"""Speed of transfer, stage by stage: the plain path beside the prepared one, in one run.
+
+    make bench        writes results/speed/transfer.json
+
+Random weights of the `small` preset (64 px) and of the paper's sizes (1024 px), affine mapper, one
+person prepared beforehand, as in a video. The stages around the network are measured on a 512 px
+video of a face that moves. On a GPU the clock stops when the device has finished.
+"""
+
+import itertools
+import time
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+from moving_pictures import moving_face, write_video
+
+from xfer.crop import ffhq_crop
+from xfer.encoders import MotionEncoder, MotionEncoderConfig
+from xfer.mapper import MapperConfig, build_mapper
+from xfer.media.align import align, paste_back
+from xfer.media.detectors import Dlib
+from xfer.media.tracking import Tracker
+from xfer.media.video import VideoReader
+from xfer.media.video_out import VideoWriter
+from xfer.model import Transfer
+from xfer.pixels import from_uint8
+from xfer.runs import environment, read_json, write_json
+from xfer.stylegan2.generator import Generator
+from xfer.training.config import GENERATOR_PRESETS
+
+RESULTS = Path(__file__).resolve().parents[2] / "results" / "speed" / "transfer.json"
+SLIM = {"resolution": 64, "channels": (32, 64, 96, 128), "blocks": (2, 2, 3, 2), "reduction": 8}
+MOTION = {"small": SLIM | {"bottleneck": 128, "pool": 4}, "paper": {}}
+ROUNDS = {"small": 12, "paper": 3}
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+pytestmark = pytest.mark.benchmark
+
+
+def model(preset: str) -> Transfer:
+    torch.manual_seed(0)
+    generator = Generator(GENERATOR_PRESETS[preset].generator)
+    codes = {"n_styles": generator.n_styles, "w_dim": generator.w_dim}
+    motion = MotionEncoder(MotionEncoderConfig(**codes, **MOTION[preset]))
+    return Transfer(generator, motion, build_mapper(MapperConfig(**codes))).eval()
+
+
+def seconds(call, rounds: int, device: str = "cpu") -> float:
+    """Median time of a call, after one that warms up."""
+    times = []
+    for _ in range(rounds + 1):
+        begin = time.perf_counter()
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    return median(times[1:])
+
+
+def record(name: str, rates: dict[str, float]) -> None:
+    found = read_json(RESULTS) if RESULTS.exists() else {}
+    rows = found.get("frames_a_second", {}) | {name: rates}
+    facts = {"frames_a_second": rows, "threads": torch.get_num_threads()}
+    write_json(RESULTS, facts | environment())
+
+
+def stages(form: Transfer, driver, identity):
+    """The network's steps as calls; the plain path computes each frame anew."""
+    h = form.motion_encoder.bottleneck(driver)
+    person = form.person(identity)
+    latents = form.latents(h, person)
+    return {
+        "motion encoder": lambda: form.motion_encoder.bottleneck(driver),
+        "mapper, per frame": lambda: form.latents(h, person),
+        "mapper, plain": lambda: form.mapper(
+            identity.expand(len(h), -1, -1), form.motion_encoder.code(h)
+        ),
+        "generator": lambda: form.generator.synthesis(latents),
+        "whole network": lambda: form.transfer(driver, person),
+    }
+
+
+@pytest.mark.parametrize(
+    ("preset", "batch", "device"), list(itertools.product(["small", "paper"], [1, 8], DEVICES))
+)
+@torch.no_grad()
+def test_the_network(preset, batch, device):
+    if preset == "paper" and batch > 1 and device == "cpu":
+        pytest.skip("one picture at a time keeps a CPU busy")
+    plain = model(preset).to(device)
+    half = {"prepared half": plain.prepare(torch.float16)} if device == "cuda" else {}
+    forms = {"plain": plain, "prepared": plain.prepare()} | half
+    edge = plain.motion_encoder.config.resolution
+    driver = torch.rand(batch, 3, edge, edge, device=device) * 2 - 1
+    identity = plain.generator.to_w_plus(plain.generator.mapping(
+        torch.randn(1, plain.generator.z_dim, device=device)))  # fmt: skip
+    for form_name, form in forms.items():
+        rates = {
+            stage: round(batch / seconds(call, ROUNDS[preset], device), 1)
+            for stage, call in stages(form, driver, identity).items()
+        }
+        if form_name == "plain":
+            whole = lambda: plain(driver, identity.expand(batch, -1, -1))
+            rates["whole network"] = round(batch / seconds(whole, ROUNDS[preset], device), 1)
+        record(f"{preset}, batch {batch}, {device}, {form_name}", rates)
+
+
+def test_around_the_network(tmp_path):
+    path = write_video(tmp_path / "in.mp4", moving_face(24, 512), pixel_format="yuv420p")
+    frames = list(VideoReader(path))
+    tracker = Tracker(Dlib())
+    face = tracker.find(frames[0].pixels)
+    crop = ffhq_crop(torch.from_numpy(face.points)[None])
+    pixels = frames[0].pixels
+    result = from_uint8(align(pixels, crop, 64)[None])
+
+    def written():
+        with VideoWriter(tmp_path / "out.mp4") as video:
+            for frame in frames:
+                video.add(frame.pixels)
+
+    each = {
+        "reading": (lambda: list(VideoReader(path)), 24),
+        "following the face": (lambda: [tracker.find(f.pixels) for f in frames], 24),
+        "aligning, 64 px": (lambda: align(pixels, crop, 64, None), 1),
+        "aligning, 256 px": (lambda: align(pixels, crop, 256, None), 1),
+        "pasting back": (lambda: paste_back(pixels, result, crop), 1),
+        "writing": (written, 24),
+    }
+    rates = {name: round(count / seconds(call, 3), 1) for name, (call, count) in each.items()}
+    record("around the network, 512 px video", rates)

@@ -127,7 +127,7 @@ def test_records_are_shown_on_tensorboard(tmp_path):
     with Session(tmp_path, config, {"network": network}, World()) as session:
         for _ in session.steps():
             session.update(optimiser, network, parameter.square().sum())
-            session.count(loss=float(parameter))
+            session.count(loss=parameter.detach())
             session.tick()
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     lines = read_stats(tmp_path)

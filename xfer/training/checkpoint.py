@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from xfer.errors import BadFile, expect
+from xfer.errors import BadFile, RunError, expect
 from xfer.files.records import sha256
 from xfer.runs import atomic, read_json, write_json
 
@@ -32,15 +32,25 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, step: int, state: dict[str, Any], score: float | None = None) -> Path:
-        """Write the state of a step; a lower `score` is better. Older checkpoints are pruned."""
+        """Write the state of a step; a lower `score` is better. Older checkpoints are pruned.
+
+        Raises:
+            RunError: The disk is full or refuses; what was saved before is untouched.
+        """
         data, record = self._paths(step)
-        with atomic(data) as temporary:
-            torch.save(state, temporary)
-            digest = sha256(temporary)
-        write_json(record, {"step": step, "sha256": digest, "score": score})
-        best = self.best()
-        if score is not None and (best is None or score < best["score"]):
-            write_json(self.folder.parent / "best.json", {"step": step, "score": score})
+        try:
+            with atomic(data) as temporary:
+                torch.save(state, temporary)
+                digest = sha256(temporary)
+            write_json(record, {"step": step, "sha256": digest, "score": score})
+            best = self.best()
+            if score is not None and (best is None or score < best["score"]):
+                write_json(self.folder.parent / "best.json", {"step": step, "score": score})
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+            raise RunError(
+                f"step {step} cannot be saved to {data.parent}: {str(error).splitlines()[0]}. Make "
+                "room on the disk and run again; the checkpoint before is whole"
+            ) from error
         self._prune()
         return data
 

@@ -85,10 +85,17 @@ class Session:
     Args:
         folder: Of the run; held exclusively by rank 0.
         state: Everything that must survive, by name.
+        score: Which of the counted values tells the best checkpoint, the lower the better; the
+            losses of a game tell nothing.
     """
 
     def __init__(
-        self, folder: str | Path, config: RunConfig, state: dict[str, HasState], world: World
+        self,
+        folder: str | Path,
+        config: RunConfig,
+        state: dict[str, HasState],
+        world: World,
+        score: str | None = None,
     ):
         self.config, self.state, self.world = config, state, world
         self.run = Run(folder, config, config.seed) if world.rank == 0 else None
@@ -97,6 +104,7 @@ class Session:
         self.stopping: str | None = None
         self._totals: dict[str, list[float]] = {}
         self._clock, self._ticked = time.monotonic(), 0
+        self._score, self._scored = score, None
         self._handlers: dict[int, Any] = {}
         self._board: Any = None
         self._resume()
@@ -180,6 +188,7 @@ class Session:
             "bad_steps": self.bad_steps + self._bad,
         }
         record |= {name: round(total / n, 6) for name, (total, n) in self._totals.items()}
+        self._scored = record.get(self._score) if self._score else None
         self._clock, self._ticked, self._totals = time.monotonic(), done, {}
         if self.run is None:
             return record
@@ -199,13 +208,13 @@ class Session:
 
     # Saving --------------------------------------------------------------------------------
 
-    def save(self, score: float | None = None) -> None:
+    def save(self) -> None:
         """Write a checkpoint now, unless the newest step was not finite."""
         if self.world.rank != 0 or self.bad_in_a_row:
             return
         state = {name: part.state_dict() for name, part in self.state.items()}
         counters = {"step": self.step, "bad_steps": self.bad_steps, "totals": self._totals}
-        self.checkpoints.save(self.step, state | {"session": counters}, score)
+        self.checkpoints.save(self.step, state | {"session": counters}, self._scored)
 
     def _resume(self) -> None:
         found = self.checkpoints.load_latest()

@@ -144,7 +144,7 @@ def train_autoencoder(
     expect(world.size == 1, "the warm start trains in one process; start without torchrun")
     trainer = AutoencoderTrainer(config, recogniser, world)
     state = {"networks": trainer.networks, "optimiser": trainer.optimiser}
-    with Session(folder, config, state, world) as session:
+    with Session(folder, config, state, world, score="l2") as session:
         for step in session.steps():
             first = step * config.batch
             images = frames.at(list(range(first, first + config.batch))).to(world.device)

@@ -117,7 +117,8 @@ def train_instrument(
     optimiser = torch.optim.AdamW(trainer.modules().parameters(), weight_decay=config.weight_decay)
     state = {"networks": trainer.modules(), "optimiser": optimiser}
     samples = range(config.batch)
-    with Session(folder, config, state, world) as session:
+    score = "factor_error" if kind is ReaderTrainer else "loss"
+    with Session(folder, config, state, world, score) as session:
         trainer.modules().train()
         for step in session.steps():
             items = torch.tensor(frames.items([step * config.batch + i for i in samples]))

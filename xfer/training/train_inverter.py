@@ -172,7 +172,7 @@ def train_inverter(
     trainer = InverterTrainer(config, generator, recogniser, world)
     encoder = trainer.encoder
     state = {"encoder": encoder, "optimiser": trainer.optimiser}
-    with Session(folder, config, state, world) as session:
+    with Session(folder, config, state, world, score=f"l2_{config.rounds}") as session:
         for step in session.steps():
             images, latents = trainer.batch(step, frames)
             with torch.no_grad():

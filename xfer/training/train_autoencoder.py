@@ -45,7 +45,7 @@ class AutoencoderTraining:
     save_kimg: float = 10.0
     learning_rate: float = 2e-3
     perceptual: float = 0.3
-    kl: float = 1.0
+    kl: float = 4.0
     """Weight of the divergence from a standard normal z, a number of the picture: twice the
     variance that a pixel is thought to have. Too little, and random z are no faces."""
     kl_rampup: float = 0.3

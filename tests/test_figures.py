@@ -64,3 +64,8 @@ def test_crops_are_outlined_where_they_are():
     figure = crops_on_pictures([torch.zeros(1, 3, 8, 10)], corners, torch.zeros(1, 68, 2))
     outline = figure.axes[0].lines[0].get_xydata()
     assert outline.tolist() == [[1, 1], [1, 5], [5, 5], [5, 1], [1, 1]]
+
+
+def test_notebooks_are_given_a_picture_of_a_figure():
+    figure = picture_grid(torch.zeros(2, 3, 4, 4), 2)
+    assert figure._repr_png_().startswith(b"\x89PNG")

@@ -4,6 +4,7 @@ The one place with colours and fonts. Figures are made without pyplot's global s
 look and behave the same in a notebook, a test and a job without a screen.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as PlainFigure
 from torch import Tensor
 
 from xfer.errors import expect
@@ -24,6 +25,16 @@ DRIVER, IDENTITY, RESULT, NEUTRAL = "#e8833a", "#3a76c4", "#2f8f5b", "#6b7280"
 SYNTHETIC = "synthetic pictures: no real person is shown"
 
 STYLE = {"family": "DejaVu Sans", "size": 8}
+DPI = 110
+
+
+class Figure(PlainFigure):
+    """A figure that notebooks show: without pyplot they would print its name only."""
+
+    def _repr_png_(self) -> bytes:
+        page = io.BytesIO()
+        self.savefig(page, dpi=DPI, format="png", facecolor="white")
+        return page.getvalue()
 
 
 def tile(
@@ -157,7 +168,7 @@ def crops_on_pictures(
     return figure
 
 
-def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
+def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
     """Write a figure as PNG, atomically."""
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png", facecolor="white")

@@ -22,6 +22,9 @@ PRESETS = {
     "paper": ("pose-transfer-paper", "restyle-psp-ffhq"),
 }
 """Weights and inverter by preset: shipped or fetched names; nano is untrained."""
+UNTRAINED_MOTION = 25.0
+"""How much an untrained mapper makes of motion, so that it can be seen: what an untrained motion
+encoder writes hardly changes from picture to picture."""
 
 
 def say(text: str) -> None:
@@ -134,7 +137,7 @@ def untrained_model(seed: int = 0) -> Transfer:
         mapper = build_mapper(MapperConfig(**codes))
         with torch.no_grad():
             size = mapper.config.size
-            mapper.weight[:, size:] = torch.randn(size, size) / size**0.5
+            mapper.weight[:, size:] = UNTRAINED_MOTION * torch.randn(size, size) / size**0.5
         motion = MotionEncoder(MotionEncoderConfig(**slim, **codes, bottleneck=32, pool=2))
         identity = IdentityEncoder(IdentityEncoderConfig(**slim, **codes, rounds=2))
     return Transfer(generator, motion, mapper, identity).eval()

@@ -76,3 +76,9 @@ def test_equal_styles_have_no_spread():
     assert losses.style_spread(w.expand(2, 4, 5)).item() == 0
     moved = torch.cat([w, w + 2], dim=1)
     assert losses.style_spread(moved).item() == pytest.approx(4)
+
+
+def test_the_hinge_asks_for_a_margin_and_no_more():
+    real, fake = torch.tensor([[3.0], [0.0]]), torch.tensor([[-2.0], [1.0]])
+    assert losses.hinge_discriminator_loss(real, fake) == pytest.approx(1 / 2 + 2 / 2)
+    assert losses.hinge_generator_loss(fake) == pytest.approx(0.5)

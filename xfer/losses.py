@@ -26,6 +26,16 @@ def discriminator_loss(real: Logits, fake: Logits) -> Scalar:
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
+def hinge_generator_loss(fake: Logits) -> Scalar:
+    """Fake logits up, without end (Lim and Ye, "Geometric GAN", 2017)."""
+    return -fake.mean()
+
+
+def hinge_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
+    """Hinge loss of the critic: real logits above 1, fake ones below -1, no further."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
 def r1_penalty(logits: Logits, image: Image) -> Scalar:
     """Squared gradient of the critic at real pictures (Mescheder et al., 2018), batch mean.
 

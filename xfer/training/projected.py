@@ -64,23 +64,28 @@ def _stage_widths(body: Backbone) -> list[int]:
 
 
 class PatchCritic(nn.Module):
-    """Features of one scale to `EDGE` x `EDGE` verdicts; spectral norms keep it smooth."""
+    """Features of one scale to `EDGE` x `EDGE` verdicts.
+
+    Spectral norms keep it smooth, batch norms keep its verdicts from fading with depth. The latter
+    know nothing but the batch at hand.
+    """
 
     def __init__(self, edge: int, width: int):
         super().__init__()
         layers: list[nn.Module] = []
         while edge > EDGE:
-            layers += [_smooth(nn.Conv2d(width, width, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            layers += _layer(nn.Conv2d(width, width, 4, 2, 1, bias=False))
             edge //= 2
-        layers += [_smooth(nn.Conv2d(width, width, 3, padding=1)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, _smooth(nn.Conv2d(width, 1, 1)))
+        layers += _layer(nn.Conv2d(width, width, 3, padding=1, bias=False))
+        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(width, 1, 1)))
 
     def forward(self, x: Features) -> Float[Tensor, "batch 1 _ _"]:
         return self.layers(x)
 
 
-def _smooth(conv: nn.Conv2d) -> nn.Conv2d:
-    return spectral_norm(conv)
+def _layer(conv: nn.Conv2d) -> list[nn.Module]:
+    norm = nn.BatchNorm2d(conv.out_channels, track_running_stats=False)
+    return [spectral_norm(conv), norm, nn.LeakyReLU(0.2)]
 
 
 class ProjectedDiscriminator(nn.Module):

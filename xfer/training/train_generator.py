@@ -34,6 +34,13 @@ class Batches(Protocol):
     def at(self, positions: list[int]) -> Image: ...
 
 
+GAMES = {
+    "plain": (losses.generator_loss, losses.discriminator_loss),
+    "projected": (losses.hinge_generator_loss, losses.hinge_discriminator_loss),
+}
+"""What generator and critic make small, by the kind of critic."""
+
+
 class Scalars:
     """Running values that are part of a run's state, such as the mean path length."""
 
@@ -70,6 +77,7 @@ class GeneratorTrainer:
         self.g_optimiser = self._adam(self.generator, config.path_interval)
         self.d_optimiser = self._adam(self.discriminator, config.r1_interval)
         self.scalars = Scalars(path_mean=torch.zeros((), device=world.device))
+        self.generator_game, self.critic_game = GAMES[config.critic]
         self.half = half_dtype(config.half, world.device)
         self.samples = world.samples(config.batch, self._group())
 
@@ -136,13 +144,13 @@ class GeneratorTrainer:
         return self.discriminator(image, self.half)
 
     def critic_loss(self, step: int, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logistic loss of the critic on this step's real and drawn pictures."""
+        """Loss of the critic on this step's real and drawn pictures."""
         with torch.no_grad():
             w_plus, noise = self.latents(step, "critic", self.samples)
             fake = self.generator.synthesis(w_plus, noise, self.half)
         real_logits = self.judged(step, "augment-real", real)
         fake_logits = self.judged(step, "augment-fake", fake)
-        loss = losses.discriminator_loss(real_logits, fake_logits)
+        loss = self.critic_game(real_logits, fake_logits)
         return loss, {
             "d_loss": loss.detach(),
             "real_logits": real_logits.detach().mean(),
@@ -150,12 +158,12 @@ class GeneratorTrainer:
         }
 
     def generator_loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Non-saturating loss of fresh samples; also follows the mean of w for truncation."""
+        """The generator's loss on fresh samples; also follows the mean of w for truncation."""
         w_plus, noise = self.latents(step, "generator", self.samples)
         self._follow_w_mean(w_plus)
         image = self.generator.synthesis(w_plus, noise, self.half)
         logits = self.judged(step, "augment-generator", image)
-        loss = losses.generator_loss(logits)
+        loss = self.generator_game(logits)
         return loss, {"g_loss": loss.detach()}
 
     def r1_loss(self, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
@@ -224,6 +232,10 @@ def train_generator(
         start: A generator of the same sizes whose weights a new run begins with.
     """
     world = world or World()
+    expect(
+        world.size == 1 or config.critic == "plain",
+        "a projected critic's batch norms see one process; start without torchrun",
+    )
     trainer = GeneratorTrainer(config, world, bodies, start)
     session = Session(folder, config, trainer.state(), world)
     g, d = trainer.generator, trainer.discriminator

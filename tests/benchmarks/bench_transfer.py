@@ -12,15 +12,19 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pytest
 import torch
 from moving_pictures import moving_face, write_video
 
 from xfer.crop import ffhq_crop
 from xfer.encoders import MotionEncoder, MotionEncoderConfig
+from xfer.faceworld.clips import FPS, draw_clip
+from xfer.faceworld.render import render
 from xfer.mapper import MapperConfig, build_mapper
 from xfer.media.align import align, paste_back
 from xfer.media.detectors import Dlib
+from xfer.media.smoothing import LandmarkFilter, jitter, lag, smooth
 from xfer.media.tracking import Tracker
 from xfer.media.video import VideoReader
 from xfer.media.video_out import VideoWriter
@@ -63,7 +67,7 @@ def record(name: str, rates: dict[str, float]) -> None:
     found = read_json(RESULTS) if RESULTS.exists() else {}
     rows = found.get("frames_a_second", {}) | {name: rates}
     facts = {"frames_a_second": rows, "threads": torch.get_num_threads()}
-    write_json(RESULTS, facts | environment())
+    write_json(RESULTS, found | facts | environment())
 
 
 def stages(form: Transfer, driver, identity):
@@ -131,3 +135,30 @@ def test_around_the_network(tmp_path):
     }
     rates = {name: round(count / seconds(call, 3), 1) for name, (call, count) in each.items()}
     record("around the network, 512 px video", rates)
+
+
+def test_smoothing():
+    """Jitter and lag on a talking head's true landmarks with a detector's noise."""
+    frames = 50
+    clip = draw_clip(frames, 4)
+    truth = np.concatenate([
+        render(*clip.index(range(start, start + 10)).groups, 64).landmarks.numpy()
+        for start in range(0, frames, 10)
+    ]) * 4  # fmt: skip
+    times = np.arange(frames) / FPS
+    rng = np.random.default_rng(0)
+    seen = truth + rng.normal(0, 1, truth.shape).astype(np.float32)
+    follow = LandmarkFilter()
+    tracks = {
+        "truth": truth,
+        "as detected": seen,
+        "whole clip": smooth(seen, times, np.zeros(frames, np.int64), 0.12),
+        "as it comes": np.stack([follow(p, t) for p, t in zip(seen, times, strict=True)]),
+    }
+    rows = {
+        name: {"jitter_px": round(jitter(track), 3),
+               "lag_ms": round(1000 * lag(track, truth, times), 1)}
+        for name, track in tracks.items()
+    }  # fmt: skip
+    found = read_json(RESULTS) if RESULTS.exists() else {}
+    write_json(RESULTS, found | {"smoothing of landmarks, face of 256 px": rows} | environment())

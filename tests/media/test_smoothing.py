@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xfer.media.smoothing import LandmarkFilter, jitter, segments, smooth
+from xfer.media.smoothing import LandmarkFilter, jitter, lag, segments, smooth
 
 TIMES = np.arange(100) / 25.0
 
@@ -75,3 +75,24 @@ def test_the_filter_starts_anew_after_a_gap():
     assert np.array_equal(keep(track([90.0])[0], 3.0), track([90.0])[0])
     keep.reset()
     assert np.array_equal(keep(track([20.0])[0], 3.04), track([20.0])[0])
+
+
+def swaying(delay=0.0):
+    """A head that goes to and fro by 20 pixels, every second and a half."""
+    return track(20 * np.sin(2 * np.pi * (TIMES - delay) / 1.5))
+
+
+def test_lag_is_the_delay_of_a_delayed_motion():
+    assert abs(lag(swaying(0.03), swaying(), TIMES) - 0.03) < 0.002
+    assert abs(lag(swaying(), swaying(), TIMES)) < 1e-6
+
+
+def test_smoothing_over_the_whole_clip_has_no_lag_and_the_filter_little():
+    rng = np.random.default_rng(0)
+    seen = swaying() + rng.normal(0, 1, (100, 68, 2)).astype(np.float32)
+    whole = smooth(seen, TIMES, one_piece(), 0.12)
+    follow = LandmarkFilter()
+    live = np.stack([follow(points, time) for points, time in zip(seen, TIMES, strict=True)])
+    assert abs(lag(whole, swaying(), TIMES)) < 0.003
+    assert 0 <= lag(live, swaying(), TIMES) < 0.08
+    assert jitter(whole) < 0.3 * jitter(seen) and jitter(live) < 0.9 * jitter(seen)

@@ -59,6 +59,16 @@ def jitter(points: Track) -> float:
     return float(np.sqrt(np.mean(np.diff(points, 2, axis=0) ** 2)))
 
 
+def lag(points: Track, truth: Track, times: Float[np.ndarray, " frames"]) -> float:
+    """Seconds by which `points` come later than `truth`: the shift in time that explains most.
+
+    Least squares to first order, points(t) = truth(t - lag); for lags short against the motion.
+    """
+    speed = np.gradient(truth.astype(np.float64), times, axis=0)
+    late = -(points.astype(np.float64) - truth) * speed
+    return float(late.sum() / max((speed**2).sum(), 1e-12))
+
+
 class LandmarkFilter:
     """The 1 euro filter on the landmarks of frames as they come: still when slow, quick when fast.
 

@@ -395,7 +395,7 @@ def reenact(
     """Film an identity with the motion of a driver's video; sound and frame times are kept.
 
     Args:
-        driver: A video.
+        driver: A video, or a camera such as live:/dev/video0, which Ctrl-C stops.
         identity: A photo, several photos of one person, a latent, or random:SEED
         out: The .mp4 to write.
         weights: A model's file or name; by default that of the preset.

@@ -83,6 +83,15 @@ def test_a_video_keeps_its_frames_their_times_and_the_sound(run):
     assert video_source("out.mp4") is Source.GENERATED
 
 
+def test_frames_that_come_live_are_filmed_in_one_reading(run):
+    """A file takes the camera's place."""
+    write_video("in.mp4", moving_face(5))
+    status, said = run("reenact", "live:in.mp4", "random:3", "out.mp4", "--compare")
+    assert status == 0 and len(list(VideoReader("out.mp4"))) == 5, said
+    status, said = run("reenact", "live:/dev/nothing", "random:3", "other.mp4")
+    assert status == 2 and "there is no camera /dev/nothing" in said
+
+
 def test_compared_results_stand_beside_driver_and_identity(run):
     video("in.mp4")
     run("reenact", "in.mp4", "random:3", "out.mp4", "--aligned", "--compare")

@@ -3,6 +3,7 @@
 settings.py    what can be chosen
 studio.py      a model opened for use, with what travels in its file
 drivers.py     pictures, videos and folders as frames with the place of their face
+live.py        cameras, read once as their frames come
 moments.py     frames to motions: through the motion encoder, or through landmarks
 identities.py  photos, latents and seeds as people
 placing.py     results alone, tilted, pasted back, compared

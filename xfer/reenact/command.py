@@ -11,12 +11,15 @@ from xfer.media.kinds import kind_of
 from xfer.reenact.drivers import Driver, open_driver
 from xfer.reenact.filming import Made, make_picture, make_video
 from xfer.reenact.identities import Subject, between_subjects, open_identity
+from xfer.reenact.live import LiveDriver
 from xfer.reenact.moments import Moment, blended, factor_moment, moments, parse_factors
 from xfer.reenact.settings import Settings
 from xfer.reenact.sheets import make_sheet
 from xfer.reenact.studio import Studio, open_studio, say
 
 PICTURES = (".png", ".jpg", ".jpeg")
+LIVE = "live:"
+"""Before the name of a camera."""
 
 Given = Driver | dict[str, float]
 """A driver as opened: frames, or explicit factors."""
@@ -39,7 +42,9 @@ class Desk:
         return _detector(self.settings.landmarks)
 
     def driver(self, text: str) -> Given:
-        """What a text names: a file, or factors."""
+        """What a text names: a file, a camera, or factors."""
+        if text.startswith(LIVE):
+            return LiveDriver(text.removeprefix(LIVE), self.detector)
         factors = None if Path(text).exists() else parse_factors(text)
         if factors is not None:
             return factors
@@ -112,7 +117,7 @@ def transfer(
             f"{len(texts)} drivers give as many outputs: --out is a folder then; got {out}",
         )
     else:
-        _expect_suffix(target, Path(texts[0]).is_file() and kind_of(Path(texts[0])) == "video")
+        _expect_suffix(target, _moves(texts[0]))
     desk = Desk(open_studio(**weights), settings)
     if grid:
         yield _sheet(desk, texts, identity, target)
@@ -178,6 +183,11 @@ def _listed(text: str) -> list[str]:
     found = [str(p) for p in sorted(folder.iterdir()) if p.is_file() and kind_of(p)]
     expect(found, f"there is no picture and no video in {text}")
     return found
+
+
+def _moves(text: str) -> bool:
+    """Whether a driver is a video or a camera."""
+    return text.startswith(LIVE) or (Path(text).is_file() and kind_of(Path(text)) == "video")
 
 
 def _expect_kept(inputs: Sequence[str], out: str) -> None:

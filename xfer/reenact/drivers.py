@@ -79,6 +79,11 @@ def whole_square(pixels: Pixels) -> Crop:
     return Crop(center, torch.tensor([[min(height, width) / 2, 0.0]]))
 
 
+def whole_place(pixels: Pixels) -> Place:
+    """The place of a face whose picture is aligned already."""
+    return Place(whole_square(pixels), None)
+
+
 def cut(pixels: Pixels, crop: Crop, size: int, careful: bool) -> Float[Tensor, "1 3 size size"]:
     """The aligned picture; `careful` as FFHQ was made, else as fast as nothing is skipped.
 
@@ -146,10 +151,11 @@ def find_place(
     yaw, pitch, _ = head_pose(face.points)
     if abs(yaw) > MOST_YAW_DEG or abs(pitch) > MOST_PITCH_DEG:
         say(f"{name}: the head is turned by {max(abs(yaw), abs(pitch)):.0f} deg; expect less")
-    return _place(face.points, face.points)
+    return place_of(face.points, face.points)
 
 
-def _place(for_crop: Points, points: Points) -> Place:
+def place_of(for_crop: Points, points: Points) -> Place:
+    """The crop of some landmarks, and the places of others in it."""
     crop = ffhq_crop(torch.from_numpy(for_crop)[None])
     return Place(crop, picture_to_crop(crop, torch.from_numpy(points)[None]))
 
@@ -168,7 +174,7 @@ def _looked_through(
         if cuts.is_cut(frame.pixels):
             tracker.reset()
         face = tracker.find(frame.pixels)
-        if face is None or not _makes_sense(face.points):
+        if face is None or not makes_sense(face.points):
             continue
         several += face.others > 0
         numbers.append(frame.number)
@@ -182,7 +188,7 @@ def _looked_through(
     pieces = segments(clock, np.array(shots))
     steady = smooth(track, clock, pieces, smoothing_s)
     read = smooth(track, clock, pieces, POINTS_SMOOTHING * smoothing_s)
-    places = map(_place, steady, read)
+    places = map(place_of, steady, read)
     driver.places = dict(zip(numbers, places, strict=True))
     return driver
 
@@ -190,12 +196,13 @@ def _looked_through(
 def _all_square(driver: Driver) -> Driver:
     driver.frames = 0
     for frame in driver.reader:
-        driver.places[frame.number] = Place(whole_square(frame.pixels), None)
+        driver.places[frame.number] = whole_place(frame.pixels)
         driver.frames += 1
     return driver
 
 
-def _makes_sense(points: Points) -> bool:
+def makes_sense(points: Points) -> bool:
+    """Whether a crop of these landmarks is of a possible size."""
     side = float(ffhq_crop(torch.from_numpy(points)[None]).side)
     return 8 <= side <= LONGEST_SIDE
 

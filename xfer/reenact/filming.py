@@ -1,16 +1,18 @@
 """The loop from driver to file: motions, switches, latents, pictures, places."""
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from xfer.controls import Switches
 from xfer.errors import expect
 from xfer.media.pictures import Pixels, write_picture
+from xfer.media.video import VideoReader
 from xfer.media.video_out import VideoWriter
 from xfer.reenact.drivers import Driver
 from xfer.reenact.identities import Subject
@@ -81,8 +83,9 @@ def make_video(
     settings: Settings,
 ) -> Made:
     """Write a video with the driver's frame times and sound."""
-    begin, facts = time.monotonic(), driver.reader.facts
-    progress = Progress(driver.frames, out.name, "frames")
+    begin = time.monotonic()
+    # How long a camera will run is not known: a line every so often is enough.
+    progress = Progress(driver.frames or sys.maxsize, out.name, "frames")
     timed: list[float] = []
 
     def noted() -> Iterator[Moment]:
@@ -90,13 +93,21 @@ def make_video(
             timed.append(moment.frame.time)
             yield moment
 
-    options = {"fps": facts.fps, "sound_from": driver.path if facts.has_sound else None}
-    options |= {"source": source_of(settings), "note": studio.note, "time_base": facts.time_base}
+    told = {"source": source_of(settings), "note": studio.note}
     try:
-        with VideoWriter(out, **options) as video:
+        with VideoWriter(out, **_as_filmed(driver), **told) as video:
             for pixels in shown(noted(), subject, studio, settings):
                 video.add(pixels, timed.pop(0))
                 progress.advance()
     finally:
         progress.close()
     return Made(out, video.frames, time.monotonic() - begin)
+
+
+def _as_filmed(driver: Driver) -> dict[str, Any]:
+    """Rate, clock and sound of the driver, as far as it has them."""
+    if not isinstance(driver.reader, VideoReader):
+        return {}
+    facts = driver.reader.facts
+    sound = {"sound_from": driver.path} if facts.has_sound else {}
+    return {"fps": facts.fps, "time_base": facts.time_base} | sound

@@ -334,11 +334,12 @@ def draw_scene(n: int, rng: Generator, preset: str = "wild") -> Group:
     drawn = {factor.name: _uniform(rng, n, -1, 1) for factor in SCENE}
     azimuth, elevation = drawn["light_azimuth_deg"], drawn["light_elevation_deg"]
     if preset == "wild":
-        drawn["light_azimuth_deg"], drawn["light_elevation_deg"] = (
-            65 * azimuth,
-            27.5 + 27.5 * elevation,
-        )
-        drawn["pattern_strength"] = 0.5 + 0.5 * drawn["pattern_strength"]
+        # Harder side light, in less ambient light, hides half a face even from people.
+        drawn["light_azimuth_deg"] = 45 * azimuth
+        drawn["light_elevation_deg"] = 32.5 + 17.5 * elevation
+        drawn["ambient"] = 0.4 + 0.6 * drawn["ambient"]
+        drawn["light_strength"] = 0.2 + 0.8 * drawn["light_strength"]
+        drawn["pattern_strength"] = 0.4 + 0.4 * drawn["pattern_strength"]
     else:
         drawn["light_azimuth_deg"], drawn["light_elevation_deg"] = 40 * azimuth, 30 + 15 * elevation
         drawn["pattern_strength"] = torch.zeros(n)

@@ -111,8 +111,11 @@ def judge(
     table |= _found(verdicts, factors.identity)
     table["yaw_correlation"] = _yaw_correlation(verdicts, factors.motion)
     frontal = draw_factors(max(frames // 5, 4), seed + 1, yaw_deg=5, pitch_deg=5, roll_deg=5)
-    table["landmark_distance"] = _landmark_distance(detectors, frontal, size)
-    table["landmark_distance_at_rest"] = _landmark_distance(detectors, _at_rest(frontal), size)
+    distances = _landmark_distances(detectors, frontal, size)
+    table["landmark_distance"] = float(np.mean(distances))
+    table["landmark_distance_median"] = float(np.median(distances))
+    calm = _landmark_distances(detectors, _at_rest(frontal), size)
+    table["landmark_distance_at_rest"] = float(np.mean(calm))
     table |= _recognition(detectors, people, size, seed)
     table["back_of_head_found"] = _backs(detectors, max(frames // 10, 10), size, seed)
     return table
@@ -151,9 +154,12 @@ def _found(verdicts: list[Judged], identity: Group) -> dict[str, float]:
     hog = np.array([v.hog for v in verdicts])
     style = identity["hair_style"].round().numpy()
     table = {"hog": hog.mean(), "lbp_cascade": np.mean([v.cascade for v in verdicts])}
-    for i, name in enumerate(HAIR_STYLES):
-        if (style == i).any():
-            table[f"hog_{name.replace(' ', '_')}"] = hog[style == i].mean()
+    styles = {
+        f"hog_{name.replace(' ', '_')}": hog[style == i].mean()
+        for i, name in enumerate(HAIR_STYLES)
+        if (style == i).any()
+    }
+    table |= {"hog_worst_hair_style": min(styles.values())} | styles
     return {name: float(value) for name, value in table.items()}
 
 
@@ -173,15 +179,15 @@ def nose_between_ears(points: Float[np.ndarray, "68 2"]) -> float:
     return float(2 * (points[30] - points[0]) @ across / (across @ across) - 1)
 
 
-def _landmark_distance(detectors: Detectors, frontal: Factors, size: int) -> float:
-    """Mean distance of dlib's points from ours, in distances of the eyes' outer corners."""
+def _landmark_distances(detectors: Detectors, frontal: Factors, size: int) -> list[float]:
+    """Mean distance of dlib's points from ours on each face, in eye distances (outer corners)."""
     verdicts, truth = _run(detectors, frontal, size)
     distances = []
     for verdict, points in zip(verdicts, truth.numpy(), strict=True):
         if verdict.points is not None:
             eyes = np.linalg.norm(points[45] - points[36])
             distances.append(np.linalg.norm(verdict.points - points, axis=1).mean() / eyes)
-    return float(np.mean(distances))
+    return distances
 
 
 def _at_rest(factors: Factors) -> Factors:

@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    set up, then run the main job; pictures go to results/"
+	@echo "make demo    set up, then draw samples and run the notebooks; all goes to results/"
 	@echo "make test    set up, then run the tests"
 	@echo "make long    the tests that take minutes to hours"
 	@echo "make bench   measure speed on this machine, into results/speed/"
@@ -27,6 +27,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/xfer sample --out results/demo
+	$(BIN)/xfer notebooks run --preset nano
 
 test: $(READY)
 	$(BIN)/python -m pytest

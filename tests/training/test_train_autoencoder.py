@@ -1,24 +1,26 @@
 """The warm start learns to redraw pictures, resumes exactly, and its generator starts a game."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
+from xfer.errors import BadValue
 from xfer.instruments import FaceRecogniser
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
 from xfer.training.instrument_config import RECOGNISER_PRESETS
+from xfer.training.redrawing import divergence
 from xfer.training.train_autoencoder import (
     AUTOENCODER_PRESETS,
     AutoencoderTrainer,
-    divergence,
     train_autoencoder,
 )
-from xfer.training.train_generator import GeneratorTrainer
+from xfer.training.train_generator import GeneratorTrainer, train_generator
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,9 @@ def test_the_divergence_of_known_normals():
 
 
 def test_the_weight_of_the_divergence_grows_to_its_own(recogniser):
-    trainer = AutoencoderTrainer(tiny(100, kl=2.0, kl_rampup=0.5), recogniser, World())
-    weights = [trainer.kl_weight(step) for step in (0, 24, 49, 99)]
-    assert weights == pytest.approx([2 / 50, 1.0, 2.0, 2.0])
+    trainer = AutoencoderTrainer(tiny(100, kl_rampup=0.5), recogniser, World())
+    shares = [trainer.kl_share(step) for step in (0, 24, 49, 99)]
+    assert shares == pytest.approx([1 / 50, 0.5, 1.0, 1.0])
 
 
 def test_it_learns_to_redraw(recogniser, frames, tmp_path):
@@ -82,3 +84,37 @@ def test_a_game_begins_with_the_generator_it_is_given():
     for ours in (trainer.generator, trainer.ema):
         state = ours.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
+
+
+def test_an_anchored_game_redraws_while_it_plays(recogniser, frames, tmp_path):
+    """The encoder learns with the generator, the critic may learn alone first, all resumes."""
+    sizes = {"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8}
+    kimg = 8 / 1000
+    chosen = config.preset(
+        config.GENERATOR_PRESETS, "nano", batch=8, total_kimg=4 * kimg, tick_kimg=kimg,
+        save_kimg=kimg, anchor=1.0, critic_first_kimg=2 * kimg, half="none", **sizes,
+    )  # fmt: skip
+    start = AutoencoderTrainer(tiny(1), recogniser, World())
+
+    def play(name):
+        redrawing = copy.deepcopy(start.redrawing)
+        return train_generator(chosen, frames, tmp_path / name, redrawing=redrawing)
+
+    records = list(play("whole"))
+    assert "g_loss" not in records[1] and {"g_loss", "l2"} <= records[2].keys()
+    broken = play("broken")
+    for _ in range(3):
+        next(broken)
+    broken.close()
+    list(play("broken"))
+    whole, again = (Checkpoints(tmp_path / name).load_latest()[1] for name in ("whole", "broken"))
+    for part in ("encoder", "generator", "ema"):
+        assert all(torch.equal(value, again[part][name]) for name, value in whole[part].items())
+    begun = start.networks["encoder"].state_dict()
+    assert not torch.equal(whole["encoder"]["head.weight"], begun["head.weight"])
+
+
+def test_an_anchor_needs_a_warm_start():
+    chosen = config.preset(config.GENERATOR_PRESETS, "nano", anchor=1.0)
+    with pytest.raises(BadValue, match="anchor needs the encoder of a warm start"):
+        GeneratorTrainer(chosen, World())

@@ -52,6 +52,12 @@ class GeneratorTraining:
     (Sauer et al., 2021), which need neither penalty: set r1_interval and path_interval to 0."""
     critic_width: int = 64
     """Channels of the projected critics."""
+    anchor: float = 0.0
+    """Weight of redrawing real pictures beside the game, which keeps a warm start's faces; needs
+    the encoder of that warm start."""
+    critic_first_kimg: float = 0.0
+    """So long the critic learns alone, so that a warm start is not led by a critic that knows
+    nothing."""
     augment: bool = False
     """Show the critic pictures that are moved and tinted at random."""
     half: str = "none"

@@ -15,6 +15,7 @@ import torch
 from xfer.axes import Image
 from xfer.errors import expect
 from xfer.figures import picture_grid, save_figure, tile
+from xfer.files import write_checkpoint
 from xfer.instruments import load_instruments
 from xfer.media.pictures import read_picture, write_picture
 from xfer.runs import atomic, read_json, read_stats, write_json
@@ -25,6 +26,7 @@ from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
+from xfer.training.redrawing import LatentReader, Redrawing
 from xfer.training.session import leave_if_stopped, time_limit
 from xfer.training.train_autoencoder import AUTOENCODER_PRESETS, AutoencoderTrainer
 from xfer.training.train_autoencoder import train_autoencoder as autoencoder_loop
@@ -71,9 +73,13 @@ def train_generator(
     through = load_instruments(instruments, "loss") if instruments else None
     bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
     first = Generator.load(start) if start else None
+    redrawing = None
+    if chosen.anchor:
+        expect(start and through, "anchor needs a warm start and the loss-side instruments")
+        redrawing = Redrawing(LatentReader.load(start), through.recogniser)
     last = 0.0
     with time_limit(hours):
-        for record in generator_loop(chosen, pictures, out, world, bodies, first):
+        for record in generator_loop(chosen, pictures, out, world, bodies, first, redrawing):
             if world.rank != 0:
                 continue
             print(describe(record), file=sys.stderr, flush=True)
@@ -120,7 +126,8 @@ def train_autoencoder(
     figure = picture_grid(images, 8, title=f"warm start, {kimg:g} kimg, psi 0.7")
     save_figure(figure, Path(out) / "sheets" / f"{round(kimg):06d}.png")
     facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
-    return generator.save(Path(out) / "generator.safetensors", facts)
+    parts = {part.role: part.pack() for part in (generator, trainer.networks["encoder"].eval())}
+    return write_checkpoint(Path(out) / "generator.safetensors", parts, facts)
 
 
 def latest_generator(folder: str | Path, chosen: GeneratorTraining) -> tuple[float, Generator]:

@@ -24,6 +24,7 @@ from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
 from xfer.training.projected import ProjectedDiscriminator, Verdicts, augmented
 from xfer.training.randomness import normal, rng, sample_rngs, uniform
+from xfer.training.redrawing import Redrawing
 from xfer.training.session import Session
 
 
@@ -64,6 +65,7 @@ class GeneratorTrainer:
         world: World,
         bodies: Sequence[Backbone] = (),
         start: Generator | None = None,
+        redrawing: Redrawing | None = None,
     ):
         self.config, self.world = config, world
         with torch.random.fork_rng():
@@ -74,7 +76,15 @@ class GeneratorTrainer:
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.generator, self.discriminator = generator.to(**place), critic.to(**place)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.g_optimiser = self._adam(self.generator, config.path_interval)
+        self.redrawing = redrawing.to(**place) if redrawing is not None else None
+        self.drawing = nn.ModuleList([self.generator])
+        if config.anchor:
+            expect(
+                redrawing is not None,
+                "anchor needs the encoder of a warm start: name its file as the start",
+            )
+            self.drawing.append(redrawing.encoder.train())
+        self.g_optimiser = self._adam(self.drawing, config.path_interval)
         self.d_optimiser = self._adam(self.discriminator, config.r1_interval)
         self.scalars = Scalars(path_mean=torch.zeros((), device=world.device))
         self.generator_game, self.critic_game = GAMES[config.critic]
@@ -97,7 +107,7 @@ class GeneratorTrainer:
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint holds."""
-        return {
+        state = {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "ema": self.ema,
@@ -105,6 +115,9 @@ class GeneratorTrainer:
             "d_optimiser": self.d_optimiser,
             "scalars": self.scalars,
         }
+        if self.config.anchor:
+            state["encoder"] = self.redrawing.encoder
+        return state
 
     # Random inputs ---------------------------------------------------------------------------
 
@@ -166,6 +179,14 @@ class GeneratorTrainer:
         loss = self.generator_game(logits)
         return loss, {"g_loss": loss.detach()}
 
+    def anchored_loss(self, step: int, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
+        """The generator's loss, and beside it that of redrawing the step's real pictures."""
+        loss, facts = self.generator_loss(step)
+        if not self.config.anchor:
+            return loss, facts
+        redrawn, more = self.redrawing.loss(self.generator, real, self.config.seed, step)
+        return loss + self.config.anchor * redrawn, facts | more
+
     def r1_loss(self, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
         """R1 penalty, weighted for being taken only every `r1_interval` steps."""
         real = real.detach().requires_grad_()
@@ -222,6 +243,7 @@ def train_generator(
     world: World | None = None,
     bodies: Sequence[Backbone] = (),
     start: Generator | None = None,
+    redrawing: Redrawing | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick. Run again on the same folder, it goes on where it was.
 
@@ -230,15 +252,16 @@ def train_generator(
         folder: Of the run; gets run.json, stats.jsonl and checkpoints.
         bodies: What a projected critic looks through: bodies of the loss-side instruments.
         start: A generator of the same sizes whose weights a new run begins with.
+        redrawing: What `anchor` needs: the encoder of the warm start, and a recogniser.
     """
     world = world or World()
     expect(
         world.size == 1 or config.critic == "plain",
         "a projected critic's batch norms see one process; start without torchrun",
     )
-    trainer = GeneratorTrainer(config, world, bodies, start)
+    trainer = GeneratorTrainer(config, world, bodies, start, redrawing)
     session = Session(folder, config, trainer.state(), world)
-    g, d = trainer.generator, trainer.discriminator
+    g, d = trainer.drawing, trainer.discriminator
     with session:
         for step in session.steps():
             real = trainer.real(step, batches)
@@ -247,10 +270,11 @@ def train_generator(
             if config.r1_interval and step % config.r1_interval == 0:
                 _update(session, trainer.d_optimiser, d, trainer.r1_loss(real))
             d.requires_grad_(False)
-            _update(session, trainer.g_optimiser, g, trainer.generator_loss(step))
-            if config.path_interval and step % config.path_interval == 0:
-                _update(session, trainer.g_optimiser, g, trainer.path_loss(step))
-            trainer.average(step)
+            if step * config.batch >= config.critic_first_kimg * 1000:
+                _update(session, trainer.g_optimiser, g, trainer.anchored_loss(step, real))
+                if config.path_interval and step % config.path_interval == 0:
+                    _update(session, trainer.g_optimiser, g, trainer.path_loss(step))
+                trainer.average(step)
             if record := session.tick():
                 yield record
 

@@ -1,0 +1,105 @@
+"""Redrawing pictures: an encoder reads a picture into z, the generator draws it again.
+
+Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014. Alone it is a generator's
+warm start; beside a critic it keeps the game from forgetting what it began with (Larsen et al.,
+"Autoencoding beyond pixels", ICML 2016).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer import losses
+from xfer.axes import Image, Z
+from xfer.backbones import Backbone, BackboneConfig, fit
+from xfer.files import Network, Storable, stored_config
+from xfer.instruments import FaceRecogniser
+from xfer.stylegan2.generator import Generator
+from xfer.training.randomness import normal, sample_rngs
+
+
+@dataclass(frozen=True)
+class LatentReaderConfig(BackboneConfig):
+    """Sizes of the encoder."""
+
+    z_dim: int = 512
+
+
+class LatentReader(Storable, nn.Module):
+    """A picture's mean and log variance of z."""
+
+    role = "latent_reader"
+
+    def __init__(self, config: LatentReaderConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.head = nn.Linear(config.channels[-1] * config.features**2, 2 * config.z_dim)
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[LatentReaderConfig, Mapping[str, Tensor]]:
+        return stored_config(LatentReaderConfig, network), network.tensors
+
+    def forward(self, image: Image) -> tuple[Z, Z]:
+        features = self.backbone(fit(image, self.config.resolution)).flatten(1)
+        mean, log_variance = self.head(features).chunk(2, dim=1)
+        return mean, log_variance.clamp(-10, 4)
+
+
+def divergence(mean: Z, log_variance: Z) -> Float[Tensor, ""]:
+    """Kullback-Leibler divergence from the standard normal in nats, batch mean."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
+
+
+class Redrawing:
+    """What it costs a generator to draw pictures again.
+
+    Args:
+        encoder: Trained with the generator.
+        recogniser: Frozen, of the loss side; its features say how different pictures look.
+        perceptual: Weight of that difference beside the squared error.
+        kl: Weight of the divergence from a standard normal z, a number of the picture: twice the
+            variance that a pixel is thought to have. Too little, and random z are no faces.
+    """
+
+    def __init__(
+        self,
+        encoder: LatentReader,
+        recogniser: FaceRecogniser,
+        perceptual: float = 0.3,
+        kl: float = 4.0,
+    ):
+        self.encoder, self.perceptual, self.kl = encoder, perceptual, kl
+        self.recogniser = recogniser.eval().requires_grad_(False)
+
+    def to(self, **place: object) -> "Redrawing":
+        """Move both networks."""
+        self.encoder.to(**place)
+        self.recogniser.to(**place)
+        return self
+
+    def loss(
+        self, generator: Generator, images: Image, seed: int, step: int, share: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error, look and divergence of one batch.
+
+        Args:
+            seed, step: Of the noise in z.
+            share: Of the divergence's weight.
+        """
+        mean, log_variance = self.encoder(images)
+        rngs = sample_rngs(seed, "posterior", step, range(len(images)))
+        z = mean + (log_variance / 2).exp() * normal(rngs, generator.z_dim).to(images)
+        drawn = generator.synthesis(generator.to_w_plus(generator.mapping(z)), "none")
+        look = self.recogniser.backbone.stages
+        terms = {
+            "l2": F.mse_loss(drawn, images),
+            "perceptual": losses.feature_distance(look(drawn), look(images)),
+            "nats": divergence(mean, log_variance),
+        }
+        loss = terms["l2"] + self.perceptual * terms["perceptual"]
+        loss = loss + share * self.kl / images[0].numel() * terms["nats"]
+        return loss, {name: value.detach() for name, value in terms.items()}

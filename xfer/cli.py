@@ -364,7 +364,7 @@ def transfer(
         identity: A photo, several photos of one person, a latent (.npy, .safetensors), or
             random:SEED
         out: The picture or .mp4 to write; a folder for several drivers.
-        grid: All drivers by all identities, on one sheet.
+        grid: All drivers by all identities, on one sheet; of videos the first frame.
         weights: A model's file or name; by default that of the preset.
         inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
         preset: small, medium, paper (the public files), or nano (untrained).

@@ -8,6 +8,7 @@ import pytest
 import torch
 from reenact_world import close, face_square, studio
 
+from xfer.controls.landmarks import LandmarkReader, LandmarkReaderConfig
 from xfer.errors import BadValue
 from xfer.media.video import Frame
 from xfer.pixels import from_uint8
@@ -103,6 +104,45 @@ def test_the_film_ends_when_the_driver_does_and_a_shorter_second_driver_waits():
     assert torch.allclose(mixed[4].h, (first[4].h + second[1].h) / 2)
     with pytest.raises(BadValue, match="second driver has no frames"):
         list(blended(first, [], 0.5))
+
+
+def of_the_face_world():
+    """A studio that reads 10 deg of yaw for every tenth that point 30 goes to the right."""
+    reader = LandmarkReader(LandmarkReaderConfig(("yaw_deg", "gaze_x"))).eval()
+    reader.weight[0, 60] = 100.0
+    return replace(STUDIO, landmark_reader=reader)
+
+
+def with_landmarks(rendered):
+    driver = film(range(3), 3)
+    driver.rendered = rendered
+    for number, place in driver.places.items():
+        marks = torch.zeros(1, 68, 2)
+        marks[:, 30, 0] = 0.1 * number
+        driver.places[number] = place._replace(landmarks=marks)
+    return driver
+
+
+def test_drivers_from_elsewhere_are_read_by_landmarks_and_it_says_so(capsys):
+    world = of_the_face_world()
+    own = torch.randn(1, world.model.motion_encoder.config.bottleneck)
+    found = torch.cat([m.h for m in moments(with_landmarks(False), world, own, "auto", 2)])
+    assert "is read by its landmarks" in capsys.readouterr().err
+    factors = world.controls.read(found)
+    assert torch.allclose(factors[:, 0], torch.tensor([0.0, 10.0, 20.0]), atol=1e-3)
+    assert torch.allclose(found[:, 2:], own[:, 2:].expand(3, -1))
+
+
+def test_rendered_drivers_and_real_weights_are_read_by_the_motion_encoder(capsys):
+    own = torch.zeros(1, STUDIO.model.motion_encoder.config.bottleneck)
+    for driver, place in ((with_landmarks(True), of_the_face_world()),
+                          (with_landmarks(False), STUDIO)):  # fmt: skip
+        found = torch.cat([m.h for m in moments(driver, place, own, "auto", 2)])
+        images = torch.cat([from_uint8(frame.pixels[None]) for frame in driver.reader])
+        assert close(found, STUDIO.model.motion_encoder.bottleneck(images))
+    assert capsys.readouterr().err == ""
+    with pytest.raises(BadValue, match="needs controls and a landmark reader"):
+        list(moments(with_landmarks(False), STUDIO, own, "landmarks", 2))
 
 
 def test_factors_are_set_from_the_person_s_own_motion():

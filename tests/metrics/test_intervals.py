@@ -1,0 +1,80 @@
+"""Intervals against the theory of normal samples, and against plain resampling."""
+
+import numpy as np
+import pytest
+
+from xfer.errors import BadValue
+from xfer.metrics.intervals import (
+    correlation_interval,
+    mean_interval,
+    median_interval,
+    paired_difference,
+)
+
+
+def normal(n, seed=0, scale=1.0, shift=0.0):
+    return np.random.default_rng(seed).standard_normal(n) * scale + shift
+
+
+def test_a_mean_s_interval_is_that_of_theory():
+    values = normal(400, scale=2.0, shift=5.0)
+    found = mean_interval(values)
+    reach = 1.96 * values.std() / 20
+    assert found.value == pytest.approx(values.mean())
+    assert found.high - found.value == pytest.approx(reach, rel=0.06)
+    assert found.value - found.low == pytest.approx(reach, rel=0.06)
+    assert mean_interval(values) == found != mean_interval(values, seed=1)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_true_mean():
+    held = [
+        low <= 0 <= high
+        for _, low, high in (mean_interval(normal(60, seed), draws=500) for seed in range(300))
+    ]
+    assert 0.91 < np.mean(held) < 0.98
+
+
+def test_items_of_one_group_count_as_one():
+    few = normal(50)
+    groups = np.arange(50).repeat(20)
+    apart, together = mean_interval(few.repeat(20)), mean_interval(few.repeat(20), groups)
+    assert together == pytest.approx(mean_interval(few))
+    assert together.high - together.low > 4 * (apart.high - apart.low)
+
+
+def test_a_constant_is_sure_and_nothing_is_refused():
+    assert mean_interval(np.full(9, 3.0)) == (3.0, 3.0, 3.0)
+    with pytest.raises(BadValue, match="there is none"):
+        mean_interval(np.zeros(0))
+
+
+def test_a_median_s_interval_holds_it_and_forgets_how_far_outliers_lie():
+    ranks = np.r_[np.ones(80), 2, 2, 3, np.full(17, 900.0)]
+    assert median_interval(ranks) == (1.0, 1.0, 1.0)
+    found = median_interval(normal(301))
+    assert found.low < found.value < found.high < 0.4
+
+
+def test_a_correlation_s_interval_is_that_of_fisher():
+    a = normal(500)
+    b = 0.8 * a + 0.6 * normal(500, 1)
+    found = correlation_interval(a, b)
+    assert found.value == pytest.approx(np.corrcoef(a, b)[0, 1])
+    low, high = np.tanh(np.arctanh(found.value) + np.array([-1.96, 1.96]) / np.sqrt(497))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+    assert correlation_interval(a, np.full(500, 7.0)) == (0, 0, 0)
+
+
+def test_a_paired_difference_sees_what_two_intervals_hide():
+    base = normal(200, scale=10)
+    better = base + 0.3 + 0.5 * normal(200, 1)
+    found = paired_difference(better, base)
+    assert found.low > 0 and found.p < 0.001
+    assert mean_interval(base).high > mean_interval(better).low
+    same = paired_difference(normal(200, 2), normal(200, 3))
+    assert same.low < 0 < same.high and same.p > 0.05
+
+
+def test_equal_methods_differ_by_chance_only():
+    values = normal(30)
+    assert paired_difference(values, values).p == 1.0

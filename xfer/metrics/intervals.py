@@ -1,0 +1,128 @@
+"""How sure a mean, a correlation or a difference is: bootstrap over items.
+
+Items that belong together, such as several trials of one person, are drawn together.
+Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13 and 16.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from xfer.errors import expect
+
+Values = Float[np.ndarray, " n"]
+Groups = Int[np.ndarray, " n"]
+DRAWS = 4000
+
+
+class Interval(NamedTuple):
+    """A quantity and where it lies in most of the draws."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """First minus second, where it lies, and how often chance alone gives as much."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    """Two-sided: twice the share of draws on the other side of zero."""
+
+
+def mean_interval(
+    values: Values,
+    groups: Groups | None = None,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """The mean and its percentile interval.
+
+    Args:
+        groups: Items of one number are drawn together; by default each alone.
+    """
+    weights = _weights(len(values), groups, draws, seed)
+    return Interval(float(values.mean()), *_between(_weighted_means(weights, values), share))
+
+
+def median_interval(
+    values: Values,
+    groups: Groups | None = None,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """The median and its percentile interval; arguments as in `mean_interval`."""
+    order = np.argsort(values, kind="stable")
+    reached = _weights(len(values), groups, draws, seed)[:, order].cumsum(1)
+    middle = (reached >= reached[:, -1:] / 2).argmax(1)
+    return Interval(float(np.median(values)), *_between(values[order][middle], share))
+
+
+def correlation_interval(
+    first: Values,
+    second: Values,
+    groups: Groups | None = None,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """Pearson's r and its percentile interval; 0 where one of the two never changes."""
+    expect(len(first) >= 2, f"a correlation needs two items at least; got {len(first)}")
+    a, b = ((x - x.mean()) / max(x.std(), 1e-12) for x in (first, second))
+    weights = _weights(len(a), groups, draws, seed)
+    own = _correlation(np.ones((1, len(a))), a, b)
+    return Interval(float(own[0]), *_between(_correlation(weights, a, b), share))
+
+
+def paired_difference(
+    first: Values,
+    second: Values,
+    groups: Groups | None = None,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Difference:
+    """Mean of first minus second, item by item, with its interval and p value."""
+    gap = first - second
+    means = _weighted_means(_weights(len(gap), groups, draws, seed), gap)
+    beyond = min((means <= 0).mean(), (means >= 0).mean())
+    # One more than was counted: no number of draws shows that chance is impossible.
+    p = min(1.0, 2 * (beyond * draws + 1) / (draws + 1))
+    return Difference(float(gap.mean()), *_between(means, share), float(p))
+
+
+def _weights(n: int, groups: Groups | None, draws: int, seed: int) -> Float[np.ndarray, "draws n"]:
+    """How often each item is in each draw."""
+    expect(n > 0, "an interval needs items; there is none")
+    groups = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(groups.max()) + 1
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, groups].astype(float)
+
+
+def _weighted_means(
+    weights: Float[np.ndarray, "draws n"], values: Values
+) -> Float[np.ndarray, " draws"]:
+    return weights @ values / weights.sum(1)
+
+
+def _correlation(
+    weights: Float[np.ndarray, "draws n"], a: Values, b: Values
+) -> Float[np.ndarray, " draws"]:
+    means = lambda x: _weighted_means(weights, x)
+    covariance = means(a * b) - means(a) * means(b)
+    spread = lambda x: (means(x * x) - means(x) ** 2).clip(min=0)
+    norms = np.sqrt(spread(a) * spread(b))
+    return np.divide(covariance, norms, out=np.zeros(len(norms)), where=norms > 1e-9)
+
+
+def _between(drawn: Float[np.ndarray, " draws"], share: float) -> tuple[float, float]:
+    expect(0 < share < 1, f"an interval holds a share in (0, 1); got {share}")
+    low, high = np.quantile(drawn, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)

@@ -59,6 +59,8 @@ def test_training_asks_for_the_loss_copy_only_and_evaluation_for_judges_only():
             if isinstance(node, ast.Call) and "load_instruments" in ast.unparse(node.func):
                 copy = node.args[1]
                 assert isinstance(copy, ast.Constant), f"{path}: say which copy in so many words"
-                asked[copy.value].append(path.relative_to(package).parts[0])
-    assert set(asked["loss"]) == {"training"}
-    assert "training" not in asked["judge"]
+                asked[copy.value].append(path.relative_to(package))
+    assert {path.parts[0] for path in asked["loss"]} == {"training"}
+    # Controls are learned with the loss copy; what they do is then measured by the judge.
+    measuring = {path.name for path in asked["judge"] if path.parts[0] == "training"}
+    assert measuring <= {"train_controls.py"}

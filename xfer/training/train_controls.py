@@ -25,7 +25,7 @@ from xfer.controls.learning import Draw, Reader
 from xfer.datasets.clips import Clips
 from xfer.errors import BadValue, expect
 from xfer.files import read_checkpoint
-from xfer.instruments import MOTION_FACTORS, load_instruments
+from xfer.instruments import MOTION_FACTORS, Instruments, load_instruments
 from xfer.model import Transfer
 from xfer.training.world_frames import WorldFrames
 
@@ -69,12 +69,14 @@ def train_controls(
         h, readings = _from_clips(model.prepare(), Clips(clips), marks, pictures)
         controls, extra = learn_controls(h, readings, marks.names), []
     else:
-        reader = instrument_reader(instruments, "loss")
+        reader = instrument_reader(load_instruments(instruments, "loss"))
         h, readings = _from_pictures(model.prepare(), frames, reader, pictures)
         controls, extra = learn_controls(h, readings, names), [marks]
         draw, own = drawn_people(model.prepare(), people)
         controls = calibrate(controls, measure_response(controls, own, draw, reader))
-        measuring = instrument_reader(judge, "judge") if judge else reader
+        measuring = reader
+        if judge:
+            measuring = instrument_reader(load_instruments(judge, "judge"))
         controls.cross_talk.copy_(measure_response(controls, own, draw, measuring))
     facts = _facts(controls, readings, h, marks, by_judge=judge is not None)
     model.save(out, checkpoint.facts | {"controls": facts}, companions=[controls, *extra])
@@ -90,11 +92,11 @@ def landmark_reader(frames: WorldFrames) -> LandmarkReader:
     )
 
 
-def instrument_reader(path: str | Path, copy: str) -> Reader:
+def instrument_reader(instruments: Instruments) -> Reader:
     """Factors of pictures in the eyes of an instrument."""
-    reader = load_instruments(path, copy).reader
+    reader = instruments.reader
     if reader.config.factors != MOTION_FACTORS:
-        raise BadValue(f"{path} reads other factors: {', '.join(reader.config.factors)}")
+        raise BadValue(f"the reader knows other factors: {', '.join(reader.config.factors)}")
     return lambda image: reader(image)[0]
 
 

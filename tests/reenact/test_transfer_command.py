@@ -263,6 +263,22 @@ BAD = {
     "a latent of another size": ("square.png", "other.npy", "out.png", "take latents of 8 x 64"),
     "a latent that is none": ("square.png", "objects.npy", "out.png", "is no latent"),
     "a damaged latent": ("square.png", "nan.npy", "out.png", "should hold finite numbers"),
+    "no photo to paste into": (
+        "walls.mp4",
+        "random:1",
+        "out.mp4",
+        "no photo to paste into",
+        "--paste",
+        "photo",
+    ),
+    "parts without controls": (
+        "walls.mp4",
+        "random:1",
+        "out.mp4",
+        "needs controls",
+        "--only",
+        "pose",
+    ),
     "factors in words": ("yaw=much", "random:1", "out.png", "factors are numbers"),
 }
 
@@ -277,10 +293,10 @@ def test_bad_input_gives_one_clear_error_and_no_file(case, run):
     np.save("other.npy", np.zeros((18, 512), np.float32))
     np.save("nan.npy", np.full((8, 64), np.nan, np.float32))
     np.save("objects.npy", np.array([{"a": 1}]), allow_pickle=True)
-    driver, identity, out, message = BAD[case]
+    driver, identity, out, message, *more = BAD[case]
     before = sorted(os.listdir())
     aligned = ("--aligned",) if driver == "square.png" else ()
-    status, said = run("transfer", driver, identity, out, *aligned)
+    status, said = run("transfer", driver, identity, out, *aligned, *more)
     assert status == 2 and message in said and "Traceback" not in said
     assert sorted(set(os.listdir()) - set(before)) == []
 

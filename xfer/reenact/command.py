@@ -9,7 +9,7 @@ from xfer.errors import BadValue, MissingFile, RunError, XferError, expect
 from xfer.media.detectors import Detector, open_detector
 from xfer.media.kinds import kind_of
 from xfer.reenact.drivers import Driver, open_driver
-from xfer.reenact.filming import Made, make_picture, make_video
+from xfer.reenact.filming import Made, make_picture, make_video, switches
 from xfer.reenact.identities import Subject, between_subjects, open_identity
 from xfer.reenact.live import LiveDriver
 from xfer.reenact.moments import Moment, blended, factor_moment, moments, parse_factors
@@ -123,6 +123,7 @@ def transfer(
         yield _sheet(desk, texts, identity, target)
         return
     subject = desk.subject(identity)
+    _expect_possible(desk, subject)
     if several and settings.between_drivers is None:
         yield from _batch(desk, texts, subject, target)
         return
@@ -188,6 +189,16 @@ def _listed(text: str) -> list[str]:
 def _moves(text: str) -> bool:
     """Whether a driver is a video or a camera."""
     return text.startswith(LIVE) or (Path(text).is_file() and kind_of(Path(text)) == "video")
+
+
+def _expect_possible(desk: Desk, subject: Subject) -> None:
+    """Refuse before a long driver is read what would fail after it."""
+    expect(
+        desk.settings.paste != "photo" or subject.photo is not None,
+        f"there is no photo to paste into: the identity is {subject.name}; "
+        "give a photo, or leave --paste away",
+    )
+    switches(desk.settings).apply(subject.own, subject.own, subject.own, desk.studio.controls)
 
 
 def _expect_kept(inputs: Sequence[str], out: str) -> None:

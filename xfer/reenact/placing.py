@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from xfer.crop import Crop
-from xfer.errors import BadValue, expect
+from xfer.errors import expect
 from xfer.media.align import align, face_mask, paste_back, soft_mask
 from xfer.media.pictures import Pixels
 from xfer.media.provenance import Source
@@ -55,11 +55,7 @@ def _alone(settings: Settings, subject: Subject, first: Moment) -> Show:
 
 def _into_photo(settings: Settings, subject: Subject, first: Moment) -> Show:
     photo = subject.photo
-    if photo is None:
-        raise BadValue(
-            f"there is no photo to paste into: the identity is {subject.name}; "
-            "give a photo, or leave --paste away"
-        )
+    expect(photo is not None, f"there is no photo to paste into: the identity is {subject.name}")
     tilt = _tilt(settings, float(photo.place.crop.roll_deg), first)
 
     def show(moment: Moment, image: Result) -> Pixels:

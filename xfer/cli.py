@@ -273,6 +273,7 @@ def world_frames(
     size: int = 64,
     seed: int = 0,
     preset: str = "studio",
+    scenes: Literal["frame", "person"] = "frame",
 ) -> None:
     """Render aligned frames of the face world with their factors, to train on; resumable.
 
@@ -283,10 +284,12 @@ def world_frames(
         size: Pixels along an edge.
         seed: Another seed, other people.
         preset: studio (plain backgrounds) or wild.
+        scenes: frame, a new scene for every frame, or person: all frames of a person share one,
+            as in a clip, which `xfer train transfer` learns from.
     """
     from xfer.training.world_frames import render_frames
 
-    print(render_frames(out, people, frames, size, seed, preset))
+    print(render_frames(out, people, frames, size, seed, preset, scenes=scenes))
 
 
 @world.command(name="render")

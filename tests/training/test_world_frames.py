@@ -1,5 +1,7 @@
 """Rendered training sets: complete or resumable, with the truth beside every frame."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -50,3 +52,22 @@ def test_a_folder_with_other_frames_is_not_touched(tmp_path):
     render_frames(tmp_path, **ASK)
     with pytest.raises(RunError, match="holds other frames"):
         render_frames(tmp_path, **ASK | {"seed": 6})
+
+
+def test_people_may_keep_one_scene_while_they_move():
+    drawn = draw_frames(3, 2, 5, "studio", "person")
+    identity, motion, scene = (group.values.unflatten(0, (3, 2)) for group in drawn.groups)
+    assert torch.equal(identity[:, 0], identity[:, 1]) and torch.equal(scene[:, 0], scene[:, 1])
+    assert (motion[:, 0] != motion[:, 1]).any(1).all() and not torch.equal(scene[0], scene[1])
+    changing = draw_frames(3, 2, 5, "studio").scene.values
+    assert (changing[0] != changing[1]).any()
+
+
+def test_a_record_that_does_not_say_counts_as_a_scene_for_every_frame(tmp_path):
+    render_frames(tmp_path, **ASK)
+    record = json.loads((tmp_path / "frames.json").read_text())
+    assert record.pop("scenes") == "frame"
+    (tmp_path / "frames.json").write_text(json.dumps(record))
+    render_frames(tmp_path, **ASK)
+    with pytest.raises(RunError, match="scenes frame"):
+        render_frames(tmp_path, **ASK, scenes="person")

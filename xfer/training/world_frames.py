@@ -7,6 +7,7 @@ frames.json      what was asked for; written last, the mark of a complete set
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,17 +26,24 @@ CHUNK = 1024
 """Frames between two notes of how far the rendering is."""
 
 
-def draw_frames(people: int, frames: int, seed: int, preset: str) -> Factors:
-    """Factors of `people * frames` unrelated pictures; the first `frames` show the first person.
+Scenes = Literal["frame", "person"]
+"""A scene for every frame, or one for all frames of a person."""
 
-    Pose and scene differ between any two pictures, so that nothing but the face tells people
-    apart.
+
+def draw_frames(
+    people: int, frames: int, seed: int, preset: str, scenes: Scenes = "frame"
+) -> Factors:
+    """Factors of `people * frames` pictures; the first `frames` show the first person.
+
+    Pose differs between any two pictures. So does the scene, so that nothing but the face tells
+    people apart, unless a person keeps one: then only motion differs, as in a clip.
     """
     total = people * frames
+    kept = frames if scenes == "person" else 1
     return Factors(
         draw_identity(people, seeded(seed, 0)).repeat(frames),
         draw_motion(total, seeded(seed, 1)),
-        draw_scene(total, seeded(seed, 2), preset),
+        draw_scene(total // kept, seeded(seed, 2), preset).repeat(kept),
     )
 
 
@@ -48,23 +56,27 @@ def render_frames(
     preset: str = "studio",
     batch: int = 16,
     compiled: bool | None = None,
+    scenes: Scenes = "frame",
 ) -> Path:
     """Render a set of frames; called again after an interruption, it goes on.
 
     Args:
         compiled: Render through torch.compile; by default where a C++ compiler is found.
+        scenes: As in `draw_frames`.
     """
+    expect(scenes in ("frame", "person"), f"scenes is 'frame' or 'person'; got {scenes!r}")
     expect(people >= 1 and frames >= 1, f"at least one person and frame; got {people}, {frames}")
     folder = Path(folder)
     wanted = {
-        "people": people, "frames": frames, "size": size, "seed": seed, "preset": preset
+        "people": people, "frames": frames, "size": size, "seed": seed, "preset": preset,
+        "scenes": scenes,
     }  # fmt: skip
     if (folder / "frames.json").exists():
         _same_request(folder, wanted)
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     compiled = shutil.which("g++") is not None if compiled is None else compiled
-    factors = draw_frames(people, frames, seed, preset)
+    factors = draw_frames(people, frames, seed, preset, scenes)
     landmarks = _render_all(folder, wanted, factors, size, batch, compiled)
     _write_table(folder / "frames.parquet", factors, landmarks, frames)
     (folder / ".frames.npy").rename(folder / "frames.npy")
@@ -75,7 +87,7 @@ def render_frames(
 
 
 def _same_request(folder: Path, wanted: dict, name: str = "frames.json") -> dict:
-    found = read_json(folder / name)
+    found = {"scenes": "frame"} | read_json(folder / name)  # older records do not say
     differing = [key for key in wanted if found.get(key) != wanted[key]]
     if differing:
         raise RunError(

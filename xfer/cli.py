@@ -234,6 +234,24 @@ def train_inverter(
     )
 
 
+@train.command(name="latents")
+def train_latents(
+    frames: str, generator: str, inverter: str, batch: int = 32, device: str = "auto"
+) -> None:
+    """Invert all frames of a folder into latents.npy beside them; resumable.
+
+    Args:
+        frames: World frames.
+        generator: Whose latents: a file or a shipped name.
+        inverter: An identity encoder, as written by `xfer train inverter`.
+        batch: Frames at a time.
+        device: cpu, cuda, or auto.
+    """
+    from xfer.training.latents import invert_frames
+
+    print(invert_frames(frames, generator, inverter, batch, device))
+
+
 @train.command(name="controls")
 def train_controls(
     transfer: str,

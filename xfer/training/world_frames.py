@@ -105,8 +105,8 @@ def _render_all(
     resuming = note.exists()
     done = _same_request(folder, wanted, note.name)["done"] if resuming else 0
     mode = "r+" if resuming else "w+"
-    pictures = _array(folder / ".frames.npy", mode, np.uint8, (total, size, size, 3))
-    landmarks = _array(folder / ".landmarks.npy", mode, np.float32, (total, 68, 2))
+    pictures = open_array(folder / ".frames.npy", mode, np.uint8, (total, size, size, 3))
+    landmarks = open_array(folder / ".landmarks.npy", mode, np.float32, (total, 68, 2))
     progress = Progress(total, f"rendering {size} px", "frames", every_seconds=30)
     progress.done = done
     for start in range(done, total, batch):
@@ -123,7 +123,8 @@ def _render_all(
     return np.asarray(landmarks)
 
 
-def _array(path: Path, mode: str, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def open_array(path: Path, mode: str, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """A .npy file mapped for writing: an old one (`r+`), or a new one of zeros (`w+`)."""
     if mode == "r+":
         return np.load(path, mmap_mode="r+")
     return np.lib.format.open_memmap(path, mode, dtype, shape)

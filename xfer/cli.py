@@ -252,6 +252,38 @@ def train_latents(
     print(invert_frames(frames, generator, inverter, batch, device))
 
 
+@train.command(name="transfer")
+def train_transfer(
+    out: str,
+    clips: str,
+    generator: str,
+    inverter: str,
+    instruments: str,
+    preset: str = "small",
+    set: tuple[str, ...] = (),
+    device: str = "auto",
+    hours: float | None = None,
+) -> None:
+    """Train the motion encoder and the mapper of a transfer model; resumable.
+
+    Args:
+        out: Folder of the run and of transfer.safetensors.
+        clips: World frames of people who keep one scene (`xfer world frames --scenes person`).
+        generator: Draws the people and stays as it is: a file or a shipped name.
+        inverter: An identity encoder, as written by `xfer train inverter`.
+        instruments: The loss copy of the instruments.
+        preset: nano, small or medium.
+        set: Changes of single settings, as key=value, such as mapper.kind=affine.
+        device: cpu, cuda, or auto.
+        hours: End after so long, as if the work was done; else at the preset's total_kimg.
+    """
+    from xfer.training import transfer_recipes
+
+    transfer_recipes.train_transfer(
+        out, clips, generator, inverter, instruments, preset, set, device, hours=hours
+    )
+
+
 @train.command(name="controls")
 def train_controls(
     transfer: str,

@@ -1,0 +1,142 @@
+"""A transfer's training from names to weights on disk."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from xfer.encoders import IdentityEncoder, MotionEncoder
+from xfer.errors import expect
+from xfer.figures import picture_grid, save_figure
+from xfer.instruments import load_instruments
+from xfer.mapper import build_mapper
+from xfer.model import Transfer
+from xfer.stylegan2.generator import Generator
+from xfer.training import config
+from xfer.training.checkpoint import Checkpoints
+from xfer.training.distributed import World
+from xfer.training.latents import invert_frames, read_latents
+from xfer.training.recipes import describe
+from xfer.training.session import leave_if_stopped, time_limit
+from xfer.training.train_transfer import TRANSFER_PRESETS, TransferTraining
+from xfer.training.train_transfer import train_transfer as transfer_loop
+from xfer.training.transfer_clips import TransferClips
+from xfer.training.world_frames import WorldFrames
+
+DRIVERS, PEOPLE = 7, 5
+"""Columns and rows of a sheet, beside the edges."""
+
+
+def train_transfer(
+    out: str | Path,
+    clips: str | Path,
+    generator: str | Path,
+    inverter: str | Path,
+    instruments: str | Path,
+    preset: str = "small",
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    hours: float | None = None,
+) -> Path:
+    """Train motion encoder and mapper, and write `transfer.safetensors` with all four networks.
+
+    Args:
+        clips: World frames; their latents are made first where there are none.
+        generator, inverter: Files or shipped names; both stay as they are.
+        instruments: The loss copy.
+        hours: End after so long, as if the work was done.
+    """
+    changes = config.parse_settings(list(settings))
+    chosen = config.preset(TRANSFER_PRESETS, preset, **changes)
+    measure, world = load_instruments(instruments, "loss"), World.join(device)
+    drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
+    pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
+    watched = (drawer, measure.recogniser, out, world, measure.reader)
+    with time_limit(hours):
+        for record in transfer_loop(chosen, pictures, *watched):
+            print(describe(record), file=sys.stderr, flush=True)
+            save_transfers(out, chosen, pictures, drawer)
+    path = export_transfer(out, chosen, drawer, encoder)
+    leave_if_stopped(out)
+    return path
+
+
+def open_clips(
+    folder: str | Path,
+    generator: str | Path,
+    inverter: str | Path,
+    resolution: int,
+    seed: int = 0,
+    device: str = "auto",
+) -> TransferClips:
+    """World frames with the latents that these weights give them."""
+    frames = WorldFrames(folder, seed)
+    expect(
+        frames.resolution == resolution,
+        f"{folder} holds pictures of {frames.resolution} px; the generator draws {resolution} px",
+    )
+    invert_frames(folder, generator, inverter, device=device)
+    latents = read_latents(folder, generator, inverter)
+    return TransferClips(frames, frames.table["person"].to_numpy(), latents)
+
+
+def latest_transfer(
+    folder: str | Path,
+    chosen: TransferTraining,
+    generator: Generator,
+    inverter: IdentityEncoder | None = None,
+) -> tuple[float, Transfer]:
+    """Thousands of pictures seen, and the model of the newest checkpoint."""
+    found = Checkpoints(folder).load_latest()
+    expect(found is not None, f"{folder} holds no checkpoint yet")
+    step, state = found
+    parts = {"motion_encoder": MotionEncoder(chosen.encoder), "mapper": build_mapper(chosen.mapper)}
+    torch.nn.ModuleDict(parts).load_state_dict(state["networks"])
+    model = Transfer(generator, **parts, identity_encoder=inverter)
+    return step * chosen.batch / 1000, model.eval()
+
+
+@torch.no_grad()
+def save_transfers(
+    folder: str | Path, chosen: TransferTraining, clips: TransferClips, generator: Generator
+) -> Path | None:
+    """Drivers in the first row, people in the first column, and the newest checkpoint's outputs.
+
+    The first person is the first driver's own. Nothing is drawn without a new checkpoint.
+    """
+    steps = Checkpoints(folder).steps()
+    if not steps:
+        return None
+    path = Path(folder) / "sheets" / f"{round(steps[-1] * chosen.batch / 1000):06d}.png"
+    if path.exists():
+        return path
+    kimg, model = latest_transfer(folder, chosen, generator)
+    model.to(generator.w_mean.device)
+    items = clips.items(0, max(DRIVERS, PEOPLE))
+    drivers = clips.frames.pictures(items.driver[:DRIVERS]).to(generator.w_mean)
+    codes = clips.codes(items.identity[:1] + items.other[: PEOPLE - 1]).to(generator.w_mean)
+    rows = [torch.cat([torch.ones_like(drivers[:1]), drivers])]
+    for code in codes.split(1):
+        rows.append(torch.cat([generator.synthesis(code), model.transfer(drivers, code)]))
+    labels = ["", "driver 1's own", *["another"] * (PEOPLE - 1)]
+    figure = picture_grid(
+        torch.cat(rows).cpu(),
+        DRIVERS + 1,
+        title=f"transfer, {kimg:g} kimg",
+        row_labels=labels,
+        column_labels=["identity", *(f"driver {i + 1}" for i in range(DRIVERS))],
+    )
+    return save_figure(figure, path)
+
+
+def export_transfer(
+    folder: str | Path,
+    chosen: TransferTraining,
+    generator: Generator,
+    inverter: IdentityEncoder,
+) -> Path:
+    """Write the newest model as safetensors, with where it comes from."""
+    kimg, model = latest_transfer(folder, chosen, generator.cpu(), inverter.cpu())
+    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    return model.save(Path(folder) / "transfer.safetensors", facts)

@@ -56,7 +56,7 @@ class TransferTraining:
     )
     seed: int = 0
     batch: int = 16
-    total_kimg: float = 600.0
+    total_kimg: float = 200.0
     tick_kimg: float = 4.0
     save_kimg: float = 20.0
     optimiser: str = "adamw"

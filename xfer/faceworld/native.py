@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -40,7 +41,7 @@ class Kernel:
 
     def __init__(self, function: Callable, uniform: list[tuple[int, ...]], points: int):
         self.uniform = len(uniform)
-        self._command = _command()
+        self._command, self._lock = _command(), threading.Lock()
         key = _key(function.__name__, *self._command)
         self._library = Path(pooch.os_cache("xfer")) / "faceworld" / f"{function.__name__}_{key}.so"
         self._process, facts = None, self._library.with_suffix(".json")
@@ -53,9 +54,10 @@ class Kernel:
 
     @property
     def _run(self) -> Callable:
-        if self._process is not None:
-            _finish_build(self._process, self._library, [self.shapes, self.single])
-            self._process = None
+        with self._lock:
+            if self._process is not None:
+                _finish_build(self._process, self._library, [self.shapes, self.single])
+                self._process = None
         return _load(self._library)
 
     def __call__(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:

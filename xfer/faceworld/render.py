@@ -26,6 +26,7 @@ from xfer.faceworld.look import Look, build_look, pack_look
 from xfer.faceworld.march import Rays, find_surface, gather_active, largest_beside, refine
 from xfer.faceworld.measures import Rig, pack
 from xfer.faceworld.rig import build_rig
+from xfer.faceworld.threads import in_threads
 
 EDGE = 0.10
 """Contrast with the neighbours from which a pixel gets four samples instead of one."""
@@ -91,20 +92,33 @@ def render(
         f"got {len(identity)}, {len(motion)}, {len(scene)}",
     )
     on_cpu = identity.values.device.type == "cpu"
-    functions = kernels(compiled and on_cpu)
-    rig, look, view = build_rig(identity, motion), build_look(identity, scene), build_view(scene)
-    landmarks = project(view, landmarks_3d(rig, functions), size)
+    functions, groups = kernels(compiled and on_cpu), (identity, motion, scene)
+    parts = in_threads(
+        lambda rows: _render(functions, *(group.index(rows) for group in groups), size, aligned),
+        len(identity),
+        torch.get_num_threads() if on_cpu else 1,
+    )
+    picture, masks, landmarks = (torch.cat(column) for column in zip(*parts, strict=True))
     crop = ffhq_crop(landmarks)
-    frame = crop if aligned else whole_picture(len(identity), size, landmarks)
-    picture, parts = _Painter(functions, rig, look, view, frame, size).paint()
     return Rendering(
         picture=picture,
         factors=Factors(identity, motion, scene),
         landmarks=landmarks,
         landmarks_in_crop=picture_to_crop(crop, landmarks),
         crop=crop,
-        parts=parts,
+        parts=masks,
     )
+
+
+def _render(
+    functions: Kernels, identity: Group, motion: Group, scene: Group, size: int, aligned: bool
+) -> tuple[Image, UInt8[Tensor, "batch _ _"], Float[Tensor, "batch 68 2"]]:
+    """Pictures, parts and landmarks of some rows."""
+    rig, look, view = build_rig(identity, motion), build_look(identity, scene), build_view(scene)
+    landmarks = project(view, landmarks_3d(rig, functions), size)
+    frame = ffhq_crop(landmarks) if aligned else whole_picture(len(identity), size, landmarks)
+    picture, parts = _Painter(functions, rig, look, view, frame, size).paint()
+    return picture, parts, landmarks
 
 
 class _Painter:

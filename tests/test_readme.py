@@ -1,5 +1,6 @@
-"""What the README names exists: commands, files, verbs."""
+"""What the README names exists: commands, files, verbs; its figures are those of the results."""
 
+import json
 import re
 import subprocess
 import sys
@@ -30,3 +31,27 @@ def test_every_verb_explains_itself():
 def test_every_link_inside_the_project_leads_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
         assert (ROOT / target).exists(), target
+
+
+def test_the_detectors_figures_are_those_of_the_committed_tables():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \| ([\d.]+) \|$", TEXT, re.MULTILINE)
+    assert len(rows) == 8
+    for seed in (0, 1):
+        path = ROOT / "results" / "00_face_world" / f"judge_seed{seed}.json"
+        table = json.loads(path.read_text())
+        assert table["frames"] >= 500 and table["size"] == 256 and table["seed"] == seed
+        for row in rows:
+            assert float(row[1 + seed]) == round(table[row[0]], 3), row
+
+
+def test_the_speeds_are_those_of_the_committed_table():
+    rows = re.findall(
+        r"^\| (\d+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", TEXT, re.MULTILINE
+    )
+    table = json.loads((ROOT / "results" / "speed" / "synthesis.json").read_text())["rows"]
+    known = {(r["resolution"], r["batch"], r["form"]): r["seconds"] for r in table}
+    assert len(rows) == 4
+    for px, batch, textbook, prepared, times in rows:
+        slow, fast = (known[int(px), int(batch), form] for form in ("textbook", "prepared"))
+        assert (textbook, prepared) == (f"{slow:.2f}", f"{fast:.2f}")
+        assert times == f"{slow / fast:.1f}"

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "xfer"
 FLOORS = [
     {"axes", "errors"},
     {"crop", "pixels", "precision", "runs"},
-    {"ops", "faceworld", "media", "losses", "metrics", "figures", "files", "backbones"},
+    {"ops", "faceworld", "media", "losses", "metrics", "figures", "tables", "files", "backbones"},
     {"stylegan2", "instruments", "datasets"},
     {"encoders", "mapper"},
     {"model", "controls", "baselines"},

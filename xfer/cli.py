@@ -465,6 +465,44 @@ def reenact(
     print(command.reenact(driver, identity, out, settings, **opened))
 
 
+@app.command(name="evaluate")
+def evaluate(
+    weights: tuple[str, ...],
+    judges: str,
+    out: str,
+    people: int = 100,
+    per_person: int = 4,
+    seed: int = 0,
+    mode: Literal["self", "cross"] = "cross",
+    clips: str | None = None,
+    dlib: bool = False,
+    device: str = "cpu",
+    inverter: str | None = None,
+) -> None:
+    """Measure models beside all baselines on unseen people: tables, intervals, a sheet.
+
+    Args:
+        weights: Models; the first one's inverter and generator serve the baselines.
+        judges: The judging copy of the instruments.
+        out: Folder of the tables.
+        people: How many are rendered; the rank is among so many.
+        per_person: Trials of each.
+        seed: Another seed, other people.
+        mode: cross (someone else drives) or self (another frame of the person drives).
+        clips: A prepared folder instead of rendered people; what needs the truth is left out.
+        dlib: Ask dlib, too.
+        device: cpu or cuda.
+        inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
+    """
+    from xfer.evaluate import command
+
+    print(
+        command.run(
+            weights, judges, out, people, per_person, seed, mode, clips, dlib, device, inverter
+        )
+    )
+
+
 @app.command(name="prepare")
 def prepare(
     sources: Positional[tuple[str, ...]],

@@ -1,0 +1,16 @@
+"""Methods compared on people never seen in training, in the eyes of judges only.
+
+trials.py   what is asked: pairs from the face world with the exact truth, or prepared clips
+judges.py   who judges: the judging copy of the instruments, and dlib
+table.py    `evaluate` and `summarise`: one number a trial, and means with intervals
+command.py  what the command line calls
+"""
+
+from xfer.evaluate.judges import DlibJudge, Judge, open_judge
+from xfer.evaluate.table import compare, evaluate, summarise
+from xfer.evaluate.trials import Trials, clip_trials, world_trials
+
+__all__ = [
+    "DlibJudge", "Judge", "Trials", "clip_trials", "compare", "evaluate", "open_judge",
+    "summarise", "world_trials",
+]  # fmt: skip

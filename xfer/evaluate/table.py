@@ -1,0 +1,271 @@
+"""From methods and trials to numbers: one for each method, trial and metric; then their means.
+
+Names of metrics: `X_error` is a distance from the truth and `X_r` a correlation with it, over
+trials; `accepted` says that the identity is recognised at 1% false accepts among the trials'
+people, `median_rank` how many of them look more like the result than the identity, plus one.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from xfer.axes import Image
+from xfer.baselines import Driver, Method
+from xfer.errors import expect
+from xfer.evaluate.judges import (
+    DlibFound,
+    DlibJudge,
+    Judge,
+    Readings,
+    perceptual_distances,
+    readings,
+)
+from xfer.evaluate.trials import Trials
+from xfer.metrics import intervals, transfer
+from xfer.metrics.recognition import ranks
+
+BATCH = 16
+INVERSION = "copy identity, inverted"
+"""The method whose pictures are what the generator knows of the identity."""
+EXPRESSION = (
+    "jaw", "smile", "pucker", "brow", "brow_tilt", "frown", "blink_left", "blink_right",
+)  # fmt: skip
+"""Factors whose mean error is the expression error."""
+Numbers = dict[str, np.ndarray]
+
+
+def evaluate(
+    methods: Mapping[str, Method],
+    trials: Trials,
+    judge: Judge,
+    dlib: DlibJudge | None = None,
+    device: torch.device | str = "cpu",
+) -> pd.DataFrame:
+    """One row for each method, trial and metric: method, trial, metric, value.
+
+    What a judge reads stands beside its truth as `X_read` and `X_true`. Where the truth is not
+    known, motion is compared with what the judge reads of the driver. In `attrs`: the judge's own
+    errors, the threshold of acceptance, mode, and who the identity of each trial is.
+
+    Args:
+        dlib: A further judge; trials in which it finds no face have no number of its.
+        device: Where the methods compute.
+    """
+    expect(methods, "there is no method to evaluate")
+    inversion = draw(methods[INVERSION], trials, device) if INVERSION in methods else None
+    bench = _Bench(trials, judge, dlib, inversion)
+    tables = [
+        _long(name, bench.measure(draw(method, trials, device))) for name, method in methods.items()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs = {
+        "judge_errors": dict(judge.errors),
+        "threshold": bench.threshold,
+        "mode": trials.mode,
+        "people": trials.people.tolist(),
+    }
+    return table
+
+
+@torch.no_grad()
+def draw(method: Method, trials: Trials, device: torch.device | str = "cpu") -> Image:
+    """A method's pictures of all trials."""
+    drawn = []
+    for start in range(0, len(trials), BATCH):
+        part = lambda x, at=start: None if x is None else x[at : at + BATCH].to(device)
+        driver = Driver(*(part(pictures) for pictures in trials.driver))
+        drawn.append(method(driver, part(trials.identity)).float().cpu().clamp(-1, 1))
+    return torch.cat(drawn)
+
+
+def _long(method: str, numbers: Numbers) -> pd.DataFrame:
+    wide = pd.DataFrame(numbers)
+    long = wide.melt(var_name="metric", ignore_index=False).rename_axis("trial").reset_index()
+    long.insert(0, "method", method)
+    return long
+
+
+class _Bench:
+    """What results are held against, read once."""
+
+    def __init__(
+        self, trials: Trials, judge: Judge, dlib: DlibJudge | None, inversion: Image | None
+    ):
+        self.trials, self.judge, self.dlib = trials, judge, dlib
+        self.photo, driver = (
+            readings(judge, trials.identity),
+            readings(judge, trials.driver.picture),
+        )
+        self.inversion = None if inversion is None else readings(judge, inversion).embeddings
+        self.motion = self._true_motion(driver)
+        self.threshold = transfer.threshold_among(self.photo.embeddings, trials.people)
+        if dlib is not None:
+            self.dlib_photo = dlib.find(trials.identity)
+
+    def _true_motion(self, driver: Readings) -> Float[np.ndarray, "n factors"]:
+        if self.trials.motion is None:
+            return driver.factors
+        return torch.stack([self.trials.motion[name] for name in self.judge.names], 1).numpy()
+
+    def measure(self, drawn: Image) -> Numbers:
+        """Every metric, trial by trial."""
+        found = readings(self.judge, drawn)
+        numbers = self._motion(found) | self._person(found) | self._pictures(drawn)
+        if self.dlib is not None:
+            numbers |= self._by_dlib(self.dlib.find(drawn))
+        return numbers
+
+    def _motion(self, found: Readings) -> Numbers:
+        read = dict(zip(self.judge.names, found.factors.T, strict=True))
+        true = dict(zip(self.judge.names, self.motion.T, strict=True))
+        for values in (read, true):
+            if {"blink_left", "blink_right"} <= values.keys():
+                values["blink"] = (values["blink_left"] + values["blink_right"]) / 2
+        numbers: Numbers = {}
+        for name in read:
+            gap = np.abs(read[name] - true[name])
+            if name.endswith("_deg"):
+                gap = transfer.angle_errors(read[name][:, None], true[name][:, None])[:, 0]
+            numbers |= {
+                f"{name}_error": gap,
+                f"{name}_read": read[name],
+                f"{name}_true": true[name],
+            }
+        named = [i for i, name in enumerate(self.judge.names) if name in EXPRESSION]
+        if named:
+            both = found.factors[:, named], self.motion[:, named]
+            numbers["expression_error"] = transfer.expression_errors(*both)
+        if self.trials.landmarks is not None:
+            truth = self.trials.landmarks.numpy()
+            numbers["landmark_error"] = transfer.landmark_errors(found.landmarks, truth)
+        return numbers
+
+    def _person(self, found: Readings) -> Numbers:
+        cosine = transfer.cosines(found.embeddings, self.photo.embeddings)
+        numbers = {
+            "cosine_photo": cosine,
+            "accepted": (cosine > self.threshold).astype(float),
+            "rank": self._ranks(found).astype(float),
+        }
+        if self.inversion is not None:
+            numbers["cosine_inversion"] = transfer.cosines(found.embeddings, self.inversion)
+        return numbers
+
+    def _ranks(self, found: Readings) -> np.ndarray:
+        """Among one photo of each person: the own one is that which the method was shown."""
+        people = len(np.unique(self.trials.people))
+        per_person, ranked = len(self.trials) // people, np.empty(len(self.trials), int)
+        for turn in range(per_person):
+            rows = np.arange(people) * per_person + turn
+            gallery = self.photo.embeddings[rows]
+            ranked[rows] = ranks(found.embeddings[rows], gallery, np.arange(people))
+        return ranked
+
+    def _pictures(self, drawn: Image) -> Numbers:
+        truth, face = self.trials.driver.truth, self.trials.face
+        if truth is None:
+            return {}
+        a, b = drawn.numpy(), truth.numpy()
+        numbers = {"psnr": transfer.psnr(a, b), "ssim": transfer.ssim(a, b)}
+        looked = drawn
+        if face is not None:
+            mask = face.numpy()
+            numbers |= {
+                "psnr_face": transfer.psnr(a, b, mask), "ssim_face": transfer.ssim(a, b, mask)
+            }  # fmt: skip
+            looked = torch.where(face[:, None], drawn, truth)
+        if self.judge.look is not None:
+            name = "perceptual" if face is None else "perceptual_face"
+            numbers[name] = perceptual_distances(self.judge, looked, truth)
+        return numbers
+
+    def _by_dlib(self, found: DlibFound) -> Numbers:
+        both = found.found & self.dlib_photo.found
+        apart = np.linalg.norm(found.codes - self.dlib_photo.codes, axis=1)
+        numbers = {"dlib_found": found.found.astype(float), "dlib_distance": apart}
+        limit = self._dlib_limit()
+        if limit is not None:
+            numbers["dlib_accepted"] = np.where(both, (apart < limit).astype(float), np.nan)
+        if self.trials.motion is not None:
+            yaw = self.trials.motion["yaw_deg"].numpy()
+            numbers |= {"dlib_turn_read": found.turned, "dlib_turn_true": yaw}
+        if self.trials.landmarks is not None:
+            truth = self.trials.landmarks.numpy().astype(float)
+            numbers["dlib_landmark_error"] = transfer.landmark_errors(found.landmarks, truth)
+        return numbers
+
+    def _dlib_limit(self) -> float | None:
+        """The distance below which 1% of the pairs of two people lie."""
+        here = self.dlib_photo.found
+        codes, people = self.dlib_photo.codes[here], self.trials.people[here]
+        upper = np.triu_indices(len(codes), k=1)
+        different = people[upper[0]] != people[upper[1]]
+        if not different.any():
+            return None
+        apart = np.linalg.norm(codes[upper[0]] - codes[upper[1]], axis=1)
+        return float(np.quantile(apart[different], 0.01))
+
+
+def summarise(table: pd.DataFrame, share: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """Means, correlations and the median rank with intervals: method, metric, value, low, high, n.
+
+    Trials of one person are drawn together; n counts the trials that have a number.
+    """
+    people = np.asarray(table.attrs["people"])
+    rows = []
+    for method, part in table.groupby("method", sort=False):
+        wide = part.pivot(index="trial", columns="metric", values="value")[part.metric.unique()]
+        for metric in wide:
+            if metric.endswith("_true"):
+                continue
+            kind, columns = _kind(metric)
+            values = wide[columns].dropna()
+            if len(values) < 2:
+                continue
+            given = [values[column].to_numpy(float) for column in columns]
+            interval = kind(*given, people[values.index], share=share, seed=seed)
+            rows.append((method, _name(metric), *interval, len(values)))
+    summary = pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high", "n"])
+    summary.attrs = dict(table.attrs)
+    return summary
+
+
+def _kind(metric: str):
+    if metric.endswith("_read"):
+        return intervals.correlation_interval, [metric, metric.removesuffix("_read") + "_true"]
+    if metric == "rank":
+        return intervals.median_interval, [metric]
+    return intervals.mean_interval, [metric]
+
+
+def _name(metric: str) -> str:
+    if metric.endswith("_read"):
+        return metric.removesuffix("_read") + "_r"
+    return "median_rank" if metric == "rank" else metric
+
+
+def compare(table: pd.DataFrame, first: str, seed: int = 0) -> pd.DataFrame:
+    """One method against every other, trial by trial: other, metric, value, low, high, p.
+
+    The value is the mean of `first` minus the other's.
+    """
+    known = list(table["method"].unique())
+    expect(first in known, f"the table has the methods {', '.join(known)}; got '{first}'")
+    people = np.asarray(table.attrs["people"])
+    shown = table[~table["metric"].str.endswith(("_read", "_true"))]
+    wide = shown.pivot(index="trial", columns=["method", "metric"], values="value")
+    rows = []
+    for other in known:
+        for metric in shown.loc[shown["method"] == other, "metric"].unique():
+            if other == first or (first, metric) not in wide:
+                continue
+            pair = wide[[(first, metric), (other, metric)]].dropna()
+            if len(pair):
+                gap = intervals.paired_difference(
+                    *pair.to_numpy(float).T, people[pair.index], seed=seed
+                )
+                rows.append((other, metric, *gap))
+    return pd.DataFrame(rows, columns=["other", "metric", "value", "low", "high", "p"])

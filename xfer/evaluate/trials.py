@@ -1,0 +1,156 @@
+"""What methods are asked: drivers, identities, and the exact answer where it is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from xfer.axes import Image
+from xfer.baselines import Driver
+from xfer.datasets.clips import Clips
+from xfer.errors import expect
+from xfer.faceworld.factors import Factors, Group, draw_identity, draw_motion, draw_scene, seeded
+from xfer.faceworld.native import compiler
+from xfer.faceworld.render import Rendering, render
+
+Mode = Literal["self", "cross"]
+"""Who gives the motion: the identity in another frame, or someone else."""
+STREAM = 1 << 20
+"""Sets trials apart from training frames, which draw their people from small numbers."""
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Trials:
+    """One row a question; every person is the identity of equally many, which stand together."""
+
+    driver: Driver
+    identity: Image
+    people: Int[np.ndarray, " batch"]
+    """Who the identity is; from 0."""
+    mode: Mode
+    face: Bool[Tensor, "batch height width"] | None = None
+    """Where the truth shows the face."""
+    landmarks: Float[Tensor, "batch 68 2"] | None = None
+    """Of the truth, in the crop."""
+    motion: Group | None = None
+    """What the driver does, exactly."""
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def index(self, rows: Sequence[int]) -> "Trials":
+        """Some of them."""
+        rows = list(rows)
+        pick = lambda x: None if x is None else x[rows]
+        return Trials(
+            Driver(*map(pick, self.driver)),
+            self.identity[rows],
+            self.people[rows],
+            self.mode,
+            pick(self.face),
+            pick(self.landmarks),
+            self.motion and self.motion.index(rows),
+        )
+
+
+def world_trials(
+    people: int,
+    per_person: int = 4,
+    size: int = 64,
+    seed: int = 0,
+    mode: Mode = "cross",
+    preset: str = "studio",
+    compiled: bool | None = None,
+) -> Trials:
+    """Trials whose answer is rendered: the identity, in its scene, moving as the driver does.
+
+    Every person is the identity of `per_person` trials, each with a driver, poses and scenes of
+    its own. In self mode driver and identity are one person in one scene, so that the driver's
+    picture is the truth.
+
+    Args:
+        seed: Another seed, other people; nobody here is in any set of training frames.
+        compiled: Render through torch.compile; by default where there is a C++ compiler.
+    """
+    expect(people >= 2, f"recognising needs two people at least; got {people}")
+    expect(per_person >= 1, f"every person has a trial at least; got {per_person}")
+    total = people * per_person
+    draw = lambda stream: seeded(seed, STREAM + stream)
+    who, scene = (
+        draw_identity(people, draw(0)).repeat(per_person),
+        draw_scene(total, draw(1), preset),
+    )
+    still, moving, other = (draw_motion(total, draw(k)) for k in (2, 3, 4))
+    giver, place = who, scene
+    if mode == "cross":
+        giver, place = draw_identity(total, draw(5)), draw_scene(total, draw(6), preset)
+    compiled = compiler() is not None if compiled is None else compiled
+    shown = lambda *groups: _render(Factors(*groups), size, compiled)
+    truth = shown(who, moving, scene)
+    driver = truth if mode == "self" else shown(giver, moving, place)
+    return Trials(
+        Driver(driver[0], shown(giver, other, place)[0], truth[0]),
+        shown(who, still, scene)[0],
+        np.arange(people).repeat(per_person),
+        mode,
+        *truth[1:],
+        moving,
+    )
+
+
+def _render(factors: Factors, size: int, compiled: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Aligned pictures, their faces and landmarks."""
+    parts: list[Rendering] = [
+        render(*factors.index(slice(i, i + BATCH)).groups, size, aligned=True, compiled=compiled)
+        for i in range(0, len(factors), BATCH)
+    ]
+    found = zip(*((p.picture, p.face, p.landmarks_in_crop) for p in parts), strict=True)
+    pictures, faces, landmarks = (torch.cat(rows) for rows in found)
+    return pictures, faces, landmarks
+
+
+def clip_trials(clips: Clips, per_person: int = 4, seed: int = 0, mode: Mode = "cross") -> Trials:
+    """Trials on prepared clips, mostly without truth.
+
+    In self mode identity and driver are two frames of one clip, and the driver is the truth.
+    """
+    expect(per_person >= 1, f"every person has a trial at least; got {per_person}")
+    rng = np.random.default_rng((seed, STREAM))
+    of_person, of_clip = clips.items_by("person"), clips.items_by("clip")
+    expect(len(of_person) >= 2, f"recognising needs two people at least; got {len(of_person)}")
+    of_item = clips.index["clip"].to_numpy()
+    rows = [
+        _clip_row(name, of_person, of_clip, of_item, mode, rng)
+        for name in of_person
+        for _ in range(per_person)
+    ]
+    driver, reference, identity = (clips.pictures(items) for items in zip(*rows, strict=True))
+    return Trials(
+        Driver(driver, reference, driver if mode == "self" else None),
+        identity,
+        np.arange(len(of_person)).repeat(per_person),
+        mode,
+    )
+
+
+def _clip_row(
+    name: str,
+    of_person: dict[str, np.ndarray],
+    of_clip: dict[str, np.ndarray],
+    of_item: Sequence[str],
+    mode: Mode,
+    rng: np.random.Generator,
+) -> tuple[int, int, int]:
+    """Items of driver, of its reference frame, and of the identity."""
+    identity, giver = rng.choice(of_person[name]), name
+    if mode == "cross":
+        giver = rng.choice([other for other in of_person if other != name])
+        driver = rng.choice(of_person[giver])
+    else:
+        driver = rng.choice(of_clip[of_item[identity]])
+    return int(driver), int(rng.choice(of_clip[of_item[driver]])), int(identity)

@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    set up, then draw samples and run the notebooks; all goes to results/"
+	@echo "make demo    set up, then draw samples and run the quick notebooks; all goes to results/"
 	@echo "make test    set up, then run the tests"
 	@echo "make long    the tests that take minutes to hours"
 	@echo "make bench   measure speed on this machine, into results/speed/"
@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/xfer sample --out results/demo
-	$(BIN)/xfer notebooks run --preset nano
+	$(BIN)/xfer notebooks run 00 01 08 --preset nano
 
 test: $(READY)
 	$(BIN)/python -m pytest

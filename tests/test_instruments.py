@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from xfer.errors import BadFile
+from xfer.files import read_checkpoint
 from xfer.instruments import (
     FaceRecogniser,
     FaceRecogniserConfig,
@@ -64,3 +65,21 @@ def test_training_asks_for_the_loss_copy_only_and_evaluation_for_judges_only():
     # Controls are learned with the loss copy; what they do is then measured by the judge.
     measuring = {path.name for path in asked["judge"] if path.parts[0] == "training"}
     assert measuring <= {"train_controls.py"}
+
+
+def test_the_shipped_copies_have_seen_different_people():
+    loss = load_instruments("small-instruments", "loss")
+    judge = load_instruments("small-judges", "judge")
+    seeds = {
+        copy.copy: read_checkpoint(name).facts["trained_on"]["seed"]
+        for copy, name in ((loss, "small-instruments"), (judge, "small-judges"))
+    }
+    assert seeds["loss"] != seeds["judge"]
+    assert judge.errors["recogniser_auc"] >= 0.98
+
+
+def test_half_precision_leaves_statistics_of_norms_alone(tmp_path):
+    reader = FactorReader(FactorReaderConfig(**SLIM, hidden=8))
+    reader.backbone.stem[1].running_var.fill_(1e9)  # more than float16 can hold
+    found = FactorReader.load(reader.save(tmp_path / "r.safetensors", dtype=torch.float16))
+    assert found.backbone.stem[1].running_var[0] == 1e9

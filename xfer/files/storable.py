@@ -68,14 +68,18 @@ class Storable:
 
         Args:
             facts: What else the file shall tell, JSON-able.
-            dtype: Store floating-point tensors so; float16 halves the file.
+            dtype: Store the parameters so; float16 halves the file.
         """
         return write_checkpoint(path, {self.role: self.pack(dtype)}, facts)
 
     def pack(self, dtype: torch.dtype | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Configuration and state dict, as `write_checkpoint` takes them."""
+        """Configuration and state dict, as `write_checkpoint` takes them.
+
+        Only what was learned takes `dtype`: norms' statistics may be too large for it.
+        """
+        learned = {name for name, _ in self.named_parameters()}
         state = {
-            name: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+            name: tensor.to(dtype) if dtype and name in learned else tensor
             for name, tensor in self.state_dict().items()
         }
         return dataclasses.asdict(self.config), state

@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/xfer sample --out results/demo
-	$(BIN)/xfer notebooks run 00 01 08 --preset nano
+	$(BIN)/xfer notebooks run 00 01 --preset nano
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -76,6 +76,11 @@ def open_clips(
         frames.resolution == resolution,
         f"{folder} holds pictures of {frames.resolution} px; the generator draws {resolution} px",
     )
+    expect(
+        frames.record.get("scenes", "frame") == "person",
+        f"{folder} shows a person in another scene in every frame, which no driver can tell; "
+        "render clips with `xfer world frames --scenes person`",
+    )
     invert_frames(folder, generator, inverter, device=device)
     latents = read_latents(folder, generator, inverter)
     return TransferClips(frames, frames.table["person"].to_numpy(), latents)

@@ -96,7 +96,7 @@ def render(
     parts = in_threads(
         lambda rows: _render(functions, *(group.index(rows) for group in groups), size, aligned),
         len(identity),
-        torch.get_num_threads() if on_cpu else 1,
+        torch.get_num_threads() if compiled and on_cpu else 1,  # plain work waits for Python
     )
     picture, masks, landmarks = (torch.cat(column) for column in zip(*parts, strict=True))
     crop = ffhq_crop(landmarks)

@@ -117,40 +117,50 @@ def _render(factors: Factors, size: int, compiled: bool) -> tuple[Tensor, Tensor
 def clip_trials(clips: Clips, per_person: int = 4, seed: int = 0, mode: Mode = "cross") -> Trials:
     """Trials on prepared clips, mostly without truth.
 
-    In self mode identity and driver are two frames of one clip, and the driver is the truth.
+    In self mode identity and driver are two frames of one clip, and the driver is the truth:
+    people without a clip of two frames are left out.
     """
     expect(per_person >= 1, f"every person has a trial at least; got {per_person}")
-    rng = np.random.default_rng((seed, STREAM))
-    of_person, of_clip = clips.items_by("person"), clips.items_by("clip")
-    expect(len(of_person) >= 2, f"recognising needs two people at least; got {len(of_person)}")
-    of_item = clips.index["clip"].to_numpy()
-    rows = [
-        _clip_row(name, of_person, of_clip, of_item, mode, rng)
-        for name in of_person
-        for _ in range(per_person)
-    ]
+    rng, frames = np.random.default_rng((seed, STREAM)), _ClipFrames(clips, mode)
+    people = list(frames.identities)
+    expect(len(people) >= 2, f"recognising needs two people at least; got {len(people)}")
+    pick = frames.of_others if mode == "cross" else frames.of_the_same
+    rows = [pick(person, rng) for person in people for _ in range(per_person)]
     driver, reference, identity = (clips.pictures(items) for items in zip(*rows, strict=True))
     return Trials(
         Driver(driver, reference, driver if mode == "self" else None),
         identity,
-        np.arange(len(of_person)).repeat(per_person),
+        np.arange(len(people)).repeat(per_person),
         mode,
     )
 
 
-def _clip_row(
-    name: str,
-    of_person: dict[str, np.ndarray],
-    of_clip: dict[str, np.ndarray],
-    of_item: Sequence[str],
-    mode: Mode,
-    rng: np.random.Generator,
-) -> tuple[int, int, int]:
-    """Items of driver, of its reference frame, and of the identity."""
-    identity, giver = rng.choice(of_person[name]), name
-    if mode == "cross":
-        giver = rng.choice([other for other in of_person if other != name])
-        driver = rng.choice(of_person[giver])
-    else:
-        driver = rng.choice(of_clip[of_item[identity]])
-    return int(driver), int(rng.choice(of_clip[of_item[driver]])), int(identity)
+class _ClipFrames:
+    """Frames by person and clip; draws items of driver, of its reference, and of the identity."""
+
+    def __init__(self, clips: Clips, mode: Mode):
+        self._clip, self._of_clip = clips.index["clip"].to_numpy(), clips.items_by("clip")
+        self.identities = clips.items_by("person")
+        if mode == "self":
+            shared = {p: self._with_company(items) for p, items in self.identities.items()}
+            self.identities = {p: items for p, items in shared.items() if len(items)}
+
+    def _with_company(self, items: np.ndarray) -> np.ndarray:
+        return np.array([i for i in items if len(self._of_clip[self._clip[i]]) > 1], int)
+
+    def of_others(self, person: str, rng: np.random.Generator) -> tuple[int, int, int]:
+        giver = rng.choice([other for other in self.identities if other != person])
+        driver = int(rng.choice(self.identities[giver]))
+        return driver, self._beside(rng, driver), int(rng.choice(self.identities[person]))
+
+    def of_the_same(self, person: str, rng: np.random.Generator) -> tuple[int, int, int]:
+        identity = int(rng.choice(self.identities[person]))
+        driver = self._beside(rng, identity)
+        # From the identity's own frame a latent difference would lead straight to the driver.
+        return driver, self._beside(rng, driver, identity), identity
+
+    def _beside(self, rng: np.random.Generator, item: int, avoided: int | None = None) -> int:
+        """Another frame of the clip: the avoided one, or the same, only where there is no other."""
+        others = [i for i in self._of_clip[self._clip[item]] if i != item]
+        best = [i for i in others if i != avoided]
+        return int(rng.choice(best or others or [item]))

@@ -204,6 +204,17 @@ def test_inspecting_counts_what_is_there(file):
     assert "latent_avg" in checkpoint.facts
 
 
+def test_half_precision_halves_what_was_learned_and_keeps_the_facts(file, tmp_path):
+    full = weights.load(file)
+    full.save(tmp_path / "full.safetensors", facts={"kimg": 7})
+    out = weights.convert(tmp_path / "full.safetensors", "xfer", tmp_path / "h.safetensors", half=True)
+    checkpoint, (row,) = weights.inspect(out)
+    assert "float16" in row["kind"] and checkpoint.facts["kimg"] == 7
+    assert torch.equal(weights.load(out).const, full.const.half().float())
+    with pytest.raises(BadValue, match="half precision"):
+        weights.convert(file, "rosinality", tmp_path / "r.pt", half=True)
+
+
 def test_converting_never_overwrites_and_knows_what_fits(file, tmp_path):
     out = weights.convert(file, "xfer")
     assert out == tmp_path / "g-xfer.safetensors"

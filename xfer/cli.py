@@ -79,17 +79,20 @@ def weights_inspect(path: Positional[str]) -> None:
 
 
 @weights.command(name="convert")
-def weights_convert(path: Positional[str], to: str = "xfer", out: str | None = None) -> None:
+def weights_convert(
+    path: Positional[str], to: str = "xfer", out: str | None = None, half: bool = False
+) -> None:
     """Write a checkpoint file's networks in another layout.
 
     Args:
         path: A file, or the name of a shipped or fetched one.
         to: xfer (safetensors) or rosinality (.pt; generators and discriminator only).
         out: The new file; by default beside the old one.
+        half: Store float16, which halves the file (xfer only).
     """
     from xfer.weights import convert
 
-    print(convert(path, to, out))
+    print(convert(path, to, out, half))
 
 
 @app.command(name="sample")

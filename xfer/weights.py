@@ -120,15 +120,17 @@ def verify(path: str | Path) -> str:
     )
 
 
-def convert(path: str | Path, to: str, out: str | Path | None = None) -> Path:
+def convert(path: str | Path, to: str, out: str | Path | None = None, half: bool = False) -> Path:
     """Write a file's networks in another layout.
 
     Args:
         to: "xfer" (safetensors) or "rosinality" (.pt: generators and discriminator only; it has no
             place for conv_clamp).
         out: The new file; by default beside the old one.
+        half: Store what was learned as float16, which halves the file; xfer's layout only.
     """
     expect(to in ("xfer", "rosinality"), f"to is xfer or rosinality; got {to!r}")
+    expect(not half or to == "xfer", "only xfer's own layout stores half precision")
     checkpoint = read_checkpoint(path)
     suffix = ".safetensors" if to == "xfer" else ".pt"
     out = Path(out) if out else checkpoint.path.with_name(f"{checkpoint.path.stem}-{to}{suffix}")
@@ -136,8 +138,10 @@ def convert(path: str | Path, to: str, out: str | Path | None = None) -> Path:
     _expect_place(checkpoint, to)
     built = {role: _built(checkpoint, role) for role in checkpoint.networks}
     if to == "xfer":
-        packed = {role: network.pack() for role, network in built.items()}
-        return write_checkpoint(out, packed, {"converted_from": checkpoint.layout})
+        dtype = torch.float16 if half else None
+        packed = {role: network.pack(dtype) for role, network in built.items()}
+        kept = dict(checkpoint.facts) if checkpoint.layout == "xfer" else {}
+        return write_checkpoint(out, packed, kept | {"converted_from": checkpoint.layout})
     with atomic(out) as temporary:
         torch.save(_rosinality(built), temporary)
     records.record(out)

@@ -133,3 +133,20 @@ def test_records_are_shown_on_tensorboard(tmp_path):
     lines = read_stats(tmp_path)
     assert [e.step for e in events.Scalars("loss")] == [1000, 2000]
     assert [e.value for e in events.Scalars("loss")] == pytest.approx([r["loss"] for r in lines])
+
+
+def test_a_resumed_run_takes_the_learning_rate_that_is_asked_for_now(tmp_path):
+    config = dataclasses.replace(
+        GENERATOR_PRESETS["nano"], batch=1000, total_kimg=1.0, tick_kimg=1.0, save_kimg=1.0
+    )
+    for total, rate in ((1.0, 0.1), (2.0, 0.01)):
+        network = torch.nn.ParameterDict({"x": torch.nn.Parameter(torch.ones(1))})
+        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+        config = dataclasses.replace(config, total_kimg=total)
+        state = {"network": network, "optimiser": optimiser}
+        with Session(tmp_path, config, state, World()) as session:
+            for _ in session.steps():
+                session.update(optimiser, network, network["x"].square().sum())
+                session.tick()
+    assert optimiser.param_groups[0]["lr"] == 0.01
+    assert float(network["x"].detach()) == pytest.approx(1 - 0.1 - 0.01, abs=0.002)

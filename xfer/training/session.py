@@ -79,6 +79,20 @@ class RunConfig(Protocol):
     save_kimg: float
 
 
+SETTINGS = ("lr", "weight_decay")
+"""Of an optimiser: they come from the configuration, which a resumption may change."""
+
+
+def _restore(part: HasState, state: dict[str, Any]) -> None:
+    """Load what was saved; an optimiser keeps the settings that it was built with."""
+    groups = part.param_groups if isinstance(part, torch.optim.Optimizer) else []
+    built = [{name: group[name] for name in SETTINGS} for group in groups]
+    part.load_state_dict(state)
+    if isinstance(part, torch.optim.Optimizer):
+        for group, settings in zip(part.param_groups, built, strict=True):
+            group.update(settings)
+
+
 class Session:
     """One stay in a run's folder.
 
@@ -222,7 +236,7 @@ class Session:
             return
         self.step, state = found
         for name, part in self.state.items():
-            part.load_state_dict(state[name])
+            _restore(part, state[name])
         counters = state["session"]
         self.bad_steps, self._totals = counters["bad_steps"], counters["totals"]
         self._ticked = self.step

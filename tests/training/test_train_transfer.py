@@ -89,7 +89,7 @@ def test_the_transfer_learns(tmp_path):
     assert records[-1]["pixels"] < 0.9 * records[0]["pixels"]
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "radam"])
+@pytest.mark.parametrize("optimiser", ["adamw", "ranger"])
 def test_a_stopped_run_resumes_exactly(tmp_path, optimiser):
     for name, leaves in (("whole", (9,)), ("broken", (4, 9))):
         for steps in leaves:
@@ -179,7 +179,7 @@ def test_the_crop_is_the_papers():
 def test_presets_and_wrong_settings():
     assert [p.encoder.bottleneck for p in TRANSFER_PRESETS.values()] == [16, 32, 128]
     for wrong, told in (
-        ({"optimiser": "sgd"}, "adamw or radam"),
+        ({"optimiser": "sgd"}, "adamw or ranger"),
         ({"identity": -1.0}, "identity is at least 0"),
         ({"pixels": 0.0, "perceptual_crop": 0.0, "perceptual": 0.0}, "nothing else teaches"),
         ({"mapper": MapperConfig("affine", 7, 8)}, "equal codes"),

@@ -23,12 +23,13 @@ from xfer.mapper import MapperConfig, build_mapper
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
 from xfer.training.randomness import rng
+from xfer.training.ranger import Ranger
 from xfer.training.session import Session
 from xfer.training.transfer_clips import Drawn, TransferClips
 
 SAME_TERMS = ("pixels", "perceptual_crop", "perceptual")
 CROSS_TERMS = ("identity", "contrastive", "motion")
-OPTIMISERS = {"adamw": torch.optim.AdamW, "radam": torch.optim.RAdam}
+OPTIMISERS = {"adamw": torch.optim.AdamW, "ranger": Ranger}
 FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
 """The face in an aligned picture of 256 px, as in the paper."""
 
@@ -60,7 +61,7 @@ class TransferTraining:
     tick_kimg: float = 4.0
     save_kimg: float = 20.0
     optimiser: str = "adamw"
-    """adamw, or radam, which the paper's Ranger is built on."""
+    """adamw, or ranger as in the paper."""
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
     crop: bool = True

@@ -130,6 +130,50 @@ def bars(values: Mapping[str, int | float], *, x_label: str, title: str = "") ->
     return figure
 
 
+def intervals(
+    rows: Mapping[str, Mapping[str, tuple[float, float, float]]], *, title: str = ""
+) -> Figure:
+    """One panel a quantity, one line a name: its value and its interval.
+
+    Args:
+        rows: By quantity and name: value, low, high.
+    """
+    lines = max(len(names) for names in rows.values())
+    figure = Figure(figsize=(1.6 + 2.2 * len(rows), 0.8 + 0.24 * lines))
+    axes = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
+    for place, (quantity, names) in zip(axes, rows.items(), strict=True):
+        for name, (value, low, high) in names.items():
+            colour = RESULT if name == next(iter(names)) else NEUTRAL
+            place.plot([low, high], [name, name], color=colour, linewidth=1.4)
+            place.plot([value], [name], "o", color=colour, markersize=3.5)
+        place.set_xlabel(quantity, fontsize=STYLE["size"])
+        place.tick_params(labelsize=STYLE["size"] - 1)
+        place.grid(axis="x", alpha=0.25)
+        place.spines[["top", "right"]].set_visible(False)
+    axes[0].invert_yaxis()
+    _finish(figure, title, "")
+    return figure
+
+
+def agreement(
+    pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x_label: str, y_label: str
+) -> Figure:
+    """One panel a name: what was read against what is true, on one scale, with the diagonal."""
+    figure = Figure(figsize=(2.5 * len(pairs), 2.7))
+    for place, (name, (x, y)) in zip(
+        figure.subplots(1, len(pairs), squeeze=False)[0], pairs.items(), strict=True
+    ):
+        ends = [min(*x, *y), max(*x, *y)]
+        place.plot(ends, ends, color=NEUTRAL, linewidth=0.8)
+        place.plot(x, y, ".", color=RESULT, markersize=3, alpha=0.6)
+        place.set_title(name, fontsize=STYLE["size"])
+        place.set_xlabel(x_label, fontsize=STYLE["size"])
+        place.set_ylabel(y_label, fontsize=STYLE["size"])
+        place.tick_params(labelsize=STYLE["size"] - 1)
+    _finish(figure, "", "")
+    return figure
+
+
 def histograms(columns: Mapping[str, Sequence[float]], *, y_label: str, title: str = "") -> Figure:
     """One panel a quantity; the name is the label of its axis, unit included."""
     figure = Figure(figsize=(2.6 * len(columns), 2.2))

@@ -39,6 +39,8 @@ class Trials:
     """Of the truth, in the crop."""
     motion: Group | None = None
     """What the driver does, exactly."""
+    hair: Float[Tensor, " batch"] | None = None
+    """The identity's hair style: its place in the face world's list."""
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -55,6 +57,7 @@ class Trials:
             pick(self.face),
             pick(self.landmarks),
             self.motion and self.motion.index(rows),
+            pick(self.hair),
         )
 
 
@@ -100,6 +103,7 @@ def world_trials(
         mode,
         *truth[1:],
         moving,
+        who["hair_style"].round(),
     )
 
 

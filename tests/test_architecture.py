@@ -15,7 +15,8 @@ FLOORS = [
     {"stylegan2", "instruments", "datasets"},
     {"encoders", "mapper"},
     {"model", "controls", "baselines"},
-    {"weights", "evaluate", "training", "prepare", "reenact", "explorer", "notebooks"},
+    {"weights", "evaluate", "training", "prepare", "reenact", "notebooks"},
+    {"explorer"},
     {"cli"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,163 @@
+"""From a state to its picture. What does not change between two pictures is kept."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from itertools import islice
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xfer.axes import Image
+from xfer.controls import Switches, between
+from xfer.errors import BadValue, expect
+from xfer.explorer.state import State
+from xfer.faceworld.clips import draw_clip
+from xfer.faceworld.factors import draw_identity, draw_motion, draw_scene, seeded
+from xfer.faceworld.native import compiler
+from xfer.faceworld.render import render
+from xfer.media.detectors import Detector, open_detector
+from xfer.reenact.drivers import open_driver
+from xfer.reenact.identities import Subject, from_code, open_identity, random_code
+from xfer.reenact.moments import moments
+from xfer.reenact.settings import Settings
+from xfer.reenact.studio import Studio
+
+MOTIONS = 48
+"""Random motions whose principal components are offered."""
+KEPT = 32
+"""People, clips and pictures that are kept ready."""
+Motions = Float[Tensor, "_ bottleneck"]
+
+
+class Explorer:
+    """Draws states of one model.
+
+    Args:
+        studio: The model opened for use.
+        frames: Length of the clips that drive.
+        seed: Of the motions whose components are offered.
+    """
+
+    def __init__(self, studio: Studio, frames: int = 24, seed: int = 0):
+        expect(frames >= 1, f"a clip has one frame at least; got {frames}")
+        self.studio, self.frames, self.seed = studio, frames, seed
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._detector: Detector | None = None
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Controls that the weights carry; none if they were never learned."""
+        return self.studio.controls.names if self.studio.controls else ()
+
+    def reach(self, factor: str) -> float:
+        """How far from the driver's own value a control is worth moving, in its unit."""
+        row = self.factors.index(factor)
+        return 3 * float(self.studio.controls.spread[row])
+
+    @torch.no_grad()
+    def view(self, state: State) -> Image:
+        """The picture of a state, 1 x 3 x resolution x resolution; equal states, equal pictures."""
+        subject = self.identity(state)
+        h = self.motion(state, subject)
+        latents = self.studio.model.latents(h, subject.person)
+        own = torch.arange(latents.shape[1])
+        own = (own < state.layers[0]) | (own > state.layers[1])
+        latents = torch.where(
+            own[None, :, None].to(latents.device), subject.person.identity, latents
+        )
+        return self.studio.model.generator.synthesis(latents).float().cpu().clamp(-1, 1)
+
+    def identity(self, state: State) -> Subject:
+        """Who is shown."""
+        key = ("person", state.photo, state.seed, state.other_seed, state.mix, state.psi)
+        return self._keep(key, lambda: self._identity(state))
+
+    def motion(self, state: State, subject: Subject) -> Motions:
+        """The motion that is shown, after strength, components and controls."""
+        h = self.driver(state, subject)
+        h = Switches(state.strength).apply(h, subject.own, h)
+        for number, amount in state.components.items():
+            axes = self.components()
+            expect(number < len(axes), f"there are {len(axes)} components; got number {number}")
+            h = h + amount * axes[number]
+        if state.controls:
+            controls = self.studio.controls
+            if controls is None:
+                raise BadValue("these weights carry no controls; learn them: xfer train controls")
+            unknown = [name for name in state.controls if name not in self.factors]
+            expect(not unknown, f"there is no control {unknown}; there are {self.factors}")
+            now = dict(zip(self.factors, controls.read(h)[0], strict=True))
+            h = controls.set(h, {name: now[name] + by for name, by in state.controls.items()})
+        return h
+
+    def driver(self, state: State, subject: Subject) -> Motions:
+        """The driver's motion as it is."""
+        if state.motion == "own":
+            return subject.own
+        if state.motion == "file":
+            expect(state.file, "a file drives, but none is named")
+            key = ("file", state.file, subject.name)
+            h = self._keep(key, lambda: self._read(state.file, subject))
+        else:
+            key = ("clip", state.clip_seed)
+            h = self._keep(key, lambda: self._encode(self.clip(state.clip_seed)))
+        expect(state.frame < len(h), f"the driver has {len(h)} frames; got number {state.frame}")
+        return h[state.frame : state.frame + 1]
+
+    def clip(self, seed: int) -> Image:
+        """A face-world clip as the driver gives it."""
+        clip = draw_clip(self.frames, seed, preset="studio")
+        return self._render(*clip.groups)
+
+    def components(self) -> Motions:
+        """Principal axes of random motions, the widest first, each one standard deviation long."""
+        return self._keep("components", self._components)
+
+    def _components(self) -> Motions:
+        rng = seeded(self.seed, MOTIONS)
+        groups = draw_identity(MOTIONS, rng), draw_motion(MOTIONS, rng), draw_scene(MOTIONS, rng)
+        h = self._encode(self._render(*groups))
+        _, spread, axes = torch.linalg.svd(h - h.mean(0), full_matrices=False)
+        return axes * spread[:, None] / (len(h) - 1) ** 0.5
+
+    def _render(self, *groups: Any) -> Image:
+        compiled = compiler() is not None
+        return render(*groups, self.studio.size, aligned=True, compiled=compiled).picture
+
+    def _encode(self, pictures: Image) -> Motions:
+        parts = pictures.to(self.studio.device).split(16)
+        return torch.cat([self.studio.model.motion_encoder.bottleneck(part) for part in parts])
+
+    def _identity(self, state: State) -> Subject:
+        settings = Settings(psi=state.psi)
+        if state.photo:
+            one = open_identity([state.photo], self.studio, settings, self._faces())
+            code = one.person.identity
+        else:
+            code = random_code(self.studio, state.seed, settings)
+        if state.mix:
+            code = between(code, random_code(self.studio, state.other_seed, settings), state.mix)
+        name = f"{state.photo or state.seed}, {state.other_seed}, {state.mix}, {state.psi}"
+        return from_code(code, self.studio, name)
+
+    def _read(self, path: str, subject: Subject) -> Motions:
+        """The motions of a picture's or video's frames, as `xfer transfer` reads them."""
+        driver = open_driver(path, self._faces())
+        found = moments(driver, self.studio, subject.own, "auto", 8)
+        return torch.cat([moment.h for moment in islice(found, self.frames)])
+
+    def _faces(self) -> Detector:
+        if self._detector is None:
+            self._detector = open_detector()
+        return self._detector
+
+    def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What was made for this key before, or is made now; the longest unused is dropped."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]

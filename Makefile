@@ -4,11 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test long bench lint lab clean
+.PHONY: setup demo nano test long bench lint lab clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    set up, then draw samples and run the quick notebooks; all goes to results/"
+	@echo "make demo    set up, then run the quick notebooks on the shipped weights; see results/index.html"
+	@echo "make nano    the same from scratch at 32 px, nothing shipped is used"
 	@echo "make test    set up, then run the tests"
 	@echo "make long    the tests that take minutes to hours"
 	@echo "make bench   measure speed on this machine, into results/speed/"
@@ -26,8 +27,13 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/xfer sample --out results/demo
+	$(BIN)/xfer sample --weights small --out results/demo
 	$(BIN)/xfer notebooks run 00 01 --preset nano
+	$(BIN)/xfer notebooks run 02 03 07 08 --preset small
+
+nano: $(READY)
+	$(BIN)/xfer notebooks run 00 01 02 03 04 --preset nano
+	$(BIN)/xfer notebooks run 06 07 08 --preset nano --set weights=../runs/nano/model.safetensors
 
 test: $(READY)
 	$(BIN)/python -m pytest

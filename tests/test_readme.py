@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +35,8 @@ def test_every_link_inside_the_project_leads_somewhere():
 
 
 def test_the_detectors_figures_are_those_of_the_committed_tables():
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \| ([\d.]+) \|$", TEXT, re.MULTILINE)
+    section = TEXT.partition("## The face world")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \| ([\d.]+) \|$", section, re.MULTILINE)
     assert len(rows) == 8
     for seed in (0, 1):
         path = ROOT / "results" / "00_face_world" / f"judge_seed{seed}.json"
@@ -55,3 +57,16 @@ def test_the_speeds_are_those_of_the_committed_table():
         slow, fast = (known[int(px), int(batch), form] for form in ("textbook", "prepared"))
         assert (textbook, prepared) == (f"{slow:.2f}", f"{fast:.2f}")
         assert times == f"{slow / fast:.1f}"
+
+
+def test_the_figures_of_transfers_are_those_of_the_committed_table():
+    metrics = ["yaw_deg_error", "yaw_deg_r", "pitch_deg_r", "jaw_r", "smile_r", "blink_r"]
+    metrics += ["accepted", "psnr_face"]
+    path = ROOT / "results" / "transfer" / "small_cross" / "summary.csv"
+    known = pd.read_csv(path).set_index(["method", "metric"])["value"]
+    section = TEXT.partition("## Results so far")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z ]+)` \|(.*)\|$", section, re.MULTILINE)
+    assert len(rows) == 6
+    for method, cells in rows:
+        for metric, cell in zip(metrics, cells.split("|"), strict=True):
+            assert cell.strip() in ("", f"{known[method, metric]:.3g}"), (method, metric)

@@ -207,7 +207,8 @@ def test_inspecting_counts_what_is_there(file):
 def test_half_precision_halves_what_was_learned_and_keeps_the_facts(file, tmp_path):
     full = weights.load(file)
     full.save(tmp_path / "full.safetensors", facts={"kimg": 7})
-    out = weights.convert(tmp_path / "full.safetensors", "xfer", tmp_path / "h.safetensors", half=True)
+    out = tmp_path / "half.safetensors"
+    weights.convert(tmp_path / "full.safetensors", "xfer", out, half=True)
     checkpoint, (row,) = weights.inspect(out)
     assert "float16" in row["kind"] and checkpoint.facts["kimg"] == 7
     assert torch.equal(weights.load(out).const, full.const.half().float())

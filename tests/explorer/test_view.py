@@ -54,6 +54,14 @@ def test_controls_move_their_factor_by_what_is_asked(explorer):
     assert moved[0].tolist() == pytest.approx([2.5, 0.0], abs=1e-4)
 
 
+def test_no_slider_leads_further_than_motions_do(explorer):
+    axes = explorer.components()
+    for row, name in enumerate(explorer.factors):
+        step = explorer.reach(name) * explorer.studio.controls.moves[:, row]
+        away = (axes @ step / axes.norm(dim=1).square())[: len(axes) // 2]
+        assert 0 < explorer.reach(name) <= 3 and away.norm() <= 3.001
+
+
 def test_components_are_orthogonal_and_sorted(explorer):
     axes = explorer.components()
     lengths = axes.norm(dim=1)

@@ -73,7 +73,7 @@ class Panel:
         self._quiet = True
         try:
             for name, value in self._values(state).items():
-                self.inputs[name].value = value
+                _widened(self.inputs[name], value).value = value
         finally:
             self._quiet = False
         self.refresh()
@@ -223,3 +223,10 @@ class Panel:
         self.state = dataclasses.replace(
             self.state, seed=seeds[0], clip_seed=seeds[1], frame=frame, motion="clip"
         )
+
+
+def _widened(box: widgets.ValueWidget, value: Any) -> widgets.ValueWidget:
+    """The slider with its ends moved apart as far as a loaded value needs."""
+    if isinstance(box, widgets.FloatSlider):
+        box.min, box.max = min(box.min, value), max(box.max, value)
+    return box

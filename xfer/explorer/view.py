@@ -52,9 +52,17 @@ class Explorer:
         return self.studio.controls.names if self.studio.controls else ()
 
     def reach(self, factor: str) -> float:
-        """How far from the driver's own value a control is worth moving, in its unit."""
-        row = self.factors.index(factor)
-        return 3 * float(self.studio.controls.spread[row])
+        """How far a control is worth moving from the driver's own value, in its unit.
+
+        Three of the factor's spreads, but no further than motions reach: a factor that the motion
+        space hardly knows has a direction that soon leads out of all faces.
+        """
+        controls, row = self.studio.controls, self.factors.index(factor)
+        axes = self.components()
+        lengths = axes.norm(dim=1).clamp(min=1e-6)
+        away = (axes @ controls.moves[:, row].to(axes)) / lengths.square()
+        known = lengths > 1e-3 * lengths[0]
+        return min(3 * float(controls.spread[row]), 3 / max(float(away[known].norm()), 1e-9))
 
     @torch.no_grad()
     def view(self, state: State) -> Image:

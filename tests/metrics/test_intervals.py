@@ -5,11 +5,15 @@ import pytest
 
 from xfer.errors import BadValue
 from xfer.metrics.intervals import (
+    auc_interval,
     correlation_interval,
     mean_interval,
     median_interval,
     paired_difference,
+    r2_interval,
+    slope_interval,
 )
+from xfer.metrics.recognition import auc, pair_scores
 
 
 def normal(n, seed=0, scale=1.0, shift=0.0):
@@ -78,3 +82,32 @@ def test_a_paired_difference_sees_what_two_intervals_hide():
 def test_equal_methods_differ_by_chance_only():
     values = normal(30)
     assert paired_difference(values, values).p == 1.0
+
+
+def test_r_squared_of_known_predictions():
+    truth = normal(2000)
+    assert r2_interval(truth, truth) == (1, 1, 1)
+    assert r2_interval(np.full(2000, truth.mean()), truth).value == pytest.approx(0)
+    half = r2_interval(truth + normal(2000, 1, scale=truth.std() / 2), truth)
+    assert half.low < 0.75 < half.high and half.high - half.low < 0.06
+    assert r2_interval(-truth, truth).value < -2.9
+    with pytest.raises(BadValue, match="no variance"):
+        r2_interval(truth, np.ones(2000))
+
+
+def test_a_slope_says_what_share_comes_about():
+    x = normal(3000, scale=4)
+    found = slope_interval(x, 0.3 * x + normal(3000, 1))
+    assert found.low < 0.3 < found.high and found.high - found.low < 0.03
+    assert slope_interval(x, np.zeros(3000)) == (0, 0, 0)
+
+
+def test_the_auc_is_that_of_all_pairs_and_its_interval_holds_it():
+    people = np.arange(60).repeat(4)
+    codes = np.random.default_rng(0).standard_normal((60, 8))[people]
+    codes = codes + np.random.default_rng(1).standard_normal(codes.shape)
+    found = auc_interval(codes, people)
+    assert found.value == pytest.approx(auc(*pair_scores(codes, people)))
+    assert found.low < found.value < found.high < found.low + 0.1
+    blind = auc_interval(np.ones((240, 3)), people)
+    assert blind == pytest.approx((0.5, 0.5, 0.5))

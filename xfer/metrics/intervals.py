@@ -80,6 +80,76 @@ def correlation_interval(
     return Interval(float(own[0]), *_between(_correlation(weights, a, b), share))
 
 
+def r2_interval(
+    predicted: Values,
+    truth: Values,
+    groups: Groups | None = None,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """Share of the truth's variance that is predicted (R squared): 1 all, 0 no more than its mean
+    would, less than 0 worse than that. Other arguments as in `mean_interval`."""
+    error, spread = (predicted - truth) ** 2, (truth - truth.mean()) ** 2
+    expect(spread.any(), "what never changes has no variance to predict")
+    weights = _weights(len(truth), groups, draws, seed)
+    return Interval(
+        float(1 - error.sum() / spread.sum()),
+        *_between(1 - weights @ error / (weights @ spread), share),
+    )
+
+
+def slope_interval(
+    x: Values,
+    y: Values,
+    groups: Groups | None = None,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """How much of x comes about in y: the least-squares slope of y = slope x, through the origin.
+
+    Other arguments as in `mean_interval`.
+    """
+    expect(x.any(), "a slope needs some x that is not 0")
+    weights = _weights(len(x), groups, draws, seed)
+    drawn = weights @ (x * y) / np.maximum(weights @ (x * x), 1e-300)
+    return Interval(float((x * y).sum() / (x * x).sum()), *_between(drawn, share))
+
+
+def auc_interval(
+    embeddings: Float[np.ndarray, "n width"],
+    people: Groups,
+    share: float = 0.95,
+    draws: int = 500,
+    seed: int = 0,
+) -> Interval:
+    """Chance that two rows of one person lie closer in angle than two of different people.
+
+    People are drawn with all their rows; a person drawn twice is not compared with itself.
+    """
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    first, second = np.triu_indices(len(unit), k=1)
+    cosines = (unit @ unit.T)[first, second]
+    order = np.argsort(cosines, kind="stable")
+    same = people[first] == people[second]
+    expect(same.any() and not same.all(), "pairs of one person and of two are needed")
+    # Pairs of equal cosine count half: their rank is the middle of their run.
+    _, run, counts = np.unique(cosines[order], return_inverse=True, return_counts=True)
+    ends = counts.cumsum() - 1
+    first, second, same = first[order], second[order], same[order]
+
+    def score(weights: Float[np.ndarray, " n"]) -> float:
+        one = np.where(same, weights[first], 0.0)
+        two = np.where(same, 0.0, weights[first] * weights[second])
+        below = two.cumsum()[ends]
+        middle = (np.concatenate([[0.0], below[:-1]]) + below) / 2
+        return float(one @ middle[run] / max(one.sum() * two.sum(), 1e-300))
+
+    drawn = np.array([score(row) for row in _weights(len(unit), people, draws, seed)])
+    return Interval(score(np.ones(len(unit))), *_between(drawn, share))
+
+
 def paired_difference(
     first: Values,
     second: Values,

@@ -152,6 +152,23 @@ class FactorReader(Storable, nn.Module):
         return factors, landmarks.unflatten(1, (68, 2))
 
 
+class Look(nn.Module):
+    """What losses compare pictures by: features of the bodies of some instruments.
+
+    A recogniser is taught to overlook expressions and a reader sees little else, so that either
+    alone lets go of what the other keeps.
+    """
+
+    def __init__(self, *instruments: FaceRecogniser | FactorReader):
+        super().__init__()
+        self.instruments = nn.ModuleList(instruments)
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: Image) -> list[Tensor]:
+        """Features layer by layer, of one instrument after the other, at the picture's own size."""
+        return [x for part in self.instruments for x in part.backbone.stages(image)]
+
+
 Copy = Literal["loss", "judge"]
 """Which of the twins: one serves in losses, the other, which saw other people, only ever judges."""
 
@@ -164,6 +181,16 @@ class Instruments(NamedTuple):
     copy: Copy
     errors: dict[str, float]
     """Their own errors on frames of unseen people, as measured when they were written."""
+
+    def look(self, through: str = "both") -> Look:
+        """Features for losses, through `both` networks, the `reader` or the `recogniser`."""
+        choices = {
+            "both": (self.reader, self.recogniser),
+            "reader": (self.reader,),
+            "recogniser": (self.recogniser,),
+        }
+        expect(through in choices, f"look is {', '.join(choices)}; got {through!r}")
+        return Look(*choices[through])
 
     def save(self, path: str | Path, facts: Mapping[str, Any] | None = None) -> Path:
         """Write both networks, which copy they are, and their errors."""

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from xfer.instruments import FaceRecogniser, FactorReader
+from xfer.instruments import FaceRecogniser, FactorReader, Instruments
 from xfer.runs import environment, read_json, write_json
 from xfer.stylegan2.generator import Generator
 from xfer.training import config
@@ -99,9 +99,13 @@ def instrument(kind: str) -> tuple[int, Phases]:
     }
 
 
+def instruments() -> Instruments:
+    return Instruments(reader(), recogniser(), "loss", {})
+
+
 def autoencoder() -> tuple[int, Phases]:
     chosen, pictures = AUTOENCODER_PRESETS["small"], frames()
-    trainer = AutoencoderTrainer(chosen, recogniser(), World())
+    trainer = AutoencoderTrainer(chosen, instruments(), World())
     images = pictures.at(list(range(chosen.batch)))
     return chosen.batch, {
         "data": (lambda: pictures.at(list(range(chosen.batch))), 1.0),
@@ -113,7 +117,7 @@ def autoencoder() -> tuple[int, Phases]:
 def inverter() -> tuple[int, Phases]:
     chosen, pictures = INVERTER_PRESETS["small"], frames()
     drawer = Generator(config.GENERATOR_PRESETS["small"].generator)
-    trainer = InverterTrainer(chosen, drawer, recogniser(), World())
+    trainer = InverterTrainer(chosen, drawer, instruments(), World())
     images, latents = trainer.batch(0, pictures)
     start = trainer.encoder.start(trainer.generator, len(images))
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from xfer.errors import BadValue
-from xfer.instruments import FaceRecogniser
+from xfer.instruments import FaceRecogniser, FactorReader, Instruments
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
-from xfer.training.instrument_config import RECOGNISER_PRESETS
+from xfer.training.instrument_config import READER_PRESETS, RECOGNISER_PRESETS
 from xfer.training.redrawing import divergence
 from xfer.training.train_autoencoder import (
     AUTOENCODER_PRESETS,
@@ -24,9 +24,10 @@ from xfer.training.train_generator import GeneratorTrainer, train_generator
 
 
 @pytest.fixture(scope="module")
-def recogniser():
+def instruments():
     torch.manual_seed(0)
-    return FaceRecogniser(RECOGNISER_PRESETS["nano"].recogniser)
+    reader = FactorReader(READER_PRESETS["nano"].reader)
+    return Instruments(reader, FaceRecogniser(RECOGNISER_PRESETS["nano"].recogniser), "loss", {})
 
 
 @pytest.fixture(scope="module")
@@ -52,24 +53,24 @@ def test_the_divergence_of_known_normals():
     assert divergence(zero, zero + np.log(4)) == pytest.approx(4 * 0.5 * (4 - 1 - np.log(4)))
 
 
-def test_the_weight_of_the_divergence_grows_to_its_own(recogniser):
-    trainer = AutoencoderTrainer(tiny(100, kl_rampup=0.5), recogniser, World())
+def test_the_weight_of_the_divergence_grows_to_its_own(instruments):
+    trainer = AutoencoderTrainer(tiny(100, kl_rampup=0.5), instruments, World())
     shares = [trainer.kl_share(step) for step in (0, 24, 49, 99)]
     assert shares == pytest.approx([1 / 50, 0.5, 1.0, 1.0])
 
 
-def test_it_learns_to_redraw(recogniser, frames, tmp_path):
-    records = list(train_autoencoder(tiny(30), frames, recogniser, tmp_path))
+def test_it_learns_to_redraw(instruments, frames, tmp_path):
+    records = list(train_autoencoder(tiny(30), frames, instruments, tmp_path))
     assert records[-1]["l2"] < 0.6 * records[0]["l2"]
 
 
-def test_a_stopped_warm_start_resumes_exactly(recogniser, frames, tmp_path):
-    list(train_autoencoder(tiny(6), frames, recogniser, tmp_path / "whole"))
-    running = train_autoencoder(tiny(6), frames, recogniser, tmp_path / "broken")
+def test_a_stopped_warm_start_resumes_exactly(instruments, frames, tmp_path):
+    list(train_autoencoder(tiny(6), frames, instruments, tmp_path / "whole"))
+    running = train_autoencoder(tiny(6), frames, instruments, tmp_path / "broken")
     for _ in range(3):
         next(running)
     running.close()
-    list(train_autoencoder(tiny(6), frames, recogniser, tmp_path / "broken"))
+    list(train_autoencoder(tiny(6), frames, instruments, tmp_path / "broken"))
     whole, broken = (
         Checkpoints(tmp_path / name).load_latest()[1]["networks"] for name in ("whole", "broken")
     )
@@ -86,7 +87,7 @@ def test_a_game_begins_with_the_generator_it_is_given():
         assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
 
 
-def test_an_anchored_game_redraws_while_it_plays(recogniser, frames, tmp_path):
+def test_an_anchored_game_redraws_while_it_plays(instruments, frames, tmp_path):
     """The encoder learns with the generator, the critic may learn alone first, all resumes."""
     sizes = {"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8}
     kimg = 8 / 1000
@@ -94,7 +95,7 @@ def test_an_anchored_game_redraws_while_it_plays(recogniser, frames, tmp_path):
         config.GENERATOR_PRESETS, "nano", batch=8, total_kimg=4 * kimg, tick_kimg=kimg,
         save_kimg=kimg, anchor=1.0, critic_first_kimg=2 * kimg, half="none", **sizes,
     )  # fmt: skip
-    start = AutoencoderTrainer(tiny(1), recogniser, World())
+    start = AutoencoderTrainer(tiny(1), instruments, World())
 
     def play(name):
         redrawing = copy.deepcopy(start.redrawing)

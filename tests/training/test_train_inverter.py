@@ -7,7 +7,13 @@ import torch
 
 from xfer.encoders import IdentityEncoderConfig
 from xfer.errors import BadValue
-from xfer.instruments import FaceRecogniser, FaceRecogniserConfig
+from xfer.instruments import (
+    FaceRecogniser,
+    FaceRecogniserConfig,
+    FactorReader,
+    FactorReaderConfig,
+    Instruments,
+)
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.stylegan2.sampling import draw
 from xfer.training.checkpoint import Checkpoints
@@ -32,7 +38,9 @@ def networks():
         torch.manual_seed(0)
         generator = Generator(GeneratorConfig(16, 8, 8, 1, channel_base=64, channel_max=8))
         generator.w_mean.copy_(generator.estimate_w_mean(200)[0])
-        return generator.eval(), FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=8)).eval()
+        recogniser = FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=8)).eval()
+        reader = FactorReader(FactorReaderConfig(**SLIM)).eval()
+        return generator.eval(), Instruments(reader, recogniser, "loss", {})
 
 
 def tiny(steps, **changes):
@@ -44,17 +52,17 @@ def tiny(steps, **changes):
 
 
 def test_the_inverter_learns(tmp_path):
-    generator, recogniser = networks()
-    records = list(train_inverter(tiny(80), Drawn(generator), generator, recogniser, tmp_path))
+    generator, measure = networks()
+    records = list(train_inverter(tiny(80), Drawn(generator), generator, measure, tmp_path))
     assert records[-1]["l2_2"] < 0.8 * records[0]["l2_2"]
 
 
 def test_a_stopped_run_resumes_exactly(tmp_path):
     for name, leaves in (("whole", (15,)), ("broken", (4, 15))):
         for steps in leaves:
-            generator, recogniser = networks()
+            generator, measure = networks()
             frames = Drawn(generator)
-            list(train_inverter(tiny(steps), frames, generator, recogniser, tmp_path / name))
+            list(train_inverter(tiny(steps), frames, generator, measure, tmp_path / name))
     whole, broken = (
         Checkpoints(tmp_path / name).load_latest()[1]["encoder"] for name in ("whole", "broken")
     )
@@ -62,16 +70,19 @@ def test_a_stopped_run_resumes_exactly(tmp_path):
 
 
 def test_frozen_networks_stay_as_they_were(tmp_path):
-    generator, recogniser = networks()
-    before = [p.clone() for p in (*generator.parameters(), *recogniser.buffers())]
-    list(train_inverter(tiny(2), Drawn(generator), generator, recogniser, tmp_path))
-    after = [*generator.parameters(), *recogniser.buffers()]
+    generator, measure = networks()
+    before = [
+        p.clone()
+        for p in (*generator.parameters(), *measure.recogniser.buffers(), *measure.reader.buffers())
+    ]
+    list(train_inverter(tiny(2), Drawn(generator), generator, measure, tmp_path))
+    after = [*generator.parameters(), *measure.recogniser.buffers(), *measure.reader.buffers()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    generator, recogniser = networks()
-    trainer = InverterTrainer(tiny(1), generator, recogniser, World())
+    generator, measure = networks()
+    trainer = InverterTrainer(tiny(1), generator, measure, World())
     images, latents = trainer.batch(0, Drawn(generator))
     assert len(images) == 8 and len(latents) == 2
     found = torch.randn(8, 6, 8)
@@ -89,6 +100,6 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 
 
 def test_an_encoder_of_other_sizes_is_refused():
-    generator, recogniser = networks()
+    generator, measure = networks()
     with pytest.raises(BadValue, match="takes 6 styles of 8; set encoder"):
-        InverterTrainer(InverterTraining(), generator, recogniser, World())
+        InverterTrainer(InverterTraining(), generator, measure, World())

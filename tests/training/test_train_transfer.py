@@ -43,7 +43,8 @@ def networks():
         generator = Generator(GeneratorConfig(16, 8, 8, 1, channel_base=64, channel_max=8))
         generator.w_mean.copy_(generator.estimate_w_mean(200)[0])
         recogniser = FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=8))
-        return generator.eval(), recogniser.eval(), FactorReader(FactorReaderConfig(**SLIM)).eval()
+        reader = FactorReader(FactorReaderConfig(**SLIM)).eval()
+        return generator.eval(), Instruments(reader, recogniser.eval(), "loss", {})
 
 
 def clips():
@@ -67,8 +68,7 @@ def tiny(steps, **changes):
 
 
 def run(config, folder):
-    generator, recogniser, reader = networks()
-    return list(train_transfer(config, clips(), generator, recogniser, folder, None, reader))
+    return list(train_transfer(config, clips(), *networks(), folder))
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,10 @@ def drawn():
 
 
 def terms(drawn, **changes):
-    generator, recogniser, reader = networks()
-    trainer = TransferTrainer(tiny(1, **changes), generator, recogniser, World(), reader)
+    trainer = TransferTrainer(tiny(1, **changes), *networks(), World())
     # Away from its start, where the mapper copies the identity whatever the driver does.
     torch.nn.init.normal_(trainer.networks["mapper"].draw, generator=torch.Generator())
-    return trainer.loss(drawn)
+    return trainer.loss(0, drawn)
 
 
 def test_the_transfer_learns(tmp_path):
@@ -101,11 +100,12 @@ def test_a_stopped_run_resumes_exactly(tmp_path, optimiser):
 
 
 def test_frozen_networks_stay_as_they_were(tmp_path):
-    frozen = networks()
+    generator, measure = networks()
+    frozen = (generator, measure.reader, measure.recogniser)
     values = lambda: [v.clone() for part in frozen for v in part.state_dict().values()]
     before = values()
     config = tiny(2, contrastive=0.1, motion=1.0)
-    list(train_transfer(config, clips(), *frozen[:2], tmp_path, None, frozen[2]))
+    list(train_transfer(config, clips(), generator, measure, tmp_path))
     assert all(torch.equal(a, b) for a, b in zip(before, values(), strict=True))
 
 
@@ -186,20 +186,41 @@ def test_presets_and_wrong_settings():
     ):
         with pytest.raises(BadValue, match=told):
             tiny(1, **wrong)
-    generator, recogniser, _ = networks()
-    with pytest.raises(BadValue, match="needs a factor reader"):
-        TransferTrainer(tiny(1, motion=1.0), generator, recogniser, World())
+    with pytest.raises(BadValue, match="look is both, reader, recogniser"):
+        TransferTrainer(tiny(1, look="mirror"), *networks(), World())
+
+
+def test_both_looks_are_the_mean_of_each(drawn):
+    """Both networks have as many layers here, and feature distances are means over layers."""
+    both, reader, recogniser = (
+        terms(drawn, look=name)[1]["perceptual"] for name in ("both", "reader", "recogniser")
+    )
+    assert reader != recogniser
+    torch.testing.assert_close(both, (reader + recogniser) / 2)
+
+
+def test_recolouring_hides_the_driver_s_colours_and_changes_no_target(drawn):
+    trainer = TransferTrainer(tiny(1, recolour=0.3), *networks(), World())
+    first, again, later = (trainer.recoloured(step, drawn.driver) for step in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, later)
+    mean, shown = drawn.driver.mean((2, 3)), first.mean((2, 3))
+    assert (mean - shown).abs().min() > 0
+    # Every channel is an affine image of itself: what there is to see stays to be seen.
+    a, b = (x.flatten(2) - x.flatten(2).mean(2, keepdim=True) for x in (drawn.driver, first))
+    torch.testing.assert_close((a * b).sum(2), a.norm(dim=2) * b.norm(dim=2))
+    plain = TransferTrainer(tiny(1), *networks(), World())
+    assert plain.recoloured(3, drawn.driver) is drawn.driver
 
 
 def test_the_recipe_writes_a_model_and_a_sheet(tmp_path, monkeypatch):
-    generator, recogniser, reader = networks()
+    generator, measure = networks()
     monkeypatch.setitem(TRANSFER_PRESETS, "tiny", tiny(6))
     with torch.random.fork_rng():
         inverter = IdentityEncoder(IdentityEncoderConfig(**SLIM, **CODES, rounds=1))
     files = {
         "generator": generator.save(tmp_path / "g.safetensors"),
         "inverter": inverter.save(tmp_path / "i.safetensors"),
-        "instruments": Instruments(reader, recogniser, "loss", {}).save(tmp_path / "m.safetensors"),
+        "instruments": measure.save(tmp_path / "m.safetensors"),
     }
     folder, out = make_frames(tmp_path / "frames"), tmp_path / "run"
     settings = ["mapper.kind=affine", "motion=0.1", "tick_kimg=0.008"]

@@ -55,6 +55,8 @@ class GeneratorTraining:
     anchor: float = 0.0
     """Weight of redrawing real pictures beside the game, which keeps a warm start's faces; needs
     the encoder of that warm start."""
+    look: str = "both"
+    """Whose features compare redrawn pictures: both loss-side instruments', or one's."""
     critic_first_kimg: float = 0.0
     """So long the critic learns alone, so that a warm start is not led by a critic that knows
     nothing."""

@@ -44,7 +44,7 @@ def train_inverter(
     pictures = open_frames(frames, drawer.resolution, chosen.seed)
     world = World.join(device)
     with time_limit(hours):
-        for record in inverter_loop(chosen, pictures, drawer, measure.recogniser, out, world):
+        for record in inverter_loop(chosen, pictures, drawer, measure, out, world):
             print(describe(record), file=sys.stderr, flush=True)
             save_inversions(out, chosen, pictures, drawer)
     path = export_inverter(out, chosen)

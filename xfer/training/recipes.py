@@ -76,7 +76,7 @@ def train_generator(
     redrawing = None
     if chosen.anchor:
         expect(start and through, "anchor needs a warm start and the loss-side instruments")
-        redrawing = Redrawing(LatentReader.load(start), through.recogniser)
+        redrawing = Redrawing(LatentReader.load(start), through.look(chosen.look))
     last = 0.0
     with time_limit(hours):
         for record in generator_loop(chosen, pictures, out, world, bodies, first, redrawing):
@@ -113,11 +113,11 @@ def train_autoencoder(
     measure = load_instruments(instruments, "loss")
     world = World.join(device)
     with time_limit(hours):
-        for record in autoencoder_loop(chosen, pictures, measure.recogniser, out, world):
+        for record in autoencoder_loop(chosen, pictures, measure, out, world):
             print(describe(record), file=sys.stderr, flush=True)
     leave_if_stopped(out)
     step, state = Checkpoints(out).load_latest()
-    trainer = AutoencoderTrainer(chosen, measure.recogniser, World())
+    trainer = AutoencoderTrainer(chosen, measure, World())
     trainer.networks.load_state_dict(state["networks"])
     generator = trainer.networks["generator"].eval()
     generator.w_mean.copy_(generator.estimate_w_mean()[0])

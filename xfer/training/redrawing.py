@@ -16,7 +16,7 @@ from xfer import losses
 from xfer.axes import Image, Z
 from xfer.backbones import Backbone, BackboneConfig, fit
 from xfer.files import Network, Storable, stored_config
-from xfer.instruments import FaceRecogniser
+from xfer.instruments import Look
 from xfer.stylegan2.generator import Generator
 from xfer.training.randomness import normal, sample_rngs
 
@@ -59,7 +59,7 @@ class Redrawing:
 
     Args:
         encoder: Trained with the generator.
-        recogniser: Frozen, of the loss side; its features say how different pictures look.
+        look: Of the loss side; its features say how different pictures look.
         perceptual: Weight of that difference beside the squared error.
         kl: Weight of the divergence from a standard normal z, a number of the picture: twice the
             variance that a pixel is thought to have. Too little, and random z are no faces.
@@ -68,17 +68,17 @@ class Redrawing:
     def __init__(
         self,
         encoder: LatentReader,
-        recogniser: FaceRecogniser,
+        look: Look,
         perceptual: float = 0.3,
         kl: float = 4.0,
     ):
         self.encoder, self.perceptual, self.kl = encoder, perceptual, kl
-        self.recogniser = recogniser.eval().requires_grad_(False)
+        self.look = look
 
     def to(self, **place: object) -> "Redrawing":
         """Move both networks."""
         self.encoder.to(**place)
-        self.recogniser.to(**place)
+        self.look.to(**place)
         return self
 
     def loss(
@@ -94,10 +94,9 @@ class Redrawing:
         rngs = sample_rngs(seed, "posterior", step, range(len(images)))
         z = mean + (log_variance / 2).exp() * normal(rngs, generator.z_dim).to(images)
         drawn = generator.synthesis(generator.to_w_plus(generator.mapping(z)), "none")
-        look = self.recogniser.backbone.stages
         terms = {
             "l2": F.mse_loss(drawn, images),
-            "perceptual": losses.feature_distance(look(drawn), look(images)),
+            "perceptual": losses.feature_distance(self.look(drawn), self.look(images)),
             "nats": divergence(mean, log_variance),
         }
         loss = terms["l2"] + self.perceptual * terms["perceptual"]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from xfer.axes import Image
 from xfer.backbones import BackboneConfig
 from xfer.errors import expect
-from xfer.instruments import FaceRecogniser
+from xfer.instruments import Instruments
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.training.config import GENERATOR_PRESETS
 from xfer.training.distributed import World
@@ -42,6 +42,8 @@ class AutoencoderTraining:
     save_kimg: float = 10.0
     learning_rate: float = 2e-3
     perceptual: float = 0.3
+    look: str = "both"
+    """Whose features say how alike pictures look: both loss-side instruments', or one's."""
     kl: float = 4.0
     """Weight of z's divergence from a standard normal; see `Redrawing`."""
     kl_rampup: float = 0.3
@@ -66,9 +68,9 @@ AUTOENCODER_PRESETS: dict[str, AutoencoderTraining] = {
 
 
 class AutoencoderTrainer:
-    """Encoder and generator, trained together, and the frozen recogniser that measures."""
+    """Encoder and generator, trained together, and the frozen instruments that measure."""
 
-    def __init__(self, config: AutoencoderTraining, recogniser: FaceRecogniser, world: World):
+    def __init__(self, config: AutoencoderTraining, measure: Instruments, world: World):
         self.config, self.world = config, world
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
@@ -76,7 +78,7 @@ class AutoencoderTrainer:
             sizes = dataclasses.asdict(config.encoder) | {"z_dim": generator.z_dim}
             encoder = LatentReader(LatentReaderConfig(**sizes))
         self.networks = nn.ModuleDict({"generator": generator, "encoder": encoder})
-        self.redrawing = Redrawing(encoder, recogniser, config.perceptual, config.kl)
+        self.redrawing = Redrawing(encoder, measure.look(config.look), config.perceptual, config.kl)
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.networks.to(**place)
         self.redrawing.to(**place)
@@ -98,18 +100,18 @@ class AutoencoderTrainer:
 def train_autoencoder(
     config: AutoencoderTraining,
     frames: Batches,
-    recogniser: FaceRecogniser,
+    measure: Instruments,
     folder: str | Path,
     world: World | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick; resumes like every loop.
 
     Args:
-        recogniser: Frozen; the copy that serves in losses.
+        measure: The copy that serves in losses.
     """
     world = world or World()
     expect(world.size == 1, "the warm start trains in one process; start without torchrun")
-    trainer = AutoencoderTrainer(config, recogniser, world)
+    trainer = AutoencoderTrainer(config, measure, world)
     state = {"networks": trainer.networks, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score="l2") as session:
         for step in session.steps():

@@ -252,7 +252,7 @@ def train_generator(
         folder: Of the run; gets run.json, stats.jsonl and checkpoints.
         bodies: What a projected critic looks through: bodies of the loss-side instruments.
         start: A generator of the same sizes whose weights a new run begins with.
-        redrawing: What `anchor` needs: the encoder of the warm start, and a recogniser.
+        redrawing: What `anchor` needs: the encoder of the warm start, and a look.
     """
     world = world or World()
     expect(

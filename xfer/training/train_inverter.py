@@ -19,7 +19,7 @@ from xfer import losses
 from xfer.axes import Image, WPlus
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
 from xfer.errors import expect
-from xfer.instruments import FaceRecogniser
+from xfer.instruments import Instruments
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
 from xfer.training.randomness import normal, rng, sample_rngs
@@ -56,6 +56,8 @@ class InverterTraining:
     """Rounds a step; use takes more (`encoder.rounds`)."""
     l2: float = 1.0
     perceptual: float = 0.8
+    look: str = "both"
+    """Whose features say how alike pictures look: both loss-side instruments', or one's."""
     identity: float = 0.1
     latent: float = 1.0
     """Weight of the squared error of the latent, for drawn samples."""
@@ -95,7 +97,7 @@ class InverterTrainer:
         self,
         config: InverterTraining,
         generator: Generator,
-        recogniser: FaceRecogniser,
+        measure: Instruments,
         world: World,
     ):
         sizes = (generator.n_styles, generator.w_dim)
@@ -113,7 +115,8 @@ class InverterTrainer:
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.encoder = encoder.to(**place).train()
         self.generator = generator.to(**place).eval().requires_grad_(False)
-        self.recogniser = recogniser.to(**place).eval().requires_grad_(False)
+        self.recogniser = measure.recogniser.to(**place).eval().requires_grad_(False)
+        self.look = measure.look(config.look).to(**place)
         self.optimiser = torch.optim.Adam(encoder.parameters(), config.learning_rate)
 
     @torch.no_grad()
@@ -139,8 +142,7 @@ class InverterTrainer:
             found: The round's latents.
             drawn: Their pictures.
         """
-        config = self.config
-        embed, look = self.recogniser, self.recogniser.backbone.stages
+        config, embed, look = self.config, self.recogniser, self.look
         terms = {
             "l2": F.mse_loss(drawn, images),
             "perceptual": losses.feature_distance(look(drawn), look(images)),
@@ -158,18 +160,18 @@ def train_inverter(
     config: InverterTraining,
     frames: Batches,
     generator: Generator,
-    recogniser: FaceRecogniser,
+    measure: Instruments,
     folder: str | Path,
     world: World | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick; every round updates the encoder once.
 
     Args:
-        generator, recogniser: Frozen; the recogniser is the copy that serves in losses.
+        generator, measure: Frozen; the instruments are the copy that serves in losses.
     """
     world = world or World()
     expect(world.size == 1, "the inverter trains in one process; start without torchrun")
-    trainer = InverterTrainer(config, generator, recogniser, world)
+    trainer = InverterTrainer(config, generator, measure, world)
     encoder = trainer.encoder
     state = {"encoder": encoder, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score=f"l2_{config.rounds}") as session:

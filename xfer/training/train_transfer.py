@@ -18,11 +18,11 @@ from xfer import losses
 from xfer.axes import Image
 from xfer.encoders import MotionEncoder, MotionEncoderConfig
 from xfer.errors import expect
-from xfer.instruments import FaceRecogniser, FactorReader
+from xfer.instruments import Instruments
 from xfer.mapper import MapperConfig, build_mapper
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
-from xfer.training.randomness import rng
+from xfer.training.randomness import normal, rng, sample_rngs
 from xfer.training.ranger import Ranger
 from xfer.training.session import Session
 from xfer.training.transfer_clips import Drawn, TransferClips
@@ -71,6 +71,11 @@ class TransferTraining:
     perceptual_crop: float = 0.3
     perceptual: float = 0.05
     """Weight of the perceptual distance of whole pictures."""
+    look: str = "both"
+    """Whose features say how alike pictures look: both loss-side instruments', or one's."""
+    recolour: float = 0.0
+    """How far the driver's colours are changed at random before its motion is read, so that
+    motions cannot tell who it is by them; 0: not at all, 0.5: strongly."""
     cross_person: bool = True
     """Show other people too; off: no term but those of the driver's own person."""
     identity: float = 0.3
@@ -139,19 +144,14 @@ def face_crop(image: Image) -> Float[Tensor, "batch 3 rows columns"]:
 
 
 class TransferTrainer:
-    """The two networks that learn, and the frozen ones that draw and measure.
-
-    Args:
-        reader: Needed for the term `motion` only.
-    """
+    """The two networks that learn, and the frozen ones that draw and measure."""
 
     def __init__(
         self,
         config: TransferTraining,
         generator: Generator,
-        recogniser: FaceRecogniser,
+        measure: Instruments,
         world: World,
-        reader: FactorReader | None = None,
     ):
         sizes = (generator.n_styles, generator.w_dim)
         expect(
@@ -159,7 +159,6 @@ class TransferTrainer:
             f"the generator takes {sizes[0]} styles of {sizes[1]}; set encoder.n_styles, "
             "encoder.w_dim, mapper.n_styles and mapper.w_dim to them",
         )
-        expect("motion" not in config.terms or reader, "the term motion needs a factor reader")
         self.config, self.world = config, world
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
@@ -170,17 +169,26 @@ class TransferTrainer:
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.networks = nn.ModuleDict(parts).to(**place).train()
         self.generator, self.recogniser, self.reader = (
-            part and part.to(**place).eval().requires_grad_(False)
-            for part in (generator, recogniser, reader)
+            part.to(**place).eval().requires_grad_(False)
+            for part in (generator, measure.recogniser, measure.reader)
         )
+        self.look = measure.look(config.look).to(**place)
         self.optimiser = OPTIMISERS[config.optimiser](
             self.networks.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def loss(self, drawn: Drawn) -> tuple[Tensor, dict[str, Tensor]]:
+    def recoloured(self, step: int, images: Image) -> Image:
+        """Pictures with other contrast and brightness in every channel."""
+        if not self.config.recolour:
+            return images
+        rngs = sample_rngs(self.config.seed, "recolour", step, range(len(images)))
+        gain, shift = (normal(rngs, 6).to(images) * self.config.recolour).chunk(2, dim=1)
+        return images * gain.exp()[:, :, None, None] + shift[:, :, None, None]
+
+    def loss(self, step: int, drawn: Drawn) -> tuple[Tensor, dict[str, Tensor]]:
         """What one step is trained on: the weighted sum, and its terms before weighting."""
         encoder, mapper = self.networks["motion_encoder"], self.networks["mapper"]
-        code = encoder(drawn.driver)
+        code = encoder(self.recoloured(step, drawn.driver))
         people = [drawn.identity, drawn.other] if self.config.cross_person else [drawn.identity]
         latents = mapper(torch.cat(people), code.repeat(len(people), 1, 1))
         outputs = self.generator.synthesis(latents).chunk(len(people))
@@ -192,7 +200,7 @@ class TransferTrainer:
 
     def same_terms(self, output: Image, driver: Image) -> dict[str, Tensor]:
         """The driver's own person must give the driver itself."""
-        look, found = self.recogniser.backbone.stages, {}
+        look, found = self.look, {}
         crop = face_crop if self.config.crop else lambda image: image
         if self.config.pixels:
             found["pixels"] = F.mse_loss(crop(output), crop(driver))
@@ -229,23 +237,22 @@ def train_transfer(
     config: TransferTraining,
     clips: TransferClips,
     generator: Generator,
-    recogniser: FaceRecogniser,
+    measure: Instruments,
     folder: str | Path,
     world: World | None = None,
-    reader: FactorReader | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick.
 
     Args:
-        generator, recogniser, reader: Frozen; the latter two are the copies that serve in losses.
+        generator, measure: Frozen; the instruments are the copy that serves in losses.
     """
     world = world or World()
     expect(world.size == 1, "a transfer trains in one process; start without torchrun")
-    trainer = TransferTrainer(config, generator, recogniser, world, reader)
+    trainer = TransferTrainer(config, generator, measure, world)
     state = {"networks": trainer.networks, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score="loss") as session:
         for step in session.steps():
-            loss, terms = trainer.loss(clips.draw(step, config.batch, world.device))
+            loss, terms = trainer.loss(step, clips.draw(step, config.batch, world.device))
             if session.update(trainer.optimiser, trainer.networks, loss):
                 session.count(loss=loss.detach(), **terms)
             if record := session.tick():

@@ -52,7 +52,7 @@ def train_transfer(
     measure, world = load_instruments(instruments, "loss"), World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
-    watched = (drawer, measure.recogniser, out, world, measure.reader)
+    watched = (drawer, measure, out, world)
     with time_limit(hours):
         for record in transfer_loop(chosen, pictures, *watched):
             print(describe(record), file=sys.stderr, flush=True)

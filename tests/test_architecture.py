@@ -16,7 +16,7 @@ FLOORS = [
     {"encoders", "mapper"},
     {"model", "controls", "baselines"},
     {"weights", "evaluate", "training", "prepare", "reenact", "notebooks"},
-    {"explorer"},
+    {"explorer", "disentangle"},
     {"cli"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -22,6 +22,9 @@ from xfer.runs import atomic
 DRIVER, IDENTITY, RESULT, NEUTRAL = "#e8833a", "#3a76c4", "#2f8f5b", "#6b7280"
 """Who is who in every figure: driver orange, identity blue, result green."""
 
+LINES = (RESULT, IDENTITY, DRIVER, NEUTRAL, "#8a5cc2", "#c2465c", "#1f9aa8", "#a08a1e")
+"""Lines of one panel that are nobody in particular."""
+
 SYNTHETIC = "synthetic pictures: no real person is shown"
 
 STYLE = {"family": "DejaVu Sans", "size": 8}
@@ -151,6 +154,68 @@ def intervals(
         place.grid(axis="x", alpha=0.25)
         place.spines[["top", "right"]].set_visible(False)
     axes[0].invert_yaxis()
+    _finish(figure, title, "")
+    return figure
+
+
+def heatmap(
+    table: Mapping[str, Mapping[str, float]],
+    *,
+    x_label: str = "",
+    title: str = "",
+    lowest: float = 0.0,
+    highest: float = 1.0,
+) -> Figure:
+    """Numbers as colours and digits: rows by name, columns by name."""
+    columns = list(next(iter(table.values())))
+    values = [[row[name] for name in columns] for row in table.values()]
+    figure = Figure(figsize=(1.6 + 0.56 * len(columns), 0.9 + 0.24 * len(table)))
+    place = figure.subplots()
+    place.imshow(values, cmap="Blues", vmin=lowest, vmax=highest, aspect="auto")
+    small = {"fontsize": STYLE["size"] - 1.5, "ha": "center", "va": "center"}
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            dark = (value - lowest) / (highest - lowest) > 0.6
+            place.text(j, i, f"{value:.2f}", color="white" if dark else "black", **small)
+    labels = {"fontsize": STYLE["size"] - 1}
+    place.set_xticks(range(len(columns)), columns, **labels)
+    if max(map(len, columns)) > 6:
+        place.tick_params(axis="x", rotation=30)
+    place.set_yticks(range(len(table)), list(table), **labels)
+    place.set_xlabel(x_label, fontsize=STYLE["size"])
+    place.spines[:].set_visible(False)
+    place.tick_params(length=0)
+    _finish(figure, title, "")
+    return figure
+
+
+def bands(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]],
+    *,
+    x_label: str,
+    title: str = "",
+) -> Figure:
+    """One panel a quantity, one line a name with its interval as a band.
+
+    Args:
+        panels: By quantity and name: points of x, value, low, high.
+    """
+    figure = Figure(figsize=(3.1 * len(panels) + 1.2, 2.6))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for place, (quantity, lines) in zip(axes, panels.items(), strict=True):
+        for number, (name, points) in enumerate(lines.items()):
+            x, value, low, high = zip(*sorted(points), strict=True)
+            colour = LINES[number % len(LINES)]
+            place.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+            place.plot(x, value, ".-", color=colour, linewidth=1.2, markersize=3, label=name)
+        place.set_title(quantity, fontsize=STYLE["size"] + 1)
+        place.set_xlabel(x_label, fontsize=STYLE["size"])
+        place.tick_params(labelsize=STYLE["size"] - 1)
+        place.grid(alpha=0.25)
+        place.spines[["top", "right"]].set_visible(False)
+    axes[-1].legend(
+        fontsize=STYLE["size"] - 1, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     _finish(figure, title, "")
     return figure
 

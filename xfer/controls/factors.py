@@ -98,6 +98,11 @@ class Controls(Storable, nn.Module):
         values = values.clamp(self.lowest[rows], self.highest[rows])
         return h + (values - self.read(h)[:, rows]) @ self.moves[:, rows].T
 
+    def moved(self, h: Motion, name: str, spreads: float) -> Motion:
+        """The motions with one factor changed by as many of its spreads, without limits."""
+        row = self._row(name)
+        return h + spreads * self.spread[row] * self.moves[:, row]
+
     def keeping(self, parts: Sequence[str]) -> Float[Tensor, "bottleneck bottleneck"]:
         """The projection of changes of motion onto some parts of it.
 

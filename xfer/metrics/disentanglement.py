@@ -78,7 +78,7 @@ class DCI(NamedTuple):
 def importance(codes: Codes, labels: Labels) -> Float[np.ndarray, "width factors"]:
     """How much each number of the code matters to each factor: absolute weights of the lasso."""
     scaled, wanted = (_standardised(x, np.ones(len(x), bool)) for x in (codes, labels))
-    fits = (LassoCV(cv=5, alphas=30).fit(scaled, column) for column in wanted.T)
+    fits = (LassoCV(cv=3, alphas=12).fit(scaled, column) for column in wanted.T)
     return np.abs(np.stack([fit.coef_ for fit in fits], axis=1))
 
 

@@ -1,0 +1,10 @@
+"""Where pose, expression and identity live in a model's codes.
+
+codes.py        the codes of known pictures, from the picture to style space
+probes.py       what each code and each layer knows, and how its numbers are laid out
+swaps.py        what each layer does to pictures
+directions.py   directions found in W by others' methods, and what edits along them cost
+leakage.py      what codes know that they should not
+
+Pictures are measured by judging instruments only.
+"""

@@ -64,3 +64,12 @@ def test_progress_tells_what_is_left():
     assert progress.line(loss=1).startswith("rendering: 5/10 frames, ")
     assert progress.line(loss=1).endswith("left, loss 1")
     assert clock(3725) == "1:02:05" and clock(float("inf")) == "?"
+
+
+def test_progress_that_is_taken_up_again_does_not_count_the_past_as_speed(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = Progress(1000, "training", "steps", every_seconds=1e9, done=900)
+    now[0] += 10
+    progress.advance(50)
+    assert progress.line() == "training: 950/1000 steps, 5 a second, 0:00:10 left"

@@ -219,16 +219,22 @@ class Progress:
 
     Bars freeze under papermill and fill log files, so headless jobs print a line every
     `every_seconds` instead, with rate and time left.
+
+    Args:
+        done: Steps of an earlier run; they count as done and not towards the rate.
     """
 
-    def __init__(self, total: int, what: str, unit: str = "", every_seconds: float = 15.0):
+    def __init__(
+        self, total: int, what: str, unit: str = "", every_seconds: float = 15.0, done: int = 0
+    ):
         self.total, self.what, self.unit, self.every = total, what, unit, every_seconds
-        self.done, self._start, self._shown = 0, time.monotonic(), time.monotonic()
+        self.done, self._start, self._shown = done, time.monotonic(), time.monotonic()
+        self._before = done
         self._bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=what, unit=unit or "it")
+            self._bar = tqdm(total=total, initial=done, desc=what, unit=unit or "it")
 
     def advance(self, steps: int = 1, **facts: Any) -> None:
         """Count `steps` more; `facts` are shown beside the count."""
@@ -243,7 +249,7 @@ class Progress:
     def line(self, **facts: Any) -> str:
         """The state as one line of text."""
         seconds = max(time.monotonic() - self._start, 1e-9)
-        rate = self.done / seconds
+        rate = (self.done - self._before) / seconds
         left = (self.total - self.done) / rate if rate > 0 else float("inf")
         extra = "".join(f", {key} {value}" for key, value in facts.items())
         return (

@@ -73,8 +73,7 @@ def _invert(
 ) -> Iterator[int]:
     """Fill the array from frame `done` on, telling after every chunk how far it is."""
     total = len(frames)
-    progress = Progress(total, "inverting", "frames", every_seconds=30)
-    progress.done = done
+    progress = Progress(total, "inverting", "frames", every_seconds=30, done=done)
     for start in range(done, total, batch):
         end = min(start + batch, total)
         images = frames.pictures(range(start, end)).to(drawer.w_mean)

@@ -140,8 +140,7 @@ class Session:
     def steps(self) -> Iterator[int]:
         """Steps that are left; ends early, with everything saved, after SIGTERM, Ctrl-C or the end
         of a `time_limit`."""
-        progress = Progress(self.total_steps, "training", "steps", every_seconds=60)
-        progress.done = self.step
+        progress = Progress(self.total_steps, "training", "steps", every_seconds=60, done=self.step)
         while self.step < self.total_steps:
             self._bad = False
             yield self.step

@@ -107,8 +107,7 @@ def _render_all(
     mode = "r+" if resuming else "w+"
     pictures = open_array(folder / ".frames.npy", mode, np.uint8, (total, size, size, 3))
     landmarks = open_array(folder / ".landmarks.npy", mode, np.float32, (total, 68, 2))
-    progress = Progress(total, f"rendering {size} px", "frames", every_seconds=30)
-    progress.done = done
+    progress = Progress(total, f"rendering {size} px", "frames", every_seconds=30, done=done)
     for start in range(done, total, batch):
         rows = torch.arange(start, min(start + batch, total))
         drawn = render(*factors.index(rows).groups, size, aligned=True, compiled=compiled)

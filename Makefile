@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo nano test long bench lint lab clean
+.PHONY: setup demo nano test long browser bench lint lab clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make nano    the same from scratch at 32 px, nothing shipped is used"
 	@echo "make test    set up, then run the tests"
 	@echo "make long    the tests that take minutes to hours"
+	@echo "make browser drive notebook 07 in JupyterLab, in Chromium"
 	@echo "make bench   measure speed on this machine, into results/speed/"
 	@echo "make lab     open JupyterLab on the notebooks"
 	@echo "make lint    ruff over code and notebooks"
@@ -40,6 +41,9 @@ test: $(READY)
 
 long: $(READY)
 	$(BIN)/python -m pytest -m long
+
+browser: $(READY)
+	$(BIN)/python -m pytest -m browser tests/browser
 
 bench: $(READY)
 	$(BIN)/python -m pytest -m benchmark tests/benchmarks --benchmark-json=results/speed/benchmark.json

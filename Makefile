@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo nano test long browser bench lint lab clean
+.PHONY: setup demo nano test long browser bench readme lint lab clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make long    the tests that take minutes to hours"
 	@echo "make browser drive notebook 07 in JupyterLab, in Chromium"
 	@echo "make bench   measure speed on this machine, into results/speed/"
+	@echo "make readme  fill the README's tables from results/"
 	@echo "make lab     open JupyterLab on the notebooks"
 	@echo "make lint    ruff over code and notebooks"
 
@@ -47,6 +48,9 @@ browser: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest -m benchmark tests/benchmarks --benchmark-json=results/speed/benchmark.json
+
+readme: $(READY)
+	$(BIN)/python -m xfer.notebooks.readme
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

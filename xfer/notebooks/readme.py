@@ -1,0 +1,152 @@
+"""The README's tables of results, filled from `results/`: no figure in them is typed.
+
+    make readme
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from xfer.errors import expect
+from xfer.runs import read_json, read_stats
+from xfer.tables import interval_cells, to_markdown, write_text
+
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+DETECTORS = {
+    "hog": "faces that dlib's HOG detector finds",
+    "hog_worst_hair_style": "the same, worst of ten hair styles",
+    "lbp_cascade": "faces that scikit-image's LBP cascade finds",
+    "yaw_correlation": "yaw read from dlib's 68 points against the truth",
+    "recogniser_auc": "dlib's recogniser tells 100 people apart over full motion (area under the "
+    "curve)",
+    "recogniser_hog": "share that HOG finds on those frames",
+    "landmark_distance": "dlib's 68 points from the true ones on frontal faces, in distances of "
+    "the eyes' outer corners (the aim was 0.05)",
+    "back_of_head_found": "backs of heads taken for a face",
+}
+TRANSFER = {
+    "yaw_deg_error": "yaw error, deg",
+    "yaw_deg_r": "yaw r",
+    "pitch_deg_r": "pitch r",
+    "jaw_r": "jaw r",
+    "smile_r": "smile r",
+    "blink_r": "blink r",
+    "accepted": "recognised",
+    "psnr_face": "PSNR on the face, dB",
+}
+METHODS = (
+    "small", "copy identity", "copy driver", "latent difference", "ceiling", "truth",
+)  # fmt: skip
+RUNS = {
+    "small_warm_start": "generator, warm start",
+    "small_generator": "generator, against a critic",
+    "small_inverter": "identity encoder",
+    "small_transfer": "motion encoder and mapper",
+}
+KNOWN = ("yaw_deg", "pitch_deg", "jaw", "skin_tone", "eye_spacing", "background_value")
+
+
+def fill(text: str, results: Path) -> str:
+    """The README with every table made anew."""
+    names = [name for _, name, _, _ in BLOCK.findall(text)]
+    unknown = [name for name in names if name not in TABLES]
+    expect(not unknown, f"there is no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
+    return BLOCK.sub(lambda found: found[1] + TABLES[found[2]](results) + found[4], text)
+
+
+def detectors(results: Path) -> str:
+    """What others' detectors say of the face world, seed by seed."""
+    seeds = range(3)
+    tables = [read_json(results / "00_face_world" / f"judge_seed{seed}.json") for seed in seeds]
+    rows = [
+        [f"`{name}`", meaning, *(f"{round(table[name], 3):g}" for table in tables)]
+        for name, meaning in DETECTORS.items()
+    ]
+    return _markdown(["", "", *(f"seed {seed}" for seed in seeds)], rows)
+
+
+def transfer(results: Path) -> str:
+    """Methods and their means, of the cross-person evaluation."""
+    known = pd.read_csv(results / "transfer" / "small_cross" / "summary.csv")
+    known = known.set_index(["method", "metric"])["value"]
+    known = known.drop(("truth", "psnr_face"))  # its distance from itself
+    rows = [
+        [f"`{method}`", *(_number(known.get((method, metric))) for metric in TRANSFER)]
+        for method in METHODS
+    ]
+    return _markdown(["", *TRANSFER.values()], rows)
+
+
+def runs(results: Path) -> str:
+    """How long each part of the shipped model has learned."""
+    rows = []
+    for name, what in RUNS.items():
+        folder = results / "runs" / name
+        record, last = read_json(folder / "run.json"), read_stats(folder)[-1]
+        rows.append([what, f"{last['kimg']:.0f}", f"{record['hours']:.1f}", f"`runs/{name}`"])
+    return _markdown(["part", "kimg", "hours", "record in `results/`"], rows)
+
+
+def latents(results: Path) -> str:
+    """What codes know, with intervals."""
+    folder = results / "disentanglement" / "small"
+    probes, people = pd.read_csv(folder / "probes.csv"), pd.read_csv(folder / "people.csv")
+    probes = probes[(probes["labels"] == "true") & probes["factor"].isin(KNOWN)]
+    people = people[people["measured"] == "taught"].assign(factor="people, AUC")
+    summary = pd.concat([probes, people]).rename(columns={"code": "method", "factor": "metric"})
+    table = interval_cells(summary, [*KNOWN, "people, AUC"], digits=2)
+    return to_markdown(table.rename_axis("code"))
+
+
+def synthesis(results: Path) -> str:
+    """Seconds and memory of the generator's two forms."""
+    rows = read_json(results / "speed" / "synthesis.json")["rows"]
+    known = {(row["resolution"], row["batch"], row["form"]): row for row in rows}
+    lines = []
+    for px, batch, form in known:
+        if form != "textbook":
+            continue
+        slow, fast = known[px, batch, form], known[px, batch, "prepared"]
+        seconds = [slow["seconds"], fast["seconds"], slow["seconds"] / fast["seconds"]]
+        memory = f"{slow['peak_mib']:.0f}, {fast['peak_mib']:.0f}"
+        cells = [f"{x:.{digits}f}" for x, digits in zip(seconds, (2, 2, 1), strict=True)]
+        lines.append([px, batch, *cells, f"{fast['psnr_db']:.0f}", memory])
+    seconds = ["textbook, s", "prepared, s", "times faster"]
+    return _markdown(
+        ["px", "batch", *seconds, "dB apart", "peak MiB, textbook and prepared"], lines
+    )
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "detectors": detectors,
+    "runs": runs,
+    "transfer": transfer,
+    "latents": latents,
+    "synthesis": synthesis,
+}
+
+
+def _markdown(head: list[str], rows: list[list[object]]) -> str:
+    index = pd.Index([row[0] for row in rows], name=head[0])
+    return to_markdown(pd.DataFrame([row[1:] for row in rows], index=index, columns=head[1:]))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or pd.isna(value) else f"{value:.3g}"
+
+
+def main(root: Path = Path(".")) -> int:
+    """Fill the README of a checkout."""
+    path = root / "README.md"
+    write_text(path, fill(path.read_text(), root / "results"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

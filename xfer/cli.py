@@ -287,6 +287,38 @@ def train_transfer(
     )
 
 
+@train.command(name="rival")
+def train_rival(
+    out: str,
+    clips: str,
+    generator: str,
+    inverter: str,
+    instruments: str,
+    preset: str = "small",
+    set: tuple[str, ...] = (),
+    device: str = "auto",
+    hours: float | None = None,
+) -> None:
+    """Train what a transfer is compared with: a mask that swaps channels of style space.
+
+    Args:
+        out: Folder of the run and of rival.safetensors.
+        clips: As for `xfer train transfer`, and so are the others.
+        generator: Draws the people and stays as it is.
+        inverter: An identity encoder; the rival inverts drivers with it too.
+        instruments: The loss copy of the instruments.
+        preset: nano, small or medium.
+        set: Changes of single settings, as key=value.
+        device: cpu, cuda, or auto.
+        hours: End after so long, as if the work was done.
+    """
+    from xfer.training import train_rival as recipe
+
+    recipe.train_rival(
+        out, clips, generator, inverter, instruments, preset, set, device, hours=hours
+    )
+
+
 @train.command(name="controls")
 def train_controls(
     transfer: str,

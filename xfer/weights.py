@@ -24,6 +24,7 @@ from xfer.stylegan2.layouts import discriminator_to_rosinality, generator_to_ros
 __all__ = ["convert", "fetch", "inspect", "known", "load", "verify"]
 
 CLASSES = {
+    "style_mask": "xfer.rival:StyleMask",
     "identity_encoder": "xfer.encoders:IdentityEncoder",
     "motion_encoder": "xfer.encoders:MotionEncoder",
     "mapper": "xfer.mapper:Mapper",

@@ -19,11 +19,13 @@ from xfer.instruments import (
 from xfer.mapper import MapperConfig
 from xfer.model import Transfer
 from xfer.pixels import to_uint8
+from xfer.rival import StyleSwap, is_rival
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.training import transfer_recipes
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
+from xfer.training.train_rival import RivalTrainer, train_rival
 from xfer.training.train_transfer import (
     TRANSFER_PRESETS,
     TransferTrainer,
@@ -233,3 +235,34 @@ def test_the_recipe_writes_a_model_and_a_sheet(tmp_path, monkeypatch):
     assert list((out / "sheets").glob("*.png"))
     same = zip(model.generator.parameters(), generator.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
+
+
+def test_the_rival_learns_on_the_same_clips(tmp_path):
+    config = tiny(60, recolour=0.2)
+    records = list(train_transfer(config, clips(), *networks(), tmp_path, None, RivalTrainer))
+    assert records[-1]["pixels"] < 0.9 * records[0]["pixels"]
+
+
+def test_the_rival_s_recipe_writes_its_file_and_resumes_exactly(tmp_path, monkeypatch):
+    generator, measure = networks()
+    monkeypatch.setitem(TRANSFER_PRESETS, "tiny", tiny(40))
+    with torch.random.fork_rng():
+        inverter = IdentityEncoder(IdentityEncoderConfig(**SLIM, **CODES, rounds=1))
+    files = {
+        "generator": generator.save(tmp_path / "g.safetensors"),
+        "inverter": inverter.save(tmp_path / "i.safetensors"),
+        "instruments": measure.save(tmp_path / "m.safetensors"),
+    }
+    folder = make_frames(tmp_path / "frames")
+
+    def train(name, *settings):
+        return train_rival(tmp_path / name, folder, **files, preset="tiny", settings=settings)
+
+    path = train("whole")
+    assert is_rival(path) and StyleSwap.load(path).mask.config.channels > 0
+    train("broken", "total_kimg=0.06")
+    again = train("broken")
+    states = [StyleSwap.load(p).mask.state_dict() for p in (path, again)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    with pytest.raises(BadValue, match="no motion codes"):
+        train("wrong", "contrastive=0.1")

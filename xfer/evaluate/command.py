@@ -15,6 +15,7 @@ from xfer.evaluate.table import compare, draw, evaluate, summarise
 from xfer.evaluate.trials import Mode, Trials, clip_trials, world_trials
 from xfer.figures import SYNTHETIC, picture_grid, save_figure
 from xfer.model import Transfer
+from xfer.rival import StyleSwap, is_rival
 from xfer.runs import environment, write_json
 from xfer.tables import interval_cells, write_csv, write_table
 
@@ -71,21 +72,31 @@ def run(
 
 def open_models(
     weights: Sequence[str], device: str = "cpu", inverter: str | None = None
-) -> dict[str, Transfer]:
-    """Prepared models by the names of their files; the first one's inverter serves baselines."""
+) -> dict[str, Transfer | StyleSwap]:
+    """Prepared models, and rivals, by the names of their files.
+
+    The first one's inverter and generator serve the baselines, so that it is no rival.
+    """
     expect(weights, "the weights of one model at least are needed")
-    models = {}
+    expect(not is_rival(weights[0]), f"{weights[0]} is a rival; name a transfer model before it")
+    models: dict[str, Transfer | StyleSwap] = {}
     for path in weights:
         name = Path(path).stem
         if name in models:  # files of one name in several folders
             name = str(path)
-        models[name] = Transfer.load(path, inverter).to(device).prepare()
+        if is_rival(path):
+            models[name] = StyleSwap.load(path).to(device)
+        else:
+            models[name] = Transfer.load(path, inverter).to(device).prepare()
     return models
 
 
-def all_methods(models: dict[str, Transfer], trials: Trials) -> dict[str, Method]:
+def all_methods(models: dict[str, Transfer | StyleSwap], trials: Trials) -> dict[str, Method]:
     """Models first, then baselines, then bounds where the truth is known."""
-    methods: dict[str, Method] = {name: Transferred(model) for name, model in models.items()}
+    methods: dict[str, Method] = {
+        name: model if isinstance(model, StyleSwap) else Transferred(model)
+        for name, model in models.items()
+    }
     others = baselines(next(iter(models.values())))
     clash = methods.keys() & others.keys()
     if clash:

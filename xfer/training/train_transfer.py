@@ -4,7 +4,7 @@ Nothing is labelled. With another frame of the driver's own person as identity t
 the driver itself; with somebody else as identity it must still show them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer import losses
-from xfer.axes import Image
+from xfer.axes import Image, WPlus
 from xfer.encoders import MotionEncoder, MotionEncoderConfig
 from xfer.errors import expect
 from xfer.instruments import Instruments
@@ -162,10 +162,7 @@ class TransferTrainer:
         self.config, self.world = config, world
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
-            parts = {
-                "motion_encoder": MotionEncoder(config.encoder),
-                "mapper": build_mapper(config.mapper),
-            }
+            parts = self.build(config, generator)
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.networks = nn.ModuleDict(parts).to(**place).train()
         self.generator, self.recogniser, self.reader = (
@@ -177,6 +174,13 @@ class TransferTrainer:
             self.networks.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
 
+    def build(self, config: TransferTraining, generator: Generator) -> dict[str, nn.Module]:
+        """The networks that learn."""
+        return {
+            "motion_encoder": MotionEncoder(config.encoder),
+            "mapper": build_mapper(config.mapper),
+        }
+
     def recoloured(self, step: int, images: Image) -> Image:
         """Pictures with other contrast and brightness in every channel."""
         if not self.config.recolour:
@@ -187,16 +191,21 @@ class TransferTrainer:
 
     def loss(self, step: int, drawn: Drawn) -> tuple[Tensor, dict[str, Tensor]]:
         """What one step is trained on: the weighted sum, and its terms before weighting."""
-        encoder, mapper = self.networks["motion_encoder"], self.networks["mapper"]
-        code = encoder(self.recoloured(step, drawn.driver))
         people = [drawn.identity, drawn.other] if self.config.cross_person else [drawn.identity]
-        latents = mapper(torch.cat(people), code.repeat(len(people), 1, 1))
-        outputs = self.generator.synthesis(latents).chunk(len(people))
+        outputs, code = self.outputs(step, drawn, people)
         terms = self.same_terms(outputs[0], drawn.driver)
         if self.config.cross_person:
             terms |= self.cross_terms(*outputs, code, drawn)
         loss = sum(getattr(self.config, name) * value for name, value in terms.items())
         return loss, {name: value.detach() for name, value in terms.items()}
+
+    def outputs(
+        self, step: int, drawn: Drawn, people: Sequence[WPlus]
+    ) -> tuple[Sequence[Image], WPlus | None]:
+        """Each set of people with the drivers' motion, and the drivers' motion codes."""
+        code = self.networks["motion_encoder"](self.recoloured(step, drawn.driver))
+        latents = self.networks["mapper"](torch.cat(people), code.repeat(len(people), 1, 1))
+        return self.generator.synthesis(latents).chunk(len(people)), code
 
     def same_terms(self, output: Image, driver: Image) -> dict[str, Tensor]:
         """The driver's own person must give the driver itself."""
@@ -212,7 +221,7 @@ class TransferTrainer:
         return found
 
     def cross_terms(
-        self, same: Image, cross: Image, code: Tensor, drawn: Drawn
+        self, same: Image, cross: Image, code: WPlus | None, drawn: Drawn
     ) -> dict[str, Tensor]:
         """Another person must stay that person, with the driver's motion."""
         config, found = self.config, {}
@@ -240,6 +249,7 @@ def train_transfer(
     measure: Instruments,
     folder: str | Path,
     world: World | None = None,
+    trainer_type: type[TransferTrainer] = TransferTrainer,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick.
 
@@ -248,7 +258,7 @@ def train_transfer(
     """
     world = world or World()
     expect(world.size == 1, "a transfer trains in one process; start without torchrun")
-    trainer = TransferTrainer(config, generator, measure, world)
+    trainer = trainer_type(config, generator, measure, world)
     state = {"networks": trainer.networks, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score="loss") as session:
         for step in session.steps():

@@ -32,6 +32,8 @@ class Drawn(NamedTuple):
     """Latents of other people."""
     other_frame: Image
     """The frames that those show."""
+    driver_code: WPlus
+    """Latents of the drivers' own frames; a rival's, no motion encoder sees them."""
 
 
 class TransferClips:
@@ -76,6 +78,7 @@ class TransferClips:
             self.codes(identity).to(device),
             self.codes(other).to(device),
             self.frames.pictures(other).to(device),
+            self.codes(driver).to(device),
         )
 
     def codes(self, items: Sequence[int]) -> WPlus:

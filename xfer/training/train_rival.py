@@ -1,0 +1,75 @@
+"""Training of the learned rival on the same clips, latents, losses and steps as a transfer."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from xfer.axes import Image, WPlus
+from xfer.encoders import IdentityEncoder
+from xfer.errors import expect
+from xfer.instruments import load_instruments
+from xfer.rival import StyleMask, StyleMaskConfig, StyleSwap, style_channels, swapped_pictures
+from xfer.stylegan2.generator import Generator
+from xfer.training import config
+from xfer.training.checkpoint import Checkpoints
+from xfer.training.distributed import World
+from xfer.training.recipes import describe
+from xfer.training.session import leave_if_stopped, time_limit
+from xfer.training.train_transfer import (
+    TRANSFER_PRESETS,
+    TransferTrainer,
+    TransferTraining,
+    train_transfer,
+)
+from xfer.training.transfer_clips import Drawn
+from xfer.training.transfer_recipes import open_clips
+
+
+class RivalTrainer(TransferTrainer):
+    """A mask of style space in the place of motion encoder and mapper."""
+
+    def build(self, config: TransferTraining, generator: Generator) -> dict[str, nn.Module]:
+        expect(not config.contrastive, "the rival has no motion codes to contrast; contrastive=0")
+        return {"style_mask": StyleMask(StyleMaskConfig(style_channels(generator)))}
+
+    def outputs(
+        self, step: int, drawn: Drawn, people: Sequence[WPlus]
+    ) -> tuple[Sequence[Image], WPlus | None]:
+        mask, drivers = self.networks["style_mask"], drawn.driver_code.repeat(len(people), 1, 1)
+        shown = swapped_pictures(mask, self.generator, torch.cat(list(people)), drivers)
+        return shown.chunk(len(people)), None
+
+
+def train_rival(
+    out: str | Path,
+    clips: str | Path,
+    generator: str | Path,
+    inverter: str | Path,
+    instruments: str | Path,
+    preset: str = "small",
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    hours: float | None = None,
+) -> Path:
+    """Train the mask and write `rival.safetensors`; arguments as of a transfer's training."""
+    chosen = config.preset(TRANSFER_PRESETS, preset, **config.parse_settings(list(settings)))
+    measure, world = load_instruments(instruments, "loss"), World.join(device)
+    drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
+    pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
+    with time_limit(hours):
+        for record in train_transfer(chosen, pictures, drawer, measure, out, world, RivalTrainer):
+            print(describe(record), file=sys.stderr, flush=True)
+    step, state = Checkpoints(out).load_latest()
+    mask = StyleMask(StyleMaskConfig(style_channels(drawer)))
+    mask.load_state_dict(
+        {name.removeprefix("style_mask."): value for name, value in state["networks"].items()}
+    )
+    kimg = step * chosen.batch / 1000
+    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    swap = StyleSwap(mask.eval(), drawer.cpu(), encoder.cpu())
+    path = swap.save(Path(out) / "rival.safetensors", facts)
+    leave_if_stopped(out)
+    return path

@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from xfer.cli import main
+from xfer.errors import BadValue
+from xfer.evaluate.command import all_methods, open_models
+from xfer.evaluate.trials import world_trials
 from xfer.instruments import (
     FaceRecogniser,
     FaceRecogniserConfig,
@@ -15,6 +18,7 @@ from xfer.instruments import (
     Instruments,
 )
 from xfer.reenact.studio import untrained_model
+from xfer.rival import StyleMask, StyleMaskConfig, StyleSwap, style_channels
 
 SLIM = {"resolution": 32, "channels": (8, 12), "blocks": (1, 1), "reduction": 4}
 
@@ -51,3 +55,21 @@ def test_the_verb_writes_every_table_and_names_the_judge_s_errors(
     methods = list(pd.read_csv(tmp_path / "out/summary.csv")["method"].unique())
     assert methods[0] == "mine" and methods[-2:] == ["ceiling", "truth"]
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["mode"] == "cross"
+
+
+def test_a_rival_stands_beside_the_models_but_not_first(tmp_path):
+    model = untrained_model()
+    torch.manual_seed(0)
+    mask = StyleMask(StyleMaskConfig(style_channels(model.generator), 4)).eval()
+    rival = StyleSwap(mask, model.generator, model.identity_encoder)
+    files = [
+        str(model.save(tmp_path / "mine.safetensors")),
+        str(rival.save(tmp_path / "rival.safetensors")),
+    ]
+    trials = world_trials(2, 1, model.generator.resolution, compiled=False)
+    methods = all_methods(open_models(files), trials)
+    assert list(methods)[:2] == ["mine", "rival"] and methods["rival"] is not None
+    shown = methods["rival"](trials.driver, trials.identity)
+    assert shown.shape == trials.identity.shape
+    with pytest.raises(BadValue, match="name a transfer model before it"):
+        open_models(files[::-1])

@@ -538,6 +538,47 @@ def evaluate(
     )
 
 
+@app.command(name="ablate")
+def ablate(
+    out: str,
+    clips: str,
+    generator: str,
+    inverter: str,
+    instruments: str,
+    judges: str,
+    preset: str = "nano",
+    kimg: float = 8.0,
+    seeds: int = 3,
+    variants: tuple[str, ...] = (),
+    people: int = 60,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Train a transfer with one part left out or changed at a time, and judge them all.
+
+    Args:
+        out: Folder of the runs and of the table; resumable.
+        clips: As for `xfer train transfer`, and so are the next three.
+        generator: Draws the people and stays as it is.
+        inverter: An identity encoder.
+        instruments: The loss copy of the instruments.
+        judges: The judging copy.
+        preset: nano, small or medium.
+        kimg: Thousands of pictures for each training.
+        seeds: Trainings of each variant.
+        variants: Some of them by name; by default all.
+        people: Unseen ones on whom all are judged.
+        set: Changes of settings of all variants, as key=value.
+    """
+    from xfer.ablations import over_seeds, run_ablations
+    from xfer.tables import interval_cells
+
+    table = run_ablations(
+        out, clips, generator, inverter, instruments, judges, preset, kimg, seeds, variants,
+        people, set,
+    )  # fmt: skip
+    print(interval_cells(over_seeds(table)).to_string())
+
+
 @app.command(name="prepare")
 def prepare(
     sources: Positional[tuple[str, ...]],

@@ -1,0 +1,140 @@
+"""What each part of a transfer's training is worth: the same training without it, several seeds.
+
+ablations.csv        a row for each variant, seed and metric
+table.md, table.tex  means over seeds, with the lowest and the highest seed
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from xfer.baselines import Transferred
+from xfer.errors import expect
+from xfer.evaluate import evaluate, open_judge, summarise, world_trials
+from xfer.evaluate.judges import Judge, readings
+from xfer.evaluate.trials import Trials
+from xfer.metrics.transfer import cosines
+from xfer.model import Transfer
+from xfer.stylegan2.sampling import z_from_seeds
+from xfer.tables import interval_cells, write_csv, write_table
+from xfer.training.transfer_recipes import train_transfer
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "conditioned": (),
+    "affine": ("mapper.kind=affine",),
+    "no identity loss": ("identity=0",),
+    "with contrastive": ("contrastive=0.1",),
+    "no other people": ("cross_person=false",),
+    "whole picture": ("crop=false",),
+    "recoloured drivers": ("recolour=0.3",),
+    "looks of the recogniser alone": ("look=recogniser",),
+    "bottleneck 8": ("encoder.bottleneck=8",),
+    "bottleneck 32": ("encoder.bottleneck=32",),
+    "bottleneck 128": ("encoder.bottleneck=128",),
+    "bottleneck 512": ("encoder.bottleneck=512",),
+}
+"""The first is what all others differ from in one thing."""
+METRICS = (
+    "yaw_deg_error", "yaw_deg_r", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "cosine_photo",
+    "psnr_face",
+)  # fmt: skip
+
+
+def run_ablations(
+    out: str | Path,
+    clips: str | Path,
+    generator: str | Path,
+    inverter: str | Path,
+    instruments: str | Path,
+    judges: str | Path,
+    preset: str = "nano",
+    kimg: float = 8.0,
+    seeds: int = 3,
+    variants: Sequence[str] = (),
+    people: int = 60,
+    settings: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Train and judge every variant; called again, it goes on with what is missing.
+
+    Args:
+        kimg: Thousands of pictures for each training.
+        variants: Some of `VARIANTS`; by default all.
+        people: Unseen ones, two trials of each, the same for all.
+        settings: Of all variants.
+
+    Returns:
+        variant, seed, metric, value.
+    """
+    chosen = list(variants) or list(VARIANTS)
+    unknown = [name for name in chosen if name not in VARIANTS]
+    expect(not unknown, f"there is no variant {unknown}; there are {', '.join(VARIANTS)}")
+    folder, judge = Path(out), open_judge(judges)
+    networks = (generator, inverter, instruments)
+    trials, rows = None, []
+    for name in chosen:
+        for seed in range(seeds):
+            place = folder / name.replace(" ", "_") / str(seed)
+            if not (place / "judged.csv").exists():
+                asked = [f"total_kimg={kimg}", f"seed={seed}", *settings, *VARIANTS[name]]
+                path = train_transfer(place, clips, *networks, preset, asked)
+                model = Transfer.load(path).prepare()
+                trials = trials or world_trials(people, 2, model.generator.resolution)
+                found = pd.DataFrame(_judged(model, trials, judge), columns=["metric", "value"])
+                write_csv(found, place / "judged.csv")
+                print(f"{name}, seed {seed}: judged", file=sys.stderr, flush=True)
+            rows.append(pd.read_csv(place / "judged.csv").assign(variant=name, seed=seed))
+    table = pd.concat(rows)[["variant", "seed", "metric", "value"]]
+    write_csv(table, folder / "ablations.csv")
+    note = f"{seeds} seeds of {kimg:g} kimg at {preset}; in brackets the lowest and highest seed."
+    write_table(interval_cells(over_seeds(table)), folder / "table", [note])
+    return table
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, lowest and highest seed: method (the variant), metric, value, low, high."""
+    grouped = table.groupby(["variant", "metric"], sort=False)["value"]
+    found = grouped.agg(value="mean", low="min", high="max").reset_index()
+    return found.rename(columns={"variant": "method"})
+
+
+def _judged(model: Transfer, trials: Trials, judge: Judge) -> Iterator[tuple[str, float]]:
+    """Metrics of one model."""
+    summary = summarise(evaluate({"model": Transferred(model)}, trials, judge))
+    means: Mapping[str, float] = summary.set_index("metric")["value"]
+    yield from ((name, float(means[name])) for name in METRICS if name in means)
+    yield from random_people(model, trials, judge).items()
+
+
+@torch.no_grad()
+def random_people(
+    model: Transfer, trials: Trials, judge: Judge, psi: float = 0.7
+) -> dict[str, float]:
+    """Random people driven by the trials' drivers, as raw w and by way of the inverter.
+
+    cosine: of the result with the person's own picture; yaw_r: of what is read in the result with
+    the driver's true yaw. The paper inverts the person's picture because raw w lies outside of
+    what the mapper has learned from.
+    """
+    z = z_from_seeds(range(len(trials)), model.generator.z_dim)
+    raw = model.generator.truncate(model.generator.to_w_plus(model.generator.mapping(z)), psi)
+    pictures = _in_parts(model.generator.synthesis, raw)
+    inverted = _in_parts(model.identify, pictures)
+    own, column = readings(judge, pictures.clamp(-1, 1)), judge.names.index("yaw_deg")
+    numbers = {}
+    for name, codes in {"raw w": raw, "inverted w": inverted}.items():
+        parts = zip(trials.driver.picture.split(16), codes.split(16), strict=True)
+        drawn = torch.cat([model.transfer(driver, code) for driver, code in parts])
+        found = readings(judge, drawn.clamp(-1, 1))
+        numbers[f"{name}: cosine"] = float(cosines(found.embeddings, own.embeddings).mean())
+        if trials.motion is not None:
+            true = trials.motion["yaw_deg"].numpy()
+            numbers[f"{name}: yaw_r"] = float(np.corrcoef(found.factors[:, column], true)[0, 1])
+    return numbers
+
+
+def _in_parts(f, x: torch.Tensor, size: int = 16) -> torch.Tensor:
+    return torch.cat([f(part) for part in x.split(size)])

@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    set up, then run the quick notebooks on the shipped weights; see results/index.html"
+	@echo "make demo    set up, then run all notebooks on the shipped weights; see results/index.html"
 	@echo "make nano    the same from scratch at 32 px, nothing shipped is used"
 	@echo "make test    set up, then run the tests"
 	@echo "make long    the tests that take minutes to hours"
@@ -30,12 +30,13 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/xfer sample --weights small --out results/demo
-	$(BIN)/xfer notebooks run 00 01 --preset nano
-	$(BIN)/xfer notebooks run 02 03 07 08 --preset small
+	$(BIN)/xfer notebooks run --preset small
 
 nano: $(READY)
-	$(BIN)/xfer notebooks run 00 01 02 03 04 --preset nano
-	$(BIN)/xfer notebooks run 06 07 08 --preset nano --set weights=../runs/nano/model.safetensors
+	$(BIN)/xfer notebooks run 00 01 02 03 04 05 --preset nano
+	$(BIN)/xfer notebooks run 06 --preset nano --set weights=../runs/nano/model.safetensors \
+		judges=../runs/nano/judge/instruments.safetensors
+	$(BIN)/xfer notebooks run 07 08 --preset nano --set weights=../runs/nano/model.safetensors
 
 test: $(READY)
 	$(BIN)/python -m pytest

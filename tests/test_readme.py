@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from xfer.errors import BadValue
-from xfer.notebooks.readme import BLOCK, TABLES, fill
+from xfer.notebooks.readme import BLOCK, PICTURES, TABLES, THUMBNAIL, fill, thumbnails
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -53,3 +54,14 @@ def test_the_committed_tables_were_measured_as_the_readme_says():
         path = ROOT / "results" / "00_face_world" / f"judge_seed{seed}.json"
         table = json.loads(path.read_text())
         assert table["frames"] >= 500 and table["size"] == 256 and table["seed"] == seed
+
+
+def test_thumbnails_are_drawn_of_the_figures_that_there_are(tmp_path):
+    figure = tmp_path / "07_explore" / "figures" / PICTURES["07_explore"]
+    figure.parent.mkdir(parents=True)
+    Image.new("RGB", (1000, 500), "orange").save(figure)
+    (made,) = thumbnails(tmp_path)
+    with Image.open(made) as small:
+        assert small.size == (THUMBNAIL, THUMBNAIL // 2)
+        colour = small.convert("RGB").getpixel((5, 5))
+        assert colour == pytest.approx((255, 165, 0), abs=6)  # of a palette of 64

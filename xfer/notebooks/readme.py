@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 from xfer.errors import expect
-from xfer.runs import read_json, read_stats
+from xfer.runs import atomic, read_json, read_stats
 from xfer.tables import interval_cells, to_markdown, write_text
 
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -43,6 +44,20 @@ TRANSFER = {
 METHODS = (
     "small", "copy identity", "copy driver", "latent difference", "ceiling", "truth",
 )  # fmt: skip
+PICTURES = {
+    "00_face_world": "people.png",
+    "01_prepare_data": "crops.png",
+    "02_train_generator": "samples.png",
+    "03_invert_identities": "rounds.png",
+    "04_train_transfer": "curves.png",
+    "05_disentangle_latents": "grid.png",
+    "06_evaluate_transfer": "methods.png",
+    "07_explore": "people.png",
+    "08_reenact_video": "filmstrip.png",
+}
+"""What stands for each notebook."""
+THUMBNAIL = 200
+"""Longest edge in pixels."""
 RUNS = {
     "small_warm_start": "generator, warm start",
     "small_generator": "generator, against a critic",
@@ -141,10 +156,25 @@ def _number(value: float | None) -> str:
     return "" if value is None or pd.isna(value) else f"{value:.3g}"
 
 
+def thumbnails(results: Path) -> list[Path]:
+    """One small picture a notebook, of the figures that its last run has left."""
+    made = []
+    for name, figure in PICTURES.items():
+        source = results / name / "figures" / figure
+        if source.exists():
+            picture = Image.open(source).convert("RGB")
+            picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+            made.append(results / "thumbnails" / f"{name}.png")
+            with atomic(made[-1]) as temporary:
+                picture.quantize(64).save(temporary, format="png")
+    return made
+
+
 def main(root: Path = Path(".")) -> int:
-    """Fill the README of a checkout."""
+    """Fill the README of a checkout and draw its thumbnails."""
     path = root / "README.md"
     write_text(path, fill(path.read_text(), root / "results"))
+    thumbnails(root / "results")
     return 0
 
 

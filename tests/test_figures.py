@@ -6,9 +6,11 @@ from PIL import Image
 
 from xfer.figures import (
     SYNTHETIC,
+    bands,
     bars,
     crops_on_pictures,
     curves,
+    heatmap,
     histograms,
     picture_grid,
     save_figure,
@@ -69,3 +71,16 @@ def test_crops_are_outlined_where_they_are():
 def test_notebooks_are_given_a_picture_of_a_figure():
     figure = picture_grid(torch.zeros(2, 3, 4, 4), 2)
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_heatmap_carries_every_number():
+    figure = heatmap({"jaw": {"h": 0.25, "W+": 0.5}, "yaw": {"h": 0.96, "W+": -0.1}})
+    assert [t.get_text() for t in figure.axes[0].texts] == ["0.25", "0.50", "0.96", "-0.10"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["jaw", "yaw"]
+
+
+def test_bands_draw_points_in_order_of_x():
+    points = [(2.0, 0.5, 0.4, 0.6), (1.0, 0.1, 0.0, 0.2)]
+    figure = bands({"R squared": {"yaw": points}}, x_label="style")
+    (line,) = figure.axes[0].get_lines()
+    assert line.get_xdata().tolist() == [1, 2] and line.get_ydata().tolist() == [0.1, 0.5]

@@ -1,6 +1,6 @@
 """What codes know that they should not: people in motions, poses in identities."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def pose_table(
     codes: Codes,
     table: pd.DataFrame,
     judge: Judge,
-    factors: list[str],
+    factors: Sequence[str],
     seed: int = 0,
 ) -> pd.DataFrame:
     """What of a result's motion comes from whom: factor, source, value, low, high.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -57,6 +56,4 @@ def swap_table(
             rows.append((str(style), name, *slope_interval(whole, change, seed=seed)))
         whole, change = 1 - alike(before), alike(found) - alike(before)
         rows.append((str(style), "identity", *slope_interval(whole, change, seed=seed)))
-    table = pd.DataFrame(rows, columns=["style", "what", "value", "low", "high"])
-    table[["value", "low", "high"]] = table[["value", "low", "high"]].astype(np.float64)
-    return table
+    return pd.DataFrame(rows, columns=["style", "what", "value", "low", "high"])

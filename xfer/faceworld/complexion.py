@@ -10,9 +10,11 @@ from xfer.faceworld.fields import Field, Points, bell, bump, length, mix, ramp, 
 from xfer.faceworld.hair import above_hairline
 from xfer.faceworld.head import (
     beard_area,
+    brow_half_width,
     brow_line,
     lid_edges,
     lip_edges,
+    lip_outline,
     mouth_floor,
     mouth_surround,
     smile_line,
@@ -120,12 +122,9 @@ def _beard(color: Tensor, rig: Rig, look: Look, p: Points) -> tuple[Tensor, Fiel
 
 
 def _lips(color: Tensor, rig: Rig, look: Look, p: Points, front: Field) -> tuple[Tensor, Field]:
-    mouth, across = rig.mouth, p.x.abs()
-    u, room, upper, lower, middle = lip_edges(mouth, p.x)
-    taper = room.sqrt()
-    cupid = 1 - 0.22 * bump(p.x * p.x * 800) + 0.10 * bump((across - 0.05).square() * 1200)
-    top = upper + 1.12 * mouth.upper_lip * taper * taper.sqrt() * cupid
-    bottom = lower - 1.10 * mouth.lower_lip * taper
+    mouth = rig.mouth
+    u, *_, middle = lip_edges(mouth, p.x)
+    top, bottom = lip_outline(mouth, p.x)
     inside = ramp(0.012, -0.012, p.y - top) * ramp(-0.012, 0.012, p.y - bottom)
     lips = inside * (u.abs() < 1) * front
     color = mix(color, look.lips, 0.9 * lips)
@@ -145,7 +144,7 @@ def _hair_roots(color: Tensor, rig: Rig, look: Look, p: Points) -> tuple[Tensor,
 def _brows(color: Tensor, rig: Rig, look: Look, p: Points, front: Field) -> tuple[Tensor, Field]:
     along, middle = brow_line(rig, p.x)
     strands = wave(p.x.abs() * 150 + p.y * 60)
-    half = rig.brows.thickness * (0.95 - 0.38 * along) * ramp(1.06, 0.6, along.abs())
+    half = brow_half_width(rig.brows, along)
     off = (p.y - middle).abs() + 0.004 * strands
     covered = ramp(half + 0.014, half - 0.012, off) * (along.abs() < 1.06) * front
     covered = covered * (0.88 + 0.08 * strands)

@@ -65,6 +65,15 @@ def lip_edges(mouth: Mouth, x: Field) -> tuple[Field, Field, Field, Field, Field
     return u, room, upper, lower, middle
 
 
+def lip_outline(mouth: Mouth, x: Field) -> tuple[Field, Field]:
+    """Upper and lower y of the red of the lips at x; both end in the corners."""
+    _, room, upper, lower, _ = lip_edges(mouth, x)
+    taper = room.sqrt()
+    cupid = 1 - 0.22 * bump(x * x * 800) + 0.10 * bump((x.abs() - 0.05).square() * 1200)
+    top = upper + 1.12 * mouth.upper_lip * taper * taper.sqrt() * cupid
+    return top, lower - 1.10 * mouth.lower_lip * taper
+
+
 def brow_height(brows: Brows, x: Field) -> Field:
     """Height of the brow on this side of the face."""
     return torch.where(x > 0, brows.y_left, brows.y_right)
@@ -78,6 +87,11 @@ def brow_line(rig: Rig, x: Field) -> tuple[Field, Field]:
     pinch = 0.060 * brows.frown * (0.5 - 0.8 * along).clamp(0, 1.2)
     middle = brow_height(brows, x) + arch - 0.01 + brows.slant * along - pinch
     return along, middle + 0.015 * brows.raised * (0.5 - along)
+
+
+def brow_half_width(brows: Brows, along: Field) -> Field:
+    """From the middle of the eyebrow to its edge; it is thin at its ends."""
+    return brows.thickness * (0.95 - 0.38 * along) * ramp(1.06, 0.6, along.abs())
 
 
 def beard_area(rig: Rig, p: Points) -> Field:

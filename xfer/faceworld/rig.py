@@ -24,6 +24,8 @@ from xfer.faceworld.styles import BEARDS, HAIR
 
 PITCH_AT_REST_DEG = 6.5
 """Added to the pitch: without it landmark detectors see everybody looking down."""
+EYE_Y, JAW_Y = 0.02, -0.50
+"""Heights of the eyes and of the closed jaw in an average face."""
 
 
 def build_rig(identity: Group, motion: Group) -> Rig:
@@ -54,8 +56,8 @@ def _head(who: dict, does: dict) -> Head:
     jaw_width = (1 + 0.12 * who["jaw_width"] + 0.05 * who["weight"]) * width
     face_width = width * (1 + 0.05 * who["cheek_fat"] + 0.04 * who["weight"])
     smile = does["smile"].clamp(min=0)
-    jaw_y, jaw_z = _turn_jaw(does["jaw"], -0.50 * long, 0.165 * same)
-    corner_y, corner_z = _turn_jaw(does["jaw"], -0.50 * long, -0.02 * same)
+    jaw_y, jaw_z = _turn_jaw(does["jaw"], JAW_Y * long, 0.165 * same)
+    corner_y, corner_z = _turn_jaw(does["jaw"], JAW_Y * long, -0.02 * same)
     chin_y = -0.765 * long - 0.05 * who["chin_length"]
     chin_y, chin_z = _turn_jaw(does["jaw"], chin_y, 0.415 + 0.04 * who["chin_forward"])
     return Head(
@@ -105,7 +107,7 @@ def _feature_heights(who: dict, head: Head) -> dict[str, Measure]:
     spacing = (1 + 0.14 * who["eye_spacing"]) * (0.5 + 0.5 * head.width)
     return {
         "eye_x": 0.272 * spacing,
-        "eye_y": 0.02 + 0.03 * who["eye_height"],
+        "eye_y": EYE_Y + 0.03 * who["eye_height"],
         "nose_y": -0.300 * head.length - 0.052 * who["nose_length"],
         "mouth_y": -0.60 * head.length + 0.03 * who["mouth_height"],
     }

@@ -132,7 +132,8 @@ def _run(
             Judged(
                 hog=box is not None,
                 cascade=detectors.cascade(picture) if cascade else None,
-                points=shape and np.array([[p.x, p.y] for p in shape.parts()], dtype=float),
+                # dlib counts pixels from their centres, the face world from their edges.
+                points=shape and np.array([[p.x + 0.5, p.y + 0.5] for p in shape.parts()]),
                 code=detectors.code(picture, shape) if code and shape else None,
             )
         )

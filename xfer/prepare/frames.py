@@ -1,7 +1,7 @@
 """Inputs as frames that can be gone through more than once, and the face world's own truth."""
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -87,20 +87,21 @@ class _Single:
         yield Frame(read_pixels(self._path), 0.0, 0)
 
 
-@cache
-def _world_table(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path)
+@lru_cache(maxsize=2)
+def _world_table(path: Path) -> dict[str, pd.DataFrame]:
+    """The rows of each clip of one folder, by frame number."""
+    table = pd.read_parquet(path)
+    name = table["clip"].map(lambda clip: clip if isinstance(clip, str) else f"clip_{clip:05d}")
+    return {clip: rows.set_index("frame") for clip, rows in table.groupby(name)}
 
 
 def world_rows(job: Input) -> pd.DataFrame:
     """What the face world says of each frame of one of its clips, by frame number."""
     path = Path(job.path)
-    table = _world_table(path.with_name(WORLD_TABLE))
-    name = table["clip"].map(lambda clip: clip if isinstance(clip, str) else f"clip_{clip:05d}")
-    rows = table[name == path.stem]
-    if rows.empty:
+    rows = _world_table(path.with_name(WORLD_TABLE)).get(path.stem)
+    if rows is None:
         raise BadFile(f"{path.with_name(WORLD_TABLE)} has no row for {path.stem}")
-    return rows.set_index("frame")
+    return rows
 
 
 def true_points(rows: pd.DataFrame, number: int) -> Points | None:

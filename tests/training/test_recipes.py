@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from xfer.cli import main
 from xfer.errors import BadValue, Stopped
 from xfer.runs import read_json
 from xfer.stylegan2.generator import Generator
-from xfer.training import recipes
-from xfer.training.session import time_limit
+from xfer.training import config, recipes
+from xfer.training.distributed import World
+from xfer.training.session import Session, time_limit
 
 SETTINGS = [
     "batch=8", "total_kimg=0.048", "tick_kimg=0.016", "save_kimg=0.016", "sheet_kimg=0.016",
@@ -90,3 +92,37 @@ def test_a_time_limit_ends_a_run_as_if_its_work_was_done(tmp_path, frames):
 def test_a_time_limit_is_some_time():
     with pytest.raises(BadValue, match="hours above 0; got 0"), time_limit(0):
         pass
+
+
+def test_a_time_limit_that_is_over_before_a_run_begins_ends_it(tmp_path):
+    with time_limit(0.1 / 3600):
+        time.sleep(0.2)
+        with session(tmp_path / "run") as late:
+            for _ in late.steps():
+                time.sleep(0.02)
+    assert 0 < late.step < 90
+
+
+def session(folder):
+    chosen = config.preset(config.GENERATOR_PRESETS, "nano", batch=10, total_kimg=1.0)
+    return Session(folder, chosen, {}, World())
+
+
+def test_schedules_end_with_the_time_limit(tmp_path):
+    """A tenth of the time is a tenth of the way, however few steps it was; so also later on."""
+    assert session(tmp_path / "free").scheduled_step == 0
+    with time_limit(2 / 3600), session(tmp_path / "run") as first:
+        assert first.scheduled_step < 10
+        time.sleep(1)
+        assert 45 < first.scheduled_step < 70
+        first.save()
+    with time_limit(1 / 3600), session(tmp_path / "run") as second:
+        assert 45 < second.scheduled_step < 80
+        time.sleep(1.05)
+        assert second.scheduled_step == 100
+        assert second.stopping == "SIGALRM"
+        second.save()
+    with time_limit(9 / 3600), session(tmp_path / "run") as third:
+        assert third.scheduled_step < 10  # the limit before was used up: this is another
+    with session(tmp_path / "run") as last:
+        assert last.scheduled_step == 0

@@ -13,6 +13,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,12 +29,16 @@ MAX_BAD_STEPS = 10
 """So many steps in a row with a non-finite update end a run."""
 
 
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""When the `time_limit` around ends, by `time.monotonic`."""
 STOPS = [signal.SIGTERM, signal.SIGINT] + ([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])
 
 
 @contextlib.contextmanager
 def time_limit(hours: float | None) -> Iterator[None]:
     """Let sessions within end, as if their work was done, when the time is over.
+
+    Their schedules end with it, too (`Session.scheduled_step`).
 
     Args:
         hours: None for no limit. Only where the system has alarms (not on Windows).
@@ -42,12 +47,15 @@ def time_limit(hours: float | None) -> Iterator[None]:
         yield
         return
     expect(hours > 0, f"a time limit is a number of hours above 0; got {hours}")
-    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    # Repeated, so that an alarm between two sessions is not lost.
+    # An alarm between two sessions is not lost: it is repeated, which Linux does only for one that
+    # is handled, not for one that is ignored.
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, hours * 3600, 1.0)
+    deadline = _deadline.set(time.monotonic() + hours * 3600)
     try:
         yield
     finally:
+        _deadline.reset(deadline)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
@@ -121,7 +129,9 @@ class Session:
         self._score, self._scored = score, None
         self._handlers: dict[int, Any] = {}
         self._board: Any = None
+        self._share = 0.0
         self._resume()
+        self._begun, self._ends = time.monotonic(), _deadline.get()
 
     # Counting ------------------------------------------------------------------------------
 
@@ -133,6 +143,24 @@ class Session:
     def kimg(self) -> float:
         """Training pictures seen so far, in thousands."""
         return self.step * self.config.batch / 1000
+
+    @property
+    def scheduled_step(self) -> float:
+        """Where schedules are, in steps of `total_steps`: at the step, or further ahead where a
+        time limit ends the run before all steps are done."""
+        if self._ends is None:
+            return self.step
+        at = torch.tensor(self._share_done() * self.total_steps, device=self.world.device)
+        self.world.mean_([at])  # clocks differ
+        return at.item()
+
+    def _share_done(self) -> float:
+        """How much of the run is over, in steps or in time, by this process's clock."""
+        done = self.step / self.total_steps
+        if self._ends is None:
+            return done
+        passed = (time.monotonic() - self._begun) / max(self._ends - self._begun, 1e-9)
+        return max(done, self._share + (1 - self._share) * min(passed, 1.0))
 
     def _every(self, kimg: float) -> int:
         return max(1, round(kimg * 1000 / self.config.batch))
@@ -227,6 +255,8 @@ class Session:
             return
         state = {name: part.state_dict() for name, part in self.state.items()}
         counters = {"step": self.step, "bad_steps": self.bad_steps, "totals": self._totals}
+        if self.stopping != "SIGALRM":  # a new limit after a whole one is a new schedule
+            counters["share"] = self._share_done()
         self.checkpoints.save(self.step, state | {"session": counters}, self._scored)
 
     def _resume(self) -> None:
@@ -238,6 +268,7 @@ class Session:
             _restore(part, state[name])
         counters = state["session"]
         self.bad_steps, self._totals = counters["bad_steps"], counters["totals"]
+        self._share = counters.get("share", self.step / self.total_steps)
         self._ticked = self.step
 
     # Stopping ------------------------------------------------------------------------------

@@ -124,12 +124,15 @@ class Backbone(nn.Module):
 
     def forward(self, x: Features) -> Float[Tensor, "batch out_channels height_out width_out"]:
         """In the data type of the weights, whichever the pictures come in."""
+        return self.blocks(self._begun(x))
+
+    def _begun(self, x: Features) -> Float[Tensor, "batch stem height width"]:
         x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
-        return self.blocks(self.stem(x))
+        return self.stem(x)
 
     def stages(self, x: Features) -> list[Tensor]:
         """Features after the input convolution and at the end of every stage, for comparisons."""
-        x, found = self.stem(x.contiguous(memory_format=torch.channels_last)), []
+        x, found = self._begun(x), []
         for unit in self.blocks:
             if unit.stride == 2:  # a new stage begins: what came before is complete
                 found.append(x)

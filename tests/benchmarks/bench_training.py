@@ -109,7 +109,7 @@ def autoencoder() -> tuple[int, Phases]:
     images = pictures.at(list(range(chosen.batch)))
     return chosen.batch, {
         "data": (lambda: pictures.at(list(range(chosen.batch))), 1.0),
-        "networks": (lambda: trainer.loss(0, images)[0].backward(), 1.0),
+        "networks": (lambda: trainer.loss(0, images, 0)[0].backward(), 1.0),
         "optimiser": (trainer.optimiser.step, 1.0),
     }
 

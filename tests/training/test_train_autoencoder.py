@@ -2,10 +2,12 @@
 
 import copy
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import torch
+from two_processes import Double, assert_two_equal_one
 
 from xfer.errors import BadValue
 from xfer.instruments import FaceRecogniser, FactorReader, Instruments
@@ -119,3 +121,14 @@ def test_an_anchor_needs_a_warm_start():
     chosen = config.preset(config.GENERATOR_PRESETS, "nano", anchor=1.0)
     with pytest.raises(BadValue, match="anchor needs the encoder of a warm start"):
         GeneratorTrainer(chosen, World())
+
+
+def train_some(instruments, frames, folder, world):
+    list(train_autoencoder(tiny(20), frames, instruments, folder, world))
+
+
+def test_two_processes_equal_one(instruments, frames, tmp_path):
+    double = Instruments(*(part.double() for part in copy.deepcopy(instruments[:2])), "loss", {})
+    assert_two_equal_one(
+        functools.partial(train_some, double, Double(frames)), tmp_path, "networks"
+    )

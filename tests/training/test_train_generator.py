@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from two_processes import assert_two_equal_one
 
 from xfer.errors import RunError
 from xfer.runs import read_stats
@@ -159,28 +160,9 @@ def test_a_step_equals_a_plain_restatement_of_the_equations():
     assert loss.requires_grad and F.relu(loss) == loss
 
 
-def _one_of_two(rank, folder, port):
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    torch.set_num_threads(1)
-    world = World.join("cpu")
+def train_some(folder, world):
     list(train_generator(tiny(20, 20), pictures(), folder, world))
-    world.leave()
 
 
 def test_two_processes_equal_one(tmp_path):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    list(train_generator(tiny(20, 20), pictures(), tmp_path / "one"))
-    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path / "two"), port), nprocs=2)
-    one, two = weights(tmp_path / "one")["ema"], weights(tmp_path / "two")["ema"]
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], atol=1e-3, rtol=1e-3, msg=name)
+    assert_two_equal_one(train_some, tmp_path, "ema")

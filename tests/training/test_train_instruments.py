@@ -1,11 +1,13 @@
 """Instruments learn what they are shown, resume exactly, and keep loss and judge apart."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from two_processes import assert_two_equal_one
 
 from xfer.runs import write_json
 from xfer.training.checkpoint import Checkpoints
@@ -16,8 +18,13 @@ from xfer.training.world_frames import WorldFrames
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
+    return coloured(tmp_path_factory.mktemp("frames"))
+
+
+def coloured(folder):
     """Pictures whose brightness is the yaw and whose colour is the person."""
-    folder, rng = tmp_path_factory.mktemp("frames"), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
     n = 64
     yaw, person = rng.uniform(-1, 1, n), np.arange(n) % 4
     pictures = np.zeros((n, 32, 32, 3))
@@ -80,3 +87,14 @@ def test_roughening_is_each_picture_s_own_and_can_be_off():
     rough = roughened(images, rngs(), 1.0)
     assert rough.abs().max() > 0
     assert torch.equal(roughened(images[1:2], rngs()[1:2], 1.0), rough[1:2])
+
+
+def train_some(kind, frames_folder, folder, world):
+    list(train_instrument(tiny(kind, 20), WorldFrames(frames_folder), folder, world))
+
+
+@pytest.mark.parametrize("kind", ["reader", "recogniser"])
+def test_two_processes_equal_one(kind, tmp_path):
+    """Batch norms, dropout and noise are those of the whole batch."""
+    coloured(frames_folder := tmp_path / "frames")
+    assert_two_equal_one(functools.partial(train_some, kind, frames_folder), tmp_path, "networks")

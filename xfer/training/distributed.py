@@ -39,8 +39,9 @@ class World:
         return cls(int(os.environ.get("RANK", 0)), size, device)
 
     def leave(self) -> None:
-        """Part from the other processes."""
+        """Part from the other processes, once all are done."""
         if dist.is_initialized():
+            dist.barrier()
             dist.destroy_process_group()
 
     def samples(self, batch: int, group: int = 1) -> list[int]:
@@ -63,7 +64,8 @@ class World:
         tensors = list(tensors)
         if self.size == 1 or not tensors:
             return
-        flat = torch.cat([t.detach().reshape(-1).float() for t in tensors])
+        single = lambda t: t.detach().to(torch.promote_types(t.dtype, torch.float32))
+        flat = torch.cat([single(t).reshape(-1) for t in tensors])
         dist.all_reduce(flat)
         flat /= self.size
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):

@@ -5,7 +5,7 @@ warm start; beside a critic it keeps the game from forgetting what it began with
 "Autoencoding beyond pixels", ICML 2016).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -82,16 +82,23 @@ class Redrawing:
         return self
 
     def loss(
-        self, generator: Generator, images: Image, seed: int, step: int, share: float = 1.0
+        self,
+        generator: Generator,
+        images: Image,
+        seed: int,
+        step: int,
+        samples: Sequence[int],
+        share: float = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error, look and divergence of one batch.
 
         Args:
             seed, step: Of the noise in z.
+            samples: Which of the whole batch the pictures are.
             share: Of the divergence's weight.
         """
         mean, log_variance = self.encoder(images)
-        rngs = sample_rngs(seed, "posterior", step, range(len(images)))
+        rngs = sample_rngs(seed, "posterior", step, samples)
         z = mean + (log_variance / 2).exp() * normal(rngs, generator.z_dim).to(images)
         drawn = generator.synthesis(generator.to_w_plus(generator.mapping(z)), "none")
         terms = {

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from xfer.axes import Image
 from xfer.backbones import BackboneConfig
-from xfer.errors import expect
 from xfer.instruments import Instruments
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.training.config import GENERATOR_PRESETS
@@ -24,6 +23,7 @@ from xfer.training.distributed import World
 from xfer.training.randomness import rng
 from xfer.training.redrawing import LatentReader, LatentReaderConfig, Redrawing
 from xfer.training.session import Session
+from xfer.training.shared_layers import share_layers
 from xfer.training.train_generator import Batches
 
 
@@ -79,6 +79,8 @@ class AutoencoderTrainer:
             encoder = LatentReader(LatentReaderConfig(**sizes))
         self.networks = nn.ModuleDict({"generator": generator, "encoder": encoder})
         self.redrawing = Redrawing(encoder, measure.look(config.look), config.perceptual, config.kl)
+        self.samples = world.samples(config.batch)
+        share_layers(self.networks, world)
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.networks.to(**place)
         self.redrawing.to(**place)
@@ -86,15 +88,17 @@ class AutoencoderTrainer:
             self.networks.parameters(), config.learning_rate, betas=(0.0, 0.99)
         )
 
-    def kl_share(self, step: int) -> float:
+    def kl_share(self, step: float) -> float:
         """Part of the divergence's weight: first pictures are learned, then their latents."""
         ramp = self.config.kl_rampup * self.config.total_kimg * 1000 / self.config.batch
         return min(1.0, (step + 1) / max(ramp, 1.0))
 
-    def loss(self, step: int, images: Image) -> tuple[Tensor, dict[str, Tensor]]:
-        """What one step is trained on."""
-        generator, share = self.networks["generator"], self.kl_share(step)
-        return self.redrawing.loss(generator, images, self.config.seed, step, share)
+    def loss(
+        self, step: int, images: Image, scheduled_step: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What one step is trained on; the schedule may be ahead of the step."""
+        generator, share = self.networks["generator"], self.kl_share(scheduled_step)
+        return self.redrawing.loss(generator, images, self.config.seed, step, self.samples, share)
 
 
 def train_autoencoder(
@@ -110,14 +114,13 @@ def train_autoencoder(
         measure: The copy that serves in losses.
     """
     world = world or World()
-    expect(world.size == 1, "the warm start trains in one process; start without torchrun")
     trainer = AutoencoderTrainer(config, measure, world)
     state = {"networks": trainer.networks, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score="l2") as session:
         for step in session.steps():
             first = step * config.batch
-            images = frames.at(list(range(first, first + config.batch))).to(world.device)
-            loss, facts = trainer.loss(step, images)
+            images = frames.at([first + sample for sample in trainer.samples]).to(world.device)
+            loss, facts = trainer.loss(step, images, session.scheduled_step)
             if session.update(trainer.optimiser, trainer.networks, loss):
                 session.count(**facts)
             if record := session.tick():

@@ -26,6 +26,7 @@ from xfer.training.projected import ProjectedDiscriminator, Verdicts, augmented
 from xfer.training.randomness import normal, rng, sample_rngs, uniform
 from xfer.training.redrawing import Redrawing
 from xfer.training.session import Session
+from xfer.training.shared_layers import share_layers
 
 
 @runtime_checkable
@@ -83,6 +84,7 @@ class GeneratorTrainer:
                 redrawing is not None,
                 "anchor needs the encoder of a warm start: name its file as the start",
             )
+            share_layers(redrawing.encoder, world)
             self.drawing.append(redrawing.encoder.train())
         self.g_optimiser = self._adam(self.drawing, config.path_interval)
         self.d_optimiser = self._adam(self.discriminator, config.r1_interval)
@@ -184,7 +186,9 @@ class GeneratorTrainer:
         loss, facts = self.generator_loss(step)
         if not self.config.anchor:
             return loss, facts
-        redrawn, more = self.redrawing.loss(self.generator, real, self.config.seed, step)
+        redrawn, more = self.redrawing.loss(
+            self.generator, real, self.config.seed, step, self.samples
+        )
         return loss + self.config.anchor * redrawn, facts | more
 
     def r1_loss(self, real: Image) -> tuple[Tensor, dict[str, Tensor]]:

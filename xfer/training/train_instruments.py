@@ -15,12 +15,12 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from xfer.axes import Image
-from xfer.errors import expect
 from xfer.instruments import FaceRecogniser, FactorReader
 from xfer.training.distributed import World
 from xfer.training.instrument_config import ReaderTraining, RecogniserTraining
 from xfer.training.randomness import normal, rng, sample_rngs, uniform
 from xfer.training.session import Session
+from xfer.training.shared_layers import share_layers
 from xfer.training.world_frames import WorldFrames
 
 
@@ -53,6 +53,7 @@ class ReaderTrainer:
         self.targets = torch.cat([targets, frames.landmarks], dim=1)
 
     def modules(self) -> nn.Module:
+        """What learns."""
         return self.network
 
     def loss(self, images: Image, items: Int[Tensor, " batch"]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -93,7 +94,7 @@ class RecogniserTrainer:
         return loss, {"loss": loss.detach(), "accuracy": right}
 
 
-def learning_rate(config: ReaderTraining | RecogniserTraining, step: int, steps: int) -> float:
+def learning_rate(config: ReaderTraining | RecogniserTraining, step: float, steps: int) -> float:
     """Linear warm-up over the first hundredth, then half a cosine down to zero."""
     warm = max(1, steps // 100)
     if step < warm:
@@ -113,10 +114,10 @@ def train_instrument(
     world = world or World()
     kind = ReaderTrainer if isinstance(config, ReaderTraining) else RecogniserTrainer
     trainer = kind(config, frames, world)
-    expect(world.size == 1, "instruments train in one process; start without torchrun")
+    samples = world.samples(config.batch)
+    share_layers(trainer.modules(), world, samples, config.batch)
     optimiser = torch.optim.AdamW(trainer.modules().parameters(), weight_decay=config.weight_decay)
     state = {"networks": trainer.modules(), "optimiser": optimiser}
-    samples = range(config.batch)
     score = "factor_error" if kind is ReaderTrainer else "loss"
     with Session(folder, config, state, world, score) as session:
         trainer.modules().train()
@@ -124,8 +125,9 @@ def train_instrument(
             items = torch.tensor(frames.items([step * config.batch + i for i in samples]))
             rngs = sample_rngs(config.seed, "roughen", step, samples)
             images = roughened(frames.pictures(items.tolist()), rngs, config.roughen)
+            rate = learning_rate(config, session.scheduled_step, session.total_steps)
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(config, step, session.total_steps)
+                group["lr"] = rate
             with torch.random.fork_rng():  # dropout draws from the global generator
                 torch.manual_seed(rng(config.seed, "dropout", step).initial_seed())
                 loss, facts = trainer.loss(images.to(world.device), items)

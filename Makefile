@@ -4,12 +4,18 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo nano test long browser bench readme lint lab clean
+# How long `make gpu` may take, which preset it trains and where to.
+MINUTES ?= 25
+PRESET  ?= small
+OUT     ?= runs/gpu
+
+.PHONY: setup demo nano gpu test long browser bench readme lint lab clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, then run all notebooks on the shipped weights; see results/index.html"
 	@echo "make nano    the same from scratch at 32 px, nothing shipped is used"
+	@echo "make gpu     train everything anew on a GPU in MINUTES=25 into OUT=runs/gpu; resumable"
 	@echo "make test    set up, then run the tests"
 	@echo "make long    the tests that take minutes to hours"
 	@echo "make browser drive notebook 07 in JupyterLab, in Chromium"
@@ -38,6 +44,9 @@ nano: $(READY)
 	$(BIN)/xfer notebooks run 06 --preset nano --set weights=../runs/nano/model.safetensors \
 		judges=../runs/nano/judge/instruments.safetensors
 	$(BIN)/xfer notebooks run 07 08 --preset nano --set weights=../runs/nano/model.safetensors
+
+gpu: $(READY)
+	$(BIN)/xfer train all --preset $(PRESET) --minutes $(MINUTES) --out $(OUT)
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -16,7 +16,7 @@ FLOORS = [
     {"encoders", "mapper", "baselines"},
     {"model", "controls", "rival"},
     {"weights", "evaluate", "training", "prepare", "reenact", "notebooks"},
-    {"explorer", "disentangle", "ablations"},
+    {"explorer", "disentangle", "ablations", "pipeline"},
     {"cli"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

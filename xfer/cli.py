@@ -123,6 +123,32 @@ def sample(
     print(truncation_sheet(generator, range(min(seeds, 6)), f"{out}/truncation.png", title))
 
 
+@train.command(name="all")
+def train_all(
+    out: str,
+    preset: str = "small",
+    minutes: float = 25.0,
+    device: str = "auto",
+    seed: int = 0,
+    set: tuple[str, ...] = (),
+) -> None:
+    """From nothing to a judged model within some minutes: render, train every part, evaluate.
+
+    Run again after any interruption, it goes on; finished stages are skipped.
+
+    Args:
+        out: Folder of model.safetensors, of all other weights, and of records/.
+        preset: nano, small or medium.
+        minutes: For all calls together; every stage has a share of them.
+        device: cpu, cuda, or auto.
+        seed: Another seed, other people.
+        set: Changes of single settings, as STAGE.key=value, such as generator.learning_rate=2e-3.
+    """
+    from xfer.pipeline import command
+
+    print(command.run(out, preset, minutes, device, seed, set))
+
+
 @train.command(name="generator")
 def train_generator(
     out: str,
@@ -195,7 +221,7 @@ def train_instruments(
         frames: World frames to learn from.
         unseen: World frames of other people, on which their own errors are measured.
         copy: loss, to serve in training, or judge, which must see other people and only measures.
-        preset: nano or small.
+        preset: nano, small or medium.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.

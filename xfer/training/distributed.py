@@ -14,6 +14,13 @@ from torch import Tensor, nn
 from xfer.errors import expect
 
 
+def best_device(name: str = "auto") -> torch.device:
+    """A device by its name: cpu, cuda, mps, or auto for a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
 class World:
     """The processes of a run. `rank` 0 writes; all compute."""
 
@@ -28,8 +35,7 @@ class World:
             device: "cpu", "cuda", "mps", or "auto" for the best that is there.
         """
         local = int(os.environ.get("LOCAL_RANK", 0))
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = str(best_device(device))
         if device == "cuda":
             torch.cuda.set_device(local)
             device = f"cuda:{local}"

@@ -63,6 +63,7 @@ READER_PRESETS = {
         reader=FactorReaderConfig(resolution=32, channels=(16, 32, 48), blocks=(1, 1, 1)),
     ),
     "small": ReaderTraining(),
+    "medium": ReaderTraining(),  # reads pictures of 128 px at 64 px, too
 }
 RECOGNISER_PRESETS = {
     "nano": RecogniserTraining(
@@ -72,4 +73,5 @@ RECOGNISER_PRESETS = {
         ),
     ),
     "small": RecogniserTraining(),
+    "medium": RecogniserTraining(),
 }

@@ -1,7 +1,7 @@
 """The instruments' training from names to weights on disk, their own errors told with them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xfer.errors import expect
@@ -44,8 +44,8 @@ def train_instruments(
         seen.record["seed"] != trial.record["seed"],
         f"{unseen} shows the people of {frames}; render it from another seed",
     )
-    trained = []
-    for part, chosen in _instrument_configs(copy, preset, settings).items():
+    trained, changes = [], config.parse_settings(list(settings))
+    for part, chosen in instrument_configs(copy, preset, changes).items():
         seen.seed = chosen.seed
         folder = Path(out) / part
         with time_limit(hours and hours / 2):
@@ -59,12 +59,11 @@ def train_instruments(
     return Instruments(*trained, copy, errors).save(Path(out) / "instruments.safetensors", facts)
 
 
-def _instrument_configs(
-    copy: Copy, preset: str, settings: Sequence[str]
+def instrument_configs(
+    copy: Copy, preset: str, changes: Mapping[str, str]
 ) -> dict[str, ReaderTraining | RecogniserTraining]:
     """Configurations of both; a setting goes to those that have it."""
     tables = {"reader": READER_PRESETS, "recogniser": RECOGNISER_PRESETS}
-    changes = config.parse_settings(list(settings))
     chosen = {}
     for part, table in tables.items():
         start = config.preset(table, preset)

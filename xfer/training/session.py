@@ -219,7 +219,8 @@ class Session:
     def tick(self) -> dict[str, Any] | None:
         """A record every `tick_kimg` (and at the end): means since the last one; else None."""
         done = self.step + 1
-        if done % self._every(self.config.tick_kimg) and done != self.total_steps:
+        is_last = done == self.total_steps or self.stopping == "SIGALRM"
+        if done % self._every(self.config.tick_kimg) and not is_last:
             return None
         seconds, steps = time.monotonic() - self._clock, done - self._ticked
         record = {

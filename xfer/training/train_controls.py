@@ -27,6 +27,7 @@ from xfer.errors import BadValue, expect
 from xfer.files import read_checkpoint
 from xfer.instruments import MOTION_FACTORS, Instruments, load_instruments
 from xfer.model import Transfer
+from xfer.training.distributed import best_device
 from xfer.training.world_frames import WorldFrames
 
 Rows = Float[Tensor, "_ _"]
@@ -44,6 +45,7 @@ def train_controls(
     clips: str | Path | None = None,
     pictures: int = 8000,
     people: int = 32,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Write the model anew with its controls; gives cross-talk and correlations.
 
@@ -57,29 +59,31 @@ def train_controls(
         clips: Prepared clips of real faces, for a model that was trained on such.
         pictures: How many are read.
         people: Random ones on whom sliders are calibrated.
+        device: Where pictures are drawn and read: cpu, cuda, or auto.
     """
+    place = best_device(device)
     expect(
         (instruments is None) != (clips is None),
         "pictures are read by the instruments, or their clips' landmarks are: name one of the two",
     )
     checkpoint = read_checkpoint(transfer)
-    model, frames = Transfer.load(checkpoint), WorldFrames(world)
-    marks, names = landmark_reader(frames), MOTION_FACTORS
+    model, frames = Transfer.load(checkpoint).to(place), WorldFrames(world)
+    marks, names, fast = landmark_reader(frames), MOTION_FACTORS, model.prepare()
     if clips is not None:
-        h, readings = _from_clips(model.prepare(), Clips(clips), marks, pictures)
+        h, readings = _from_clips(fast, Clips(clips), marks, pictures)
         controls, extra = learn_controls(h, readings, marks.names), []
     else:
-        reader = instrument_reader(load_instruments(instruments, "loss"))
-        h, readings = _from_pictures(model.prepare(), frames, reader, pictures)
+        reader = instrument_reader(load_instruments(instruments, "loss"), place)
+        h, readings = _from_pictures(fast, frames, reader, pictures)
         controls, extra = learn_controls(h, readings, names), [marks]
-        draw, own = drawn_people(model.prepare(), people)
+        draw, own = drawn_people(fast, people)
         controls = calibrate(controls, measure_response(controls, own, draw, reader))
         measuring = reader
         if judge:
-            measuring = instrument_reader(load_instruments(judge, "judge"))
+            measuring = instrument_reader(load_instruments(judge, "judge"), place)
         controls.cross_talk.copy_(measure_response(controls, own, draw, measuring))
     facts = _facts(controls, readings, h, marks, by_judge=judge is not None)
-    model.save(out, checkpoint.facts | {"controls": facts}, companions=[controls, *extra])
+    model.cpu().save(out, checkpoint.facts | {"controls": facts}, companions=[controls, *extra])
     return facts
 
 
@@ -92,20 +96,23 @@ def landmark_reader(frames: WorldFrames) -> LandmarkReader:
     )
 
 
-def instrument_reader(instruments: Instruments) -> Reader:
-    """Factors of pictures in the eyes of an instrument."""
-    reader = instruments.reader
+def instrument_reader(instruments: Instruments, place: torch.device | str = "cpu") -> Reader:
+    """Factors of pictures in the eyes of an instrument, which sits on a device of its own."""
+    reader = instruments.reader.to(place)
     if reader.config.factors != MOTION_FACTORS:
         raise BadValue(f"the reader knows other factors: {', '.join(reader.config.factors)}")
-    return lambda image: reader(image)[0]
+    return lambda image: reader(image.to(place))[0].cpu()
 
 
 def drawn_people(model: Transfer, count: int) -> tuple[Draw, Float[Tensor, "count bottleneck"]]:
-    """Random people as a function of their motions, and the motions that they show themselves."""
+    """Random people as a function of their motions, and the motions that they show themselves.
+
+    Motions are on the CPU, where controls are; pictures are where the model is.
+    """
     codes = torch.cat([model.random_identity(seed) for seed in range(count)])
     person = model.person(codes)
     own = _in_batches(model.motion_encoder.bottleneck, model.generator.synthesis(codes))
-    return lambda h: model.generator.synthesis(model.latents(h, person)), own
+    return lambda h: model.generator.synthesis(model.latents(h.to(own), person)), own.cpu()
 
 
 def _in_batches(f: Callable[[Image], Rows], images: Image, size: int = 64) -> Rows:
@@ -118,9 +125,9 @@ def _from_pictures(
     """Motions and readings of world pictures."""
     items = frames.items(range(min(count, len(frames))))
     parts = [
-        (model.motion_encoder.bottleneck(images), reader(images))
+        (model.motion_encoder.bottleneck(images).cpu(), reader(images))
         for start in range(0, len(items), 64)
-        for images in [frames.pictures(items[start : start + 64])]
+        for images in [frames.pictures(items[start : start + 64]).to(model.generator.w_mean)]
     ]
     h, readings = (torch.cat(column) for column in zip(*parts, strict=True))
     return h, readings
@@ -132,7 +139,7 @@ def _from_clips(
     """Motions of real pictures, and what their landmarks say."""
     step = max(1, len(clips) // count)
     items = list(range(0, len(clips), step))
-    read = model.motion_encoder.bottleneck
+    read = lambda images: model.motion_encoder.bottleneck(images.to(model.generator.w_mean)).cpu()
     chunks = [items[start : start + 32] for start in range(0, len(items), 32)]
     h = torch.cat([read(clips.pictures(chunk)) for chunk in chunks])
     return h, marks(clips.landmarks(items).float())

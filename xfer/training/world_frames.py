@@ -5,7 +5,7 @@ frames.parquet   one row a frame: person, all factors, landmarks in the crop (x0
 frames.json      what was asked for; written last, the mark of a complete set
 """
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +17,17 @@ from torch import Tensor
 
 from xfer.errors import MissingFile, RunError, expect
 from xfer.faceworld.factors import Factors, draw_identity, draw_motion, draw_scene, seeded
-from xfer.faceworld.render import render
+from xfer.faceworld.native import compiler
+from xfer.faceworld.render import Rendering, render
 from xfer.pixels import to_uint8
 from xfer.runs import Progress, atomic, environment, read_json, write_json
+from xfer.training.distributed import best_device
 from xfer.training.frames import FrameArray
 
 CHUNK = 1024
 """Frames between two notes of how far the rendering is."""
-
+GPU_BATCH = 256
+"""Frames at a time that keep a GPU busy."""
 
 Scenes = Literal["frame", "person"]
 """A scene for every frame, or one for all frames of a person."""
@@ -54,15 +57,18 @@ def render_frames(
     size: int = 64,
     seed: int = 0,
     preset: str = "studio",
-    batch: int = 16,
+    batch: int | None = None,
     compiled: bool | None = None,
     scenes: Scenes = "frame",
+    device: str = "auto",
 ) -> Path:
     """Render a set of frames; called again after an interruption, it goes on.
 
     Args:
-        compiled: Render through torch.compile; by default where a C++ compiler is found.
+        batch: Frames at a time; by default what keeps the device busy.
+        compiled: On a CPU: inner loops built by its C++ compiler; by default where there is one.
         scenes: As in `draw_frames`.
+        device: cpu, cuda, or auto for the best that is there.
     """
     expect(scenes in ("frame", "person"), f"scenes is 'frame' or 'person'; got {scenes!r}")
     expect(people >= 1 and frames >= 1, f"at least one person and frame; got {people}, {frames}")
@@ -75,9 +81,12 @@ def render_frames(
         _same_request(folder, wanted)
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    compiled = shutil.which("g++") is not None if compiled is None else compiled
+    compiled = compiler() is not None if compiled is None else compiled
+    place = best_device(device)
+    batch = batch or (GPU_BATCH if place.type == "cuda" else max(16, 4 * torch.get_num_threads()))
     factors = draw_frames(people, frames, seed, preset, scenes)
-    landmarks = _render_all(folder, wanted, factors, size, batch, compiled)
+    draw = lambda some: render(*some.to(place).groups, size, aligned=True, compiled=compiled)
+    landmarks = _render_all(folder, wanted, factors, batch, draw)
     _write_table(folder / "frames.parquet", factors, landmarks, frames)
     (folder / ".frames.npy").rename(folder / "frames.npy")
     write_json(folder / "frames.json", wanted | {"environment": environment()})
@@ -98,10 +107,10 @@ def _same_request(folder: Path, wanted: dict, name: str = "frames.json") -> dict
 
 
 def _render_all(
-    folder: Path, wanted: dict, factors: Factors, size: int, batch: int, compiled: bool
+    folder: Path, wanted: dict, factors: Factors, batch: int, draw: Callable[[Factors], Rendering]
 ) -> np.ndarray:
     """Fill .frames.npy and return all landmarks, noting progress every chunk."""
-    total, note = len(factors), folder / ".progress.json"
+    total, size, note = len(factors), wanted["size"], folder / ".progress.json"
     resuming = note.exists()
     done = _same_request(folder, wanted, note.name)["done"] if resuming else 0
     mode = "r+" if resuming else "w+"
@@ -110,9 +119,9 @@ def _render_all(
     progress = Progress(total, f"rendering {size} px", "frames", every_seconds=30, done=done)
     for start in range(done, total, batch):
         rows = torch.arange(start, min(start + batch, total))
-        drawn = render(*factors.index(rows).groups, size, aligned=True, compiled=compiled)
+        drawn = draw(factors.index(rows))
         pictures[rows.numpy()] = to_uint8(drawn.picture)
-        landmarks[rows.numpy()] = drawn.landmarks_in_crop.numpy()
+        landmarks[rows.numpy()] = drawn.landmarks_in_crop.cpu().numpy()
         progress.advance(len(rows))
         end = start + len(rows)
         if end == total or end // CHUNK != start // CHUNK:

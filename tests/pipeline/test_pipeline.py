@@ -1,0 +1,121 @@
+"""One command from nothing to a judged model; stopped or killed, it goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from xfer.cli import main
+from xfer.errors import BadValue
+from xfer.instruments import load_instruments
+from xfer.model import Transfer
+from xfer.pipeline import command, rendering, stages
+from xfer.pipeline.rendering import FrameSet, plan
+from xfer.pipeline.stages import STAGES
+from xfer.runs import read_json
+from xfer.training import inverter_recipes
+
+QUICK = [
+    f"{stage}.{key}"
+    for stage in stages.PRESETS
+    for key in ("batch=4", "total_kimg=0.016", "tick_kimg=0.008", "save_kimg=0.008")
+]
+NAMES = ["generator", "inverter", "judge", "loss", "model", "transfer", "warm_start"]
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Eight people, seen twice."""
+    seeds = {"unseen": 1000, "seen": 0, "others": 2000, "clips": 3000}
+    sets = {name: FrameSet(8, 2, seed) for name, seed in seeds.items()}
+    sets["clips"] = FrameSet(8, 2, 3000, "person")
+    monkeypatch.setitem(rendering.SETS, "nano", sets)
+    monkeypatch.setattr(rendering, "LEAST_PEOPLE", 8)
+    monkeypatch.setattr(stages, "MOST_JUDGED", 8)
+
+
+def run(out, *settings):
+    return command.run(out, "nano", 0.01, "cpu", settings=[*QUICK, *settings])
+
+
+def test_one_command_goes_on_after_a_stop_and_ends_in_a_judged_model(tmp_path, few, monkeypatch):
+    out, describe = tmp_path / "out", inverter_recipes.describe
+
+    def stop(record):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return describe(record)
+
+    monkeypatch.setattr(inverter_recipes, "describe", stop)
+    asked = ["--out", str(out), "--preset", "nano", "--minutes", "0.01", "--device", "cpu"]
+    assert main(["train", "all", *asked, "--set", *QUICK]) == 130
+    before = {path.stem: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
+    assert sorted(before) == ["generator", "judge", "loss", "warm_start"]
+    monkeypatch.setattr(inverter_recipes, "describe", describe)
+    path = run(out)
+    assert path == out / "model.safetensors"
+    after = {path.stem: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
+    assert sorted(after) == NAMES
+    assert all(after[name] == before[name] for name in before)  # not made again
+    model = Transfer.load(path)
+    assert model.identity_encoder is not None
+    assert model.transfer(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)).shape[2] == 32
+    assert load_instruments(out / "judge.safetensors", "judge").errors
+    kept = {path.name for path in (out / "records").iterdir()}
+    runs = {"loss-reader", "loss-recogniser", "judge-reader", "judge-recogniser", "warm_start"}
+    assert kept == runs | {"generator", "inverter", "transfer", "evaluation", "pipeline.json"}
+    assert list((out / "records" / "generator" / "sheets").glob("*.png"))
+    assert (out / "records" / "evaluation" / "table.md").exists()
+    log = (out / "log.txt").read_text()
+    assert log.count("loss: done before") == 1 and "g_loss" in log and "== done" in log
+    told = read_json(out / "pipeline.json")
+    assert told["finished"] == list(STAGES) and all(told["seconds"][name] > 0 for name in STAGES)
+
+    (out / "model.safetensors").unlink()  # what is gone is made again, and nothing else
+    assert run(out).exists()
+    assert (out / "log.txt").read_text().count("controls: done in") == 2
+
+
+def test_a_slip_in_a_setting_is_told_before_anything_is_rendered(tmp_path):
+    for wrong, told in (
+        ("batch=8", "STAGE.key=value"),
+        ("invertor.batch=8", "no stage 'invertor'"),
+        ("inverter.bacth=8", "did you mean 'batch'"),
+    ):
+        with pytest.raises(BadValue, match=told):
+            command.run(tmp_path / "out", "nano", settings=[wrong])
+    with pytest.raises(BadValue, match="no preset 'paper'"):
+        command.run(tmp_path / "out", "paper")
+    assert not (tmp_path / "out").exists()
+
+
+def test_fewer_people_where_time_is_short():
+    whole = plan("small", 1e6, 100.0)
+    assert whole == {name: one.people for name, one in rendering.SETS["small"].items()}
+    wanted = sum(one.people * one.frames for one in rendering.SETS["small"].values())
+    assert plan("small", wanted / 200, 100.0)["seen"] == whole["seen"] // 2
+    assert set(plan("small", 1, 1.0).values()) == {rendering.LEAST_PEOPLE}
+
+
+@pytest.mark.long
+def test_killed_at_any_moment_it_goes_on(tmp_path):
+    """Kill -9 every few seconds, until a call comes through."""
+    asked = ["--out", str(tmp_path / "out"), "--preset", "nano", "--minutes", "2"]
+    code = [sys.executable, "-m", "xfer.cli", "train", "all", *asked, "--device", "cpu"]
+    kills = 0
+    while True:
+        going = subprocess.Popen(code, stderr=subprocess.DEVNULL)
+        try:
+            assert going.wait(20 + 5 * kills) == 0
+            break
+        except subprocess.TimeoutExpired:
+            going.kill()
+            going.wait()
+            kills += 1
+            time.sleep(0.1)
+    told = read_json(tmp_path / "out" / "pipeline.json")
+    print(f"{kills} kills, {sum(told['seconds'].values()):.0f} s in all")
+    assert kills >= 3 and Transfer.load(tmp_path / "out" / "model.safetensors")

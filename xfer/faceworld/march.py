@@ -13,12 +13,13 @@ from torch import Tensor
 from xfer.crop import Crop
 from xfer.faceworld.camera import CAMERA_Z, View, pixel_grid, rays_through
 from xfer.faceworld.fields import Points
-from xfer.faceworld.kernels import CLOSE_ENOUGH, FAR, Kernels
+from xfer.faceworld.kernels import FAR, Kernels
 
 NEAR = CAMERA_Z - 1.7
 """Distance from the camera before which nothing lies."""
 ROUNDS = (4, 4, 6, 10, 14, 24)
-"""Steps between two gatherings of the rays that still move."""
+FIRST_CONES, NEXT_CONES = (3, 3, 4, 4, 8), (4, 3)
+"""Steps between two gatherings of the rays, or cones, that still move."""
 
 PerRay = Float[Tensor, "batch n"]
 Packed = Float[Tensor, "measures batch 1"]
@@ -60,7 +61,7 @@ def find_surface(
     for level in [m for m in (cells // 4, cells // 2) if m >= 24]:
         rays, start = _rays(view, crop, size, level), _start(t, level, view)
         cone = _cone(view, crop, size, level)
-        t = _march_cones(kernels, rig, rays, start, cone, 22 if t is None else 7)
+        t, _ = _march(kernels, rig, rays, start, cone, FIRST_CONES if t is None else NEXT_CONES)
     rays = _rays(view, crop, size, cells)
     start = _start(t, cells, view)
     index = gather_active(start < FAR)
@@ -105,30 +106,34 @@ def largest_beside(
     return wide
 
 
-def _march_cones(
-    kernels: Kernels, rig: Packed, rays: Rays, start: PerRay, cone: Tensor, steps: int
-) -> PerRay:
-    """Move each cone until the surface may be inside it."""
-    index = gather_active(start < FAR)
-    rays, t = rays.take(index), start.gather(1, index)
-    lens = torch.stack([rays.view.x, rays.view.y, cone])
-    for _ in range(steps):
-        t, _ = kernels.step(rig, lens, *rays.direction, t)
-    return start.scatter(1, index, t)
-
-
 def refine(
     kernels: Kernels, rig: Packed, rays: Rays, start: PerRay
 ) -> tuple[PerRay, Bool[Tensor, "batch n"]]:
-    """Sphere tracing from `start` to the surface."""
+    """Sphere tracing from `start` to the surface, and whether it was met."""
+    t, d = _march(kernels, rig, rays, start, torch.zeros_like(rays.view.x), ROUNDS)
+    return t, (d < 0.02) & (t < FAR)
+
+
+def _march(
+    kernels: Kernels,
+    rig: Packed,
+    rays: Rays,
+    start: PerRay,
+    cone: Float[Tensor, "batch 1"],
+    rounds: tuple[int, ...],
+) -> tuple[PerRay, PerRay]:
+    """Move each ray, or cone, until the surface may be inside it; the field where it was last."""
     t, d = start, torch.full_like(start, 9.0)
-    lens = torch.stack([rays.view.x, rays.view.y, torch.zeros_like(rays.view.x)])
-    for steps in ROUNDS:
-        index = gather_active((d.abs() > CLOSE_ENOUGH) & (t < FAR))
+    lens, moves = torch.stack([rays.view.x, rays.view.y, cone]), start < FAR
+    for steps in rounds:
+        index = gather_active(moves)
         if index.shape[1] == 0:
             break
         few, some_t = rays.take(index), t.gather(1, index)
         for _ in range(steps):
-            some_t, some_d = kernels.step(rig, lens, *few.direction, some_t)
+            before = some_t
+            some_t, some_d = kernels.step(rig, lens, *few.direction, before)
         t, d = t.scatter(1, index, some_t), d.scatter(1, index, some_d)
-    return t, (d < 0.02) & (t < FAR)
+        going = (some_t != before) & (some_t < FAR)
+        moves = torch.zeros_like(moves).scatter(1, index, going) & moves
+    return t, d

@@ -5,6 +5,7 @@ import torch
 
 from xfer.errors import MissingPackage
 from xfer.faceworld import native
+from xfer.faceworld.cpp import source
 from xfer.faceworld.factors import draw_factors
 from xfer.faceworld.lowering import lower
 from xfer.faceworld.render import render
@@ -34,10 +35,10 @@ def test_a_compiled_function_gives_what_its_source_gives(count):
 
 
 def test_lines_that_depend_on_the_person_alone_stand_before_the_loop():
-    source, shapes, single = lower(lambda person, x: (person[0] * person[1]).sqrt() + x, [(2,)], 1)
-    before, loop = source.split("for (long i")
+    lowered = lower(lambda person, x: (person[0] * person[1]).sqrt() + x, [(2,)], 1)
+    before, loop = source(lowered).split("for (long i")
     assert "std::sqrt" in before.split("kernel(")[1] and "std::sqrt" not in loop
-    assert shapes == [()] and single
+    assert lowered.shapes == [()] and lowered.single
 
 
 def test_what_cannot_be_written_out_is_named():

@@ -1,8 +1,8 @@
-"""The functions of points that rendering consists of, run step by step or compiled.
+"""The functions of points that rendering consists of, as they are or made fast for a processor.
 
 Each takes packed measures of people (`rig`, `look`, `lens`) and then numbers per point, and is
-elementwise in the points. `kernels(compiled=True)` gives the same functions built by the machine's
-C++ compiler: some ten times faster.
+elementwise in the points. `kernels` gives the same functions built by the machine's C++ compiler,
+or as straight lines of NumPy calls, which takes some five times as long.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from xfer.faceworld.head import base_distance, closed_skin_distance
 from xfer.faceworld.look import Look, unpack_look
 from xfer.faceworld.measures import MEASURES, unpack
 from xfer.faceworld.native import Kernel
+from xfer.faceworld.straight import Straight
 
 FAR = CAMERA_Z + 1.6
 """Distance from the camera behind which nothing is looked for."""
@@ -108,16 +109,19 @@ def shrink(rig: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     return base_distance(unpack(rig).head, Points(x, y, z))
 
 
+PLAIN = Kernels(step, feel, shaded, fall, shrink)
+"""The functions as they are, for any device."""
+
+
 @cache
 def kernels(compiled: bool) -> Kernels:
-    """The functions, compiled for this machine or as they are."""
-    if not compiled:
-        return Kernels(step, feel, shaded, fall, shrink)
+    """The functions for this machine's processor, compiled or as calls of NumPy."""
+    build = Kernel if compiled else Straight
     rig, look, lens, reach = (MEASURES,), (len(Look._fields), 3), (3,), (1,)
     return Kernels(
-        step=Kernel(step, [rig, lens], 4),
-        feel=Kernel(feel, [rig, look, reach], 3),
-        shade=Kernel(shaded, [rig, look], 11),
-        fall=Kernel(fall, [rig], 3),
-        shrink=Kernel(shrink, [rig], 3),
+        step=build(step, [rig, lens], 4),
+        feel=build(feel, [rig, look, reach], 3),
+        shade=build(shaded, [rig, look], 11),
+        fall=build(fall, [rig], 3),
+        shrink=build(shrink, [rig], 3),
     )

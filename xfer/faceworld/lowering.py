@@ -1,12 +1,14 @@
-"""From a function of points to C++: the graph that torch traces, written out as scalar code.
+"""From a function of points to scalar steps: the graph that torch traces, written out.
 
 The field and the paint of a face are elementwise: what happens at one point needs that point and
 the measures of one person only. So the function is traced for one person and one point; every
 tensor is then a small array of numbers, reshaping costs nothing, and each arithmetic step becomes
-one line of C++. Lines that depend on the person alone are run once per person, outside the loop
-over points. torch.compile takes minutes for these thousand-step functions, a C++ compiler seconds.
+one line, written in C++ by `cpp` and as a call of NumPy by `straight`. Lines that depend on the
+person alone are run once per person, outside the loop over points. torch.compile takes minutes for
+these thousand-step functions, a C++ compiler seconds.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,46 +16,6 @@ import numpy as np
 import torch
 from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
-
-PRELUDE = """
-#include <cmath>
-namespace {
-inline float bits_to_float(int i) { return __builtin_bit_cast(float, i); }
-inline int float_to_bits(float f) { return __builtin_bit_cast(int, f); }
-inline float lower(float a, float b) { return b < a ? b : a; }
-inline float upper(float a, float b) { return a < b ? b : a; }
-inline float sign(float a) { return float(a > 0.0f) - float(a < 0.0f); }
-inline float fast_exp2(float x) {
-  x = upper(lower(x, 126.0f), -126.0f);
-  const float whole = std::floor(x), t = x - whole;
-  const float p = 1.0f + t * (0.69314696f + t * (0.24022651f + t * (0.05550411f +
-      t * (0.00961813f + t * (0.00133336f + t * 0.00015469f)))));
-  return p * bits_to_float((int(whole) + 127) << 23);
-}
-inline float fast_log2(float x) {
-  const int i = float_to_bits(x);
-  const float m = bits_to_float((i & 0x007fffff) | 0x3f800000), t = (m - 1.0f) / (m + 1.0f);
-  const float s = t * t;
-  const float p = t * (2.8853901f + s * (0.96179669f + s * (0.57707802f +
-      s * (0.41219859f + s * 0.3205989f))));
-  return float((i >> 23) - 127) + p;
-}
-inline float fast_atan(float z) {  // |z| <= 1
-  const float s = z * z;
-  return z * (0.99999934f + s * (-0.33329856f + s * (0.19946536f + s * (-0.13908534f +
-      s * (0.09642004f + s * (-0.05590986f + s * (0.02186123f - s * 0.00405407f)))))));
-}
-inline float fast_atan2(float y, float x) {
-  const float ax = std::fabs(x), ay = std::fabs(y);
-  const float a = fast_atan(lower(ax, ay) / upper(upper(ax, ay), 1e-30f));
-  const float b = ay > ax ? 1.57079633f - a : a, c = x < 0.0f ? 3.14159265f - b : b;
-  return y < 0.0f ? -c : c;
-}
-inline float fast_acos(float x) {
-  return fast_atan2(std::sqrt(upper(1.0f - x * x, 0.0f)), x);
-}
-}
-"""
 
 _BINARY = {
     "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}",
@@ -84,36 +46,72 @@ class Name(NamedTuple):
     """It differs from point to point."""
 
 
-class Program:
-    """Lines of C++ in two places: before the loop over points, and in it."""
-
-    def __init__(self):
-        self.before: list[str] = []
-        self.inside: list[str] = []
-        self._known: dict[str, Name] = {}
-
-    def line(self, pattern: str, *operands: object) -> Name:
-        """The number that an expression of others has; equal expressions share one line."""
-        expression = pattern.format(*(_text(o) for o in operands))
-        if expression not in self._known:
-            varying = any(isinstance(o, Name) and o.varying for o in operands)
-            name = Name(f"{'v' if varying else 'u'}{len(self._known)}", varying)
-            lines = self.inside if varying else self.before
-            lines.append(f"const float {name.text} = {expression};")
-            self._known[expression] = name
-        return self._known[expression]
-
-
-def _text(operand: object) -> str:
+def text(operand: object) -> str:
+    """A name, or a number as C++ writes it."""
     if isinstance(operand, Name):
         return operand.text
     return f"{np.float32(operand):.9e}f".replace("infef", "INFINITY")
 
 
-def lower(
-    function: Callable, uniform: list[tuple[int, ...]], points: int
-) -> tuple[str, list[tuple[int, ...]], bool]:
-    """C++ of `function(*uniform, *points)`, the leading shapes of its results, and if it has one.
+class Line(NamedTuple):
+    """A number of the program and how it follows from others."""
+
+    name: Name
+    pattern: str
+    """The expression in C++, with places for the operands."""
+    operands: tuple[object, ...]
+    """Names, and numbers known beforehand."""
+
+    @property
+    def text(self) -> str:
+        return self.pattern.format(*map(text, self.operands))
+
+
+class Program:
+    """Lines in two places: before the loop over points, and in it."""
+
+    def __init__(self):
+        self.before: list[Line] = []
+        self.inside: list[Line] = []
+        self._known: dict[str, Name] = {}
+
+    def line(self, pattern: str, *operands: object) -> Name:
+        """The number that an expression of others has; equal expressions share one line."""
+        expression = pattern.format(*(text(o) for o in operands))
+        if expression not in self._known:
+            varying = any(isinstance(o, Name) and o.varying for o in operands)
+            name = Name(f"{'v' if varying else 'u'}{len(self._known)}", varying)
+            (self.inside if varying else self.before).append(Line(name, pattern, operands))
+            self._known[expression] = name
+        return self._known[expression]
+
+
+class Lowered(NamedTuple):
+    """A function of points as scalar steps."""
+
+    measures: list[tuple[str, int, int]]
+    """Names of the numbers of a person: argument and place in it."""
+    points: list[str]
+    """Names of the numbers of a point."""
+    program: Program
+    results: list[np.ndarray]
+    """Names or numbers, (..., 1, 1) for each result of the function."""
+    single: bool
+    """The function gives one tensor, not a tuple of them."""
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Leading shapes of the results."""
+        return [result.shape[:-2] for result in self.results]
+
+    @property
+    def outputs(self) -> list[object]:
+        """Names or numbers of all results, one after another."""
+        return [item for result in self.results for item in result.flat]
+
+
+def lower(function: Callable, uniform: list[tuple[int, ...]], points: int) -> Lowered:
+    """`function(*uniform, *points)` for one person and one point.
 
     Args:
         function: Takes tensors (numbers..., batch, 1) of what is the same at all points of a
@@ -128,7 +126,7 @@ def lower(
     for node in graph.graph.nodes:
         if node.op == "placeholder":
             arguments.append(node)
-            values[node] = _argument(program, len(arguments) - 1, len(uniform), node)
+            values[node] = _argument(len(arguments) - 1, len(uniform), node)
         elif node.op == "get_attr":
             values[node] = getattr(graph, node.target).numpy().astype(object)
         elif node.op == "call_function":
@@ -136,21 +134,17 @@ def lower(
         else:
             single = isinstance(node.args[0], Node)
             results = [values[result] for result in (node.args if single else node.args[0])]
-    return _source(program, results), [result.shape[:-2] for result in results], single
+    measures = [
+        (f"m{i}_{k}", i, k) for i, shape in enumerate(uniform) for k in range(math.prod(shape))
+    ]
+    return Lowered(measures, [f"p{i}" for i in range(points)], program, results, single)
 
 
-def _argument(program: Program, place: int, uniform: int, node: Node) -> np.ndarray:
+def _argument(place: int, uniform: int, node: Node) -> np.ndarray:
     shape = node.meta["val"].shape
     if place >= uniform:
-        name = Name(f"p{place - uniform}", True)
-        program.inside.append(f"const float {name.text} = points[{place - uniform}][i];")
-        return _filled(shape, [name])
-    names = []
-    for k in range(shape.numel()):
-        name = Name(f"m{place}_{k}", False)
-        program.before.append(f"const float {name.text} = person[{place}][{k} * stride];")
-        names.append(name)
-    return _filled(shape, names)
+        return _filled(shape, [Name(f"p{place - uniform}", True)])
+    return _filled(shape, [Name(f"m{place}_{k}", False) for k in range(shape.numel())])
 
 
 def _filled(shape: tuple[int, ...], items: list) -> np.ndarray:
@@ -240,21 +234,3 @@ def _argmin(program: Program, stacked: np.ndarray) -> np.ndarray:
         return place
 
     return _elementwise(first_smallest, *stacked)
-
-
-def _source(program: Program, results: list[np.ndarray]) -> str:
-    outputs = [item for result in results for item in result.flat]
-    stores = [f"out[{k}][i] = {_text(item)};" for k, item in enumerate(outputs)]
-    return "\n".join([
-        PRELUDE,
-        'extern "C" void kernel(const float* const* person, long stride,',
-        "    const float* const* points, float* const* out, long count) {",
-        *program.before,
-        "#pragma GCC ivdep",
-        "for (long i = 0; i < count; ++i) {",
-        *program.inside,
-        *stores,
-        "}",
-        "}",
-        "",
-    ])  # fmt: skip

@@ -1,7 +1,6 @@
 """Compile lowered functions with the machine's C++ compiler and call them on tensors."""
 
 import ctypes
-import hashlib
 import json
 import os
 import shutil
@@ -12,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-import pooch
 import torch
 from torch import Tensor
 
 from xfer.errors import MissingPackage
+from xfer.faceworld.cpp import source
+from xfer.faceworld.keeping import kept
 from xfer.faceworld.lowering import lower
 
 TASK = 2048
@@ -42,15 +42,15 @@ class Kernel:
     def __init__(self, function: Callable, uniform: list[tuple[int, ...]], points: int):
         self.uniform = len(uniform)
         self._command, self._lock = _command(), threading.Lock()
-        key = _key(function.__name__, *self._command)
-        self._library = Path(pooch.os_cache("xfer")) / "faceworld" / f"{function.__name__}_{key}.so"
+        self._library = kept(function.__name__, *self._command).with_suffix(".so")
         self._process, facts = None, self._library.with_suffix(".json")
         if self._library.exists() and facts.exists():
             shapes, self.single = json.loads(facts.read_text())
             self.shapes = [tuple(shape) for shape in shapes]
         else:
-            source, self.shapes, self.single = lower(function, uniform, points)
-            self._process = _start_build(self._command, source, self._library)
+            lowered = lower(function, uniform, points)
+            self.shapes, self.single = lowered.shapes, lowered.single
+            self._process = _start_build(self._command, source(lowered), self._library)
 
     @property
     def _run(self) -> Callable:
@@ -117,22 +117,14 @@ def _command() -> list[str]:
     return [program, *flags, *([architecture, *_WIDE] if architecture else [])]
 
 
-def _key(*parts: str) -> str:
-    """Changes with the parts, with torch and with any source file of this room."""
-    hashed = hashlib.sha256("\0".join([*parts, torch.__version__]).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        hashed.update(path.read_bytes())
-    return hashed.hexdigest()[:20]
-
-
 def _unfinished(library: Path) -> Path:
     return library.with_suffix(f".{os.getpid()}.so")
 
 
-def _start_build(command: list[str], source: str, library: Path) -> subprocess.Popen:
+def _start_build(command: list[str], code: str, library: Path) -> subprocess.Popen:
     library.parent.mkdir(parents=True, exist_ok=True)
     text = _unfinished(library).with_suffix(".cpp")
-    text.write_text(source)
+    text.write_text(code)
     return subprocess.Popen(
         [*command, str(text), "-o", str(_unfinished(library))], stderr=subprocess.PIPE
     )

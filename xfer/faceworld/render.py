@@ -20,7 +20,7 @@ from xfer.faceworld.camera import (
 )
 from xfer.faceworld.factors import Factors, Group
 from xfer.faceworld.geometry import Part
-from xfer.faceworld.kernels import FAR, Kernels, kernels
+from xfer.faceworld.kernels import FAR, PLAIN, Kernels, kernels
 from xfer.faceworld.landmarks import landmarks_3d
 from xfer.faceworld.look import Look, build_look, pack_look
 from xfer.faceworld.march import Rays, find_surface, gather_active, largest_beside, refine
@@ -83,7 +83,8 @@ def render(
         aligned: Render straight through the FFHQ crop of the true landmarks instead of the
             whole picture. The head's roll is then taken out, as it is in every aligned picture.
         compiled: Build the inner loops with the machine's C++ compiler at the first call (about
-            half a minute; kept for later runs). On a GPU the plain functions run.
+            half a minute; kept for later runs); without, they run as calls of NumPy, prepared in
+            some seconds and kept as well. On a GPU the functions run as they are.
     """
     expect(size % 4 == 0 and size >= 16, f"size is a multiple of 4, at least 16; got {size}")
     expect(
@@ -92,11 +93,12 @@ def render(
         f"got {len(identity)}, {len(motion)}, {len(scene)}",
     )
     on_cpu = identity.values.device.type == "cpu"
-    functions, groups = kernels(compiled and on_cpu), (identity, motion, scene)
+    functions = kernels(compiled) if on_cpu else PLAIN
+    groups = (identity, motion, scene)
     parts = in_threads(
         lambda rows: _render(functions, *(group.index(rows) for group in groups), size, aligned),
         len(identity),
-        torch.get_num_threads() if compiled and on_cpu else 1,  # plain work waits for Python
+        torch.get_num_threads() if on_cpu else 1,
     )
     picture, masks, landmarks = (torch.cat(column) for column in zip(*parts, strict=True))
     crop = ffhq_crop(landmarks)

@@ -243,6 +243,7 @@ def train_inverter(
     set: tuple[str, ...] = (),
     device: str = "auto",
     hours: float | None = None,
+    start: str | None = None,
 ) -> None:
     """Train an identity encoder (ReStyle) that finds the latents of faces; resumable.
 
@@ -255,11 +256,12 @@ def train_inverter(
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.
+        start: An encoder that a new run begins with: a file or a shipped name.
     """
     from xfer.training import inverter_recipes
 
     inverter_recipes.train_inverter(
-        out, frames, generator, instruments, preset, set, device, hours=hours
+        out, frames, generator, instruments, preset, set, device, hours, start
     )
 
 
@@ -292,6 +294,7 @@ def train_transfer(
     set: tuple[str, ...] = (),
     device: str = "auto",
     hours: float | None = None,
+    start: str | None = None,
 ) -> None:
     """Train the motion encoder and the mapper of a transfer model; resumable.
 
@@ -305,11 +308,12 @@ def train_transfer(
         set: Changes of single settings, as key=value, such as mapper.kind=affine.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.
+        start: A model that a new run begins with: a file or a shipped name.
     """
     from xfer.training import transfer_recipes
 
     transfer_recipes.train_transfer(
-        out, clips, generator, inverter, instruments, preset, set, device, hours=hours
+        out, clips, generator, inverter, instruments, preset, set, device, hours, start
     )
 
 

@@ -156,17 +156,16 @@ class Look(nn.Module):
     """What losses compare pictures by: features of the bodies of some instruments.
 
     A recogniser is taught to overlook expressions and a reader sees little else, so that either
-    alone lets go of what the other keeps.
+    alone lets go of what the other keeps. The bodies are copies for inference.
     """
 
     def __init__(self, *instruments: FaceRecogniser | FactorReader):
         super().__init__()
-        self.instruments = nn.ModuleList(instruments)
-        self.eval().requires_grad_(False)
+        self.bodies = nn.ModuleList(part.backbone.folded() for part in instruments)
 
     def forward(self, image: Image) -> list[Tensor]:
         """Features layer by layer, of one instrument after the other, at the picture's own size."""
-        return [x for part in self.instruments for x in part.backbone.stages(image)]
+        return [x for body in self.bodies for x in body.stages(image)]
 
 
 Copy = Literal["loss", "judge"]

@@ -12,6 +12,11 @@ def half_dtype(name: str, device: torch.device) -> torch.dtype | None:
     return None if name == "none" else getattr(torch, name)
 
 
+def autocast(half: torch.dtype | None, device: torch.device) -> torch.autocast:
+    """Convolutions and matrix products in `half`; None changes nothing."""
+    return torch.autocast(device.type, half, enabled=half is not None)
+
+
 def has_fast_bfloat16(device: torch.device) -> bool:
     """True where bfloat16 has instructions of its own; elsewhere it is emulated, several times
     slower than float32."""

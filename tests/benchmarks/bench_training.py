@@ -118,16 +118,15 @@ def inverter() -> tuple[int, Phases]:
     chosen, pictures = INVERTER_PRESETS["small"], frames()
     drawer = Generator(config.GENERATOR_PRESETS["small"].generator)
     trainer = InverterTrainer(chosen, drawer, instruments(), World())
-    images, latents = trainer.batch(0, pictures)
-    start = trainer.encoder.start(trainer.generator, len(images))
+    wanted = trainer.wanted(0, pictures)
+    start = trainer.encoder.start(trainer.generator, len(wanted.images))
 
     def one_round() -> None:
-        found = start.latent + trainer.encoder(images, start.image)
-        drawn = trainer.generator.synthesis(found)
-        trainer.round_loss(images, latents, found, drawn)[0].backward()
+        found, drawn = trainer.round(wanted, *start)
+        trainer.round_loss(wanted, found, drawn)[0].backward()
 
     return chosen.batch, {
-        "data": (lambda: trainer.batch(0, pictures), 1.0),
+        "data and targets": (lambda: trainer.wanted(0, pictures), 1.0),
         "rounds": (one_round, float(chosen.rounds)),
         "optimiser": (trainer.optimiser.step, float(chosen.rounds)),
     }

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from xfer.encoders import IdentityEncoderConfig
+from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
 from xfer.errors import BadValue
 from xfer.instruments import (
     FaceRecogniser,
@@ -47,6 +47,7 @@ def tiny(steps, **changes):
     config = InverterTraining(
         encoder=IdentityEncoderConfig(**SLIM, n_styles=6, w_dim=8, rounds=2),
         batch=8, rounds=2, total_kimg=steps * 0.008, tick_kimg=0.08, save_kimg=0.04,
+        half="none",
     )  # fmt: skip
     return dataclasses.replace(config, **changes)
 
@@ -83,11 +84,11 @@ def test_frozen_networks_stay_as_they_were(tmp_path):
 def test_the_loss_is_the_weighted_sum_of_its_terms():
     generator, measure = networks()
     trainer = InverterTrainer(tiny(1), generator, measure, World())
-    images, latents = trainer.batch(0, Drawn(generator))
-    assert len(images) == 8 and len(latents) == 2
+    wanted = trainer.wanted(0, Drawn(generator))
+    assert len(wanted.images) == 8 and len(wanted.latents) == 2
     found = torch.randn(8, 6, 8)
     drawn = generator.synthesis(found)
-    loss, terms = trainer.round_loss(images, latents, found, drawn)
+    loss, terms = trainer.round_loss(wanted, found, drawn)
     config = trainer.config
     expected = (
         config.l2 * terms["l2"] + config.perceptual * terms["perceptual"]
@@ -95,8 +96,32 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
         + config.spread * terms["spread"] + config.latent * terms["latent"]
     )  # fmt: skip
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(terms["l2"], (drawn - images).square().mean())
-    torch.testing.assert_close(terms["latent"], (found[-2:] - latents).square().mean())
+    torch.testing.assert_close(terms["l2"], (drawn - wanted.images).square().mean())
+    torch.testing.assert_close(terms["latent"], (found[-2:] - wanted.latents).square().mean())
+
+
+def test_a_new_run_begins_with_the_encoder_that_it_is_given():
+    generator, measure = networks()
+    given = IdentityEncoder(tiny(1).encoder)
+    trainer = InverterTrainer(tiny(1), generator, measure, World(), given)
+    wanted = given.state_dict()
+    assert all(torch.equal(v, wanted[name]) for name, v in trainer.encoder.state_dict().items())
+
+
+def test_half_precision_changes_the_rounds_but_little():
+    generator, measure = networks()
+    found = {}
+    for half in ("none", "bfloat16"):
+        trainer = InverterTrainer(
+            dataclasses.replace(tiny(1), half=half), generator, measure, World()
+        )
+        wanted = trainer.wanted(0, Drawn(generator))
+        start = trainer.encoder.start(generator, len(wanted.images))
+        latents, pictures = trainer.round(wanted, *start)
+        assert latents.dtype == pictures.dtype == torch.float32
+        found[half] = latents
+    difference = (found["none"] - found["bfloat16"]).abs().max()
+    assert 0 < difference < 0.02 * found["none"].abs().max()
 
 
 def test_an_encoder_of_other_sizes_is_refused():

@@ -7,7 +7,12 @@ import pytest
 import torch
 from made_frames import make_frames
 
-from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoderConfig
+from xfer.encoders import (
+    IdentityEncoder,
+    IdentityEncoderConfig,
+    MotionEncoder,
+    MotionEncoderConfig,
+)
 from xfer.errors import BadValue
 from xfer.instruments import (
     FaceRecogniser,
@@ -16,7 +21,7 @@ from xfer.instruments import (
     FactorReaderConfig,
     Instruments,
 )
-from xfer.mapper import MapperConfig
+from xfer.mapper import MapperConfig, build_mapper
 from xfer.model import Transfer
 from xfer.pixels import to_uint8
 from xfer.rival import StyleSwap, is_rival
@@ -65,6 +70,7 @@ def tiny(steps, **changes):
         MotionEncoderConfig(**SLIM, **CODES, bottleneck=4, pool=2),
         MapperConfig("conditioned", **CODES, rank=4, gates=4),
         batch=4, total_kimg=steps * 0.004, tick_kimg=0.04, save_kimg=0.02, learning_rate=3e-3,
+        half="none",
     )  # fmt: skip
     return dataclasses.replace(config, **changes)
 
@@ -212,6 +218,22 @@ def test_recolouring_hides_the_driver_s_colours_and_changes_no_target(drawn):
     torch.testing.assert_close((a * b).sum(2), a.norm(dim=2) * b.norm(dim=2))
     plain = TransferTrainer(tiny(1), *networks(), World())
     assert plain.recoloured(3, drawn.driver) is drawn.driver
+
+
+def test_a_new_run_begins_with_the_networks_that_it_is_given():
+    config = tiny(1)
+    given = {"motion_encoder": MotionEncoder(config.encoder), "mapper": build_mapper(config.mapper)}
+    trainer = TransferTrainer(config, *networks(), World(), given)
+    for name, network in given.items():
+        found = trainer.networks[name].state_dict()
+        assert all(torch.equal(v, found[key]) for key, v in network.state_dict().items())
+
+
+def test_half_precision_changes_the_terms_but_little(drawn):
+    exact, half = (terms(drawn, half=half)[1] for half in ("none", "bfloat16"))
+    for name, value in exact.items():
+        torch.testing.assert_close(half[name], value, atol=0.02, rtol=0.02)
+        assert half[name].dtype == torch.float32
 
 
 def test_the_recipe_writes_a_model_and_a_sheet(tmp_path, monkeypatch):

@@ -30,6 +30,7 @@ def train_inverter(
     settings: Sequence[str] = (),
     device: str = "auto",
     hours: float | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """Train an identity encoder for a generator and write `inverter.safetensors`.
 
@@ -37,14 +38,15 @@ def train_inverter(
         generator: A file or shipped name.
         instruments: The loss copy.
         hours: End after so long, as if the work was done.
+        start: A file or shipped name whose identity encoder a new run begins with.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(INVERTER_PRESETS, preset, **changes)
     drawer, measure = Generator.load(generator), load_instruments(instruments, "loss")
     pictures = open_frames(frames, drawer.resolution, chosen.seed)
-    world = World.join(device)
+    world, first = World.join(device), IdentityEncoder.load(start) if start else None
     with time_limit(hours):
-        for record in inverter_loop(chosen, pictures, drawer, measure, out, world):
+        for record in inverter_loop(chosen, pictures, drawer, measure, out, world, first):
             print(describe(record), file=sys.stderr, flush=True)
             save_inversions(out, chosen, pictures, drawer)
     path = export_inverter(out, chosen)

@@ -8,7 +8,7 @@ before (Alaluf et al., "ReStyle", ICCV 2021).
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,9 @@ from xfer import losses
 from xfer.axes import Image, WPlus
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
 from xfer.errors import expect
-from xfer.instruments import Instruments
+from xfer.files import fill
+from xfer.instruments import Embedding, Instruments
+from xfer.precision import autocast, half_dtype
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
 from xfer.training.randomness import normal, rng, sample_rngs
@@ -28,6 +30,17 @@ from xfer.training.train_generator import Batches
 
 KnownLatents = Float[Tensor, "drawn n_styles w_dim"]
 """True latents of the generator's own samples in a batch."""
+
+
+class Wanted(NamedTuple):
+    """What all rounds of a step are compared with."""
+
+    images: Image
+    """Real frames followed by drawn samples."""
+    latents: KnownLatents
+    features: list[Tensor]
+    """Of the pictures, in the eyes of the look."""
+    embedding: Embedding
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,8 @@ class InverterTraining:
     """Weight of the squared distance from the mean of w."""
     spread: float = 0.005
     """Weight of the spread of styles, which keeps latents editable."""
+    half: str = "auto"
+    """Data type of convolutions: bfloat16, auto (that, where it is fast) or none."""
 
     def __post_init__(self):
         expect(0 <= self.drawn < 1, f"drawn is a share of the batch in [0, 1); got {self.drawn}")
@@ -99,6 +114,7 @@ class InverterTrainer:
         generator: Generator,
         measure: Instruments,
         world: World,
+        start: IdentityEncoder | None = None,
     ):
         sizes = (generator.n_styles, generator.w_dim)
         expect(
@@ -112,12 +128,26 @@ class InverterTrainer:
             encoder = IdentityEncoder(config.encoder)
             for head in encoder.styles:  # the first offsets are small: start at the mean face
                 nn.init.normal_(head.linear.weight, std=0.1)
+        if start is not None:
+            fill(encoder, start.state_dict())
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.encoder = encoder.to(**place).train()
         self.generator = generator.to(**place).eval().requires_grad_(False)
         self.recogniser = measure.recogniser.to(**place).eval().requires_grad_(False)
         self.look = measure.look(config.look).to(**place)
         self.optimiser = torch.optim.Adam(encoder.parameters(), config.learning_rate)
+        self.half = half_dtype(config.half, world.device)
+
+    def autocast(self) -> torch.autocast:
+        """Half precision, by choice, for the networks within."""
+        return autocast(self.half, self.world.device)
+
+    @torch.no_grad()
+    def wanted(self, step: int, frames: Batches) -> Wanted:
+        """A step's pictures, and how they look to the instruments."""
+        images, latents = self.batch(step, frames)
+        with self.autocast():
+            return Wanted(images, latents, self.look(images), self.recogniser(images))
 
     @torch.no_grad()
     def batch(self, step: int, frames: Batches) -> tuple[Image, KnownLatents]:
@@ -132,21 +162,29 @@ class InverterTrainer:
         latents = self.generator.to_w_plus(self.generator.mapping(z))
         return torch.cat([images, self.generator.synthesis(latents)]), latents
 
+    def round(self, wanted: Wanted, latent: WPlus, current: Image) -> tuple[WPlus, Image]:
+        """The next latents and their pictures, from those of the round before."""
+        with self.autocast():
+            offset = self.encoder(wanted.images, current)
+        found = latent + offset.float()
+        return found, self.generator.synthesis(found, half=self.half)
+
     def round_loss(
-        self, images: Image, latents: KnownLatents, found: WPlus, drawn: Image
+        self, wanted: Wanted, found: WPlus, drawn: Image
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What one round is trained on.
 
         Args:
-            latents: True latents of the last samples of the batch.
             found: The round's latents.
             drawn: Their pictures.
         """
-        config, embed, look = self.config, self.recogniser, self.look
+        config, latents = self.config, wanted.latents
+        with self.autocast():
+            features, embedding = self.look(drawn), self.recogniser(drawn)
         terms = {
-            "l2": F.mse_loss(drawn, images),
-            "perceptual": losses.feature_distance(look(drawn), look(images)),
-            "identity": losses.identity_distance(embed(drawn), embed(images)),
+            "l2": F.mse_loss(drawn, wanted.images),
+            "perceptual": losses.feature_distance(features, wanted.features),
+            "identity": losses.identity_distance(embedding, wanted.embedding),
             "w_norm": (found - self.generator.w_mean).square().mean(),
             "spread": losses.style_spread(found),
         }
@@ -163,27 +201,27 @@ def train_inverter(
     measure: Instruments,
     folder: str | Path,
     world: World | None = None,
+    start: IdentityEncoder | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick; every round updates the encoder once.
 
     Args:
         generator, measure: Frozen; the instruments are the copy that serves in losses.
+        start: An encoder of the same sizes whose weights a new run begins with.
     """
     world = world or World()
     expect(world.size == 1, "the inverter trains in one process; start without torchrun")
-    trainer = InverterTrainer(config, generator, measure, world)
+    trainer = InverterTrainer(config, generator, measure, world, start)
     encoder = trainer.encoder
     state = {"encoder": encoder, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score=f"l2_{config.rounds}") as session:
         for step in session.steps():
-            images, latents = trainer.batch(step, frames)
+            wanted = trainer.wanted(step, frames)
             with torch.no_grad():
-                start = encoder.start(trainer.generator)
-            latent, current = (x.expand(len(images), *x.shape[1:]) for x in start)
+                latent, current = encoder.start(trainer.generator, len(wanted.images))
             for number in range(config.rounds):
-                found = latent + encoder(images, current)
-                drawn = trainer.generator.synthesis(found)
-                loss, facts = trainer.round_loss(images, latents, found, drawn)
+                found, drawn = trainer.round(wanted, latent, current)
+                loss, facts = trainer.round_loss(wanted, found, drawn)
                 if session.update(trainer.optimiser, encoder, loss):
                     session.count(**{f"{name}_{number + 1}": v for name, v in facts.items()})
                 latent, current = found.detach(), drawn.detach()

@@ -4,7 +4,7 @@ Nothing is labelled. With another frame of the driver's own person as identity t
 the driver itself; with somebody else as identity it must still show them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from xfer import losses
 from xfer.axes import Image, WPlus
 from xfer.encoders import MotionEncoder, MotionEncoderConfig
 from xfer.errors import expect
+from xfer.files import fill
 from xfer.instruments import Instruments
 from xfer.mapper import MapperConfig, build_mapper
+from xfer.precision import autocast, half_dtype
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
 from xfer.training.randomness import normal, rng, sample_rngs
@@ -89,6 +91,8 @@ class TransferTraining:
     motion: float = 0.0
     """Weight of the distance between factors read in another person's output and in the driver.
     The reader has learned from true factors: an oracle for ablations, no self-supervision."""
+    half: str = "auto"
+    """Data type of convolutions: bfloat16, auto (that, where it is fast) or none."""
 
     def __post_init__(self):
         sizes = [(part.n_styles, part.w_dim) for part in (self.encoder, self.mapper)]
@@ -152,6 +156,7 @@ class TransferTrainer:
         generator: Generator,
         measure: Instruments,
         world: World,
+        start: Mapping[str, nn.Module] | None = None,
     ):
         sizes = (generator.n_styles, generator.w_dim)
         expect(
@@ -163,6 +168,8 @@ class TransferTrainer:
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
             parts = self.build(config, generator)
+        for name, network in (start or {}).items():
+            fill(parts[name], network.state_dict())
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.networks = nn.ModuleDict(parts).to(**place).train()
         self.generator, self.recogniser, self.reader = (
@@ -173,6 +180,11 @@ class TransferTrainer:
         self.optimiser = OPTIMISERS[config.optimiser](
             self.networks.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
+        self.half = half_dtype(config.half, world.device)
+
+    def autocast(self) -> torch.autocast:
+        """Half precision, by choice, for the networks within."""
+        return autocast(self.half, self.world.device)
 
     def build(self, config: TransferTraining, generator: Generator) -> dict[str, nn.Module]:
         """The networks that learn."""
@@ -203,21 +215,36 @@ class TransferTrainer:
         self, step: int, drawn: Drawn, people: Sequence[WPlus]
     ) -> tuple[Sequence[Image], WPlus | None]:
         """Each set of people with the drivers' motion, and the drivers' motion codes."""
-        code = self.networks["motion_encoder"](self.recoloured(step, drawn.driver))
+        code = self.motion(self.recoloured(step, drawn.driver))
         latents = self.networks["mapper"](torch.cat(people), code.repeat(len(people), 1, 1))
-        return self.generator.synthesis(latents).chunk(len(people)), code
+        return self.draw(latents).chunk(len(people)), code
+
+    def motion(self, images: Image) -> WPlus:
+        """Motion codes."""
+        with self.autocast():
+            return self.networks["motion_encoder"](images).float()
+
+    def draw(self, latents: WPlus) -> Image:
+        """What the frozen generator shows."""
+        return self.generator.synthesis(latents, half=self.half)
+
+    def differ(self, output: Image, driver: Image) -> Tensor:
+        """How different two pictures look to the instruments."""
+        with self.autocast():
+            with torch.no_grad():
+                wanted = self.look(driver)
+            return losses.feature_distance(self.look(output), wanted)
 
     def same_terms(self, output: Image, driver: Image) -> dict[str, Tensor]:
         """The driver's own person must give the driver itself."""
-        look, found = self.look, {}
+        found = {}
         crop = face_crop if self.config.crop else lambda image: image
         if self.config.pixels:
             found["pixels"] = F.mse_loss(crop(output), crop(driver))
         if self.config.perceptual_crop:
-            pair = (look(crop(image)) for image in (output, driver))
-            found["perceptual_crop"] = losses.feature_distance(*pair)
+            found["perceptual_crop"] = self.differ(crop(output), crop(driver))
         if self.config.perceptual:
-            found["perceptual"] = losses.feature_distance(look(output), look(driver))
+            found["perceptual"] = self.differ(output, driver)
         return found
 
     def cross_terms(
@@ -226,12 +253,13 @@ class TransferTrainer:
         """Another person must stay that person, with the driver's motion."""
         config, found = self.config, {}
         if config.identity:
-            with torch.no_grad():
-                person = self.recogniser(self.generator.synthesis(drawn.other))
-            found["identity"] = losses.identity_distance(self.recogniser(cross), person)
+            with self.autocast():
+                with torch.no_grad():
+                    person = self.recogniser(self.draw(drawn.other))
+                shown = self.recogniser(cross)
+            found["identity"] = losses.identity_distance(shown, person)
         if config.contrastive:
-            encode = self.networks["motion_encoder"]
-            codes = encode(torch.cat([same, cross, drawn.other_frame])).chunk(3)
+            codes = self.motion(torch.cat([same, cross, drawn.other_frame])).chunk(3)
             found["contrastive"] = losses.contrastive(
                 codes[0], codes[1], code, codes[2], config.scale, config.margin
             )
@@ -250,15 +278,17 @@ def train_transfer(
     folder: str | Path,
     world: World | None = None,
     trainer_type: type[TransferTrainer] = TransferTrainer,
+    start: Mapping[str, nn.Module] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick.
 
     Args:
         generator, measure: Frozen; the instruments are the copy that serves in losses.
+        start: Networks of the same names and sizes whose weights a new run begins with.
     """
     world = world or World()
     expect(world.size == 1, "a transfer trains in one process; start without torchrun")
-    trainer = trainer_type(config, generator, measure, world)
+    trainer = trainer_type(config, generator, measure, world, start)
     state = {"networks": trainer.networks, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score="loss") as session:
         for step in session.steps():

@@ -38,6 +38,7 @@ def train_transfer(
     settings: Sequence[str] = (),
     device: str = "auto",
     hours: float | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """Train motion encoder and mapper, and write `transfer.safetensors` with all four networks.
 
@@ -46,20 +47,27 @@ def train_transfer(
         generator, inverter: Files or shipped names; both stay as they are.
         instruments: The loss copy.
         hours: End after so long, as if the work was done.
+        start: A model whose motion encoder and mapper a new run begins with, file or shipped name.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(TRANSFER_PRESETS, preset, **changes)
     measure, world = load_instruments(instruments, "loss"), World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
-    watched = (drawer, measure, out, world)
+    first = _begun(start) if start else None
     with time_limit(hours):
-        for record in transfer_loop(chosen, pictures, *watched):
+        for record in transfer_loop(chosen, pictures, drawer, measure, out, world, start=first):
             print(describe(record), file=sys.stderr, flush=True)
             save_transfers(out, chosen, pictures, drawer)
     path = export_transfer(out, chosen, drawer, encoder)
     leave_if_stopped(out)
     return path
+
+
+def _begun(start: str | Path) -> dict[str, torch.nn.Module]:
+    """What a model has learned that a new run can begin with."""
+    model = Transfer.load(start)
+    return {"motion_encoder": model.motion_encoder, "mapper": model.mapper}
 
 
 def open_clips(

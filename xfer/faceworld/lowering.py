@@ -1,7 +1,7 @@
-"""From a function of points to scalar steps: the graph that torch traces, written out.
+"""From a function of points to scalar steps: what it does to tensors, written out.
 
 The field and the paint of a face are elementwise: what happens at one point needs that point and
-the measures of one person only. So the function is traced for one person and one point; every
+the measures of one person only. So the function is watched for one person and one point; every
 tensor is then a small array of numbers, reshaping costs nothing, and each arithmetic step becomes
 one line, written in C++ by `cpp` and as a call of NumPy by `straight`. Lines that depend on the
 person alone are run once per person, outside the loop over points. torch.compile takes minutes for
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.fx import Node
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 _BINARY = {
     "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}",
@@ -121,30 +121,51 @@ def lower(function: Callable, uniform: list[tuple[int, ...]], points: int) -> Lo
     """
     examples = [torch.full((*shape, 1, 1), 0.5) for shape in uniform]
     examples += [torch.full((1, 1), 0.3 + 0.1 * i) for i in range(points)]
-    graph = make_fx(function)(*examples)
-    program, values, arguments = Program(), {}, []
-    for node in graph.graph.nodes:
-        if node.op == "placeholder":
-            arguments.append(node)
-            values[node] = _argument(len(arguments) - 1, len(uniform), node)
-        elif node.op == "get_attr":
-            values[node] = getattr(graph, node.target).numpy().astype(object)
-        elif node.op == "call_function":
-            values[node] = _step(program, node, values)
-        else:
-            single = isinstance(node.args[0], Node)
-            results = [values[result] for result in (node.args if single else node.args[0])]
     measures = [
         (f"m{i}_{k}", i, k) for i, shape in enumerate(uniform) for k in range(math.prod(shape))
     ]
-    return Lowered(measures, [f"p{i}" for i in range(points)], program, results, single)
+    names = [[Name(name, False) for name, i, _ in measures if i == k] for k in range(len(uniform))]
+    names += [[Name(f"p{i}", True)] for i in range(points)]
+    tracer = _Tracer()
+    for example, own in zip(examples, names, strict=True):
+        tracer.remember(example, _filled(example.shape, own))
+    with torch.no_grad(), tracer:
+        found = function(*examples)
+    single = isinstance(found, Tensor)
+    results = [tracer.value(result) for result in ([found] if single else found)]
+    return Lowered(measures, [f"p{i}" for i in range(points)], tracer.program, results, single)
 
 
-def _argument(place: int, uniform: int, node: Node) -> np.ndarray:
-    shape = node.meta["val"].shape
-    if place >= uniform:
-        return _filled(shape, [Name(f"p{place - uniform}", True)])
-    return _filled(shape, [Name(f"m{place}_{k}", False) for k in range(shape.numel())])
+class _Tracer(TorchDispatchMode):
+    """Writes down what is done to tensors while it is done, number by number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.program = Program()
+        self._known: dict[int, tuple[Tensor, np.ndarray]] = {}
+
+    def remember(self, tensor: Tensor, value: np.ndarray) -> None:
+        self._known[id(tensor)] = tensor, value  # an id is one's own as long as one lives
+
+    def value(self, operand: object) -> object:
+        """Names and numbers in place of tensors; those never met are constants."""
+        if isinstance(operand, list | tuple):
+            return [self.value(item) for item in operand]
+        if not isinstance(operand, Tensor):
+            return operand
+        known = self._known.get(id(operand))
+        return operand.numpy().astype(object) if known is None else known[1]
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        name = operation._schema.name.removeprefix("aten::")
+        value = _step(self.program, name, self.value(args), result)
+        if isinstance(result, Tensor):
+            self.remember(result, value)
+        else:
+            for tensor, part in zip(result, value, strict=True):
+                self.remember(tensor, part)
+        return result
 
 
 def _filled(shape: tuple[int, ...], items: list) -> np.ndarray:
@@ -162,12 +183,8 @@ def _elementwise(function: Callable, *operands: object) -> np.ndarray:
     return _filled(arrays[0].shape, items)
 
 
-def _step(program: Program, node: Node, values: dict) -> np.ndarray | list[np.ndarray]:
-    """What one step of the traced graph computes."""
-    schema = getattr(node.target, "_schema", None)
-    op = schema.name.removeprefix("aten::") if schema else node.target.__name__
-    get = lambda x: values[x] if isinstance(x, Node) else x
-    args = [[get(x) for x in a] if isinstance(a, list | tuple) else get(a) for a in node.args]
+def _step(program: Program, op: str, args: list, result: object) -> np.ndarray | list[np.ndarray]:
+    """What one operation computes; `result` is what it gave for the examples."""
     if op in _SAME:
         return args[0]
     if op in _BINARY:
@@ -188,25 +205,22 @@ def _step(program: Program, node: Node, values: dict) -> np.ndarray | list[np.nd
     if op in ("ones_like", "zeros_like", "full_like"):
         value = args[1] if op == "full_like" else float(op == "ones_like")
         return _filled(args[0].shape, [value] * args[0].size)
-    return _rearranged(op, args, node)
+    return _rearranged(op, args, result)
 
 
-def _rearranged(op: str, args: list, node: Node) -> object:
-    """Steps that move numbers without changing them."""
-    shape = tuple(node.meta["val"].shape) if hasattr(node.meta["val"], "shape") else ()
+def _rearranged(op: str, args: list, result: object) -> np.ndarray | list[np.ndarray]:
+    """Operations that move numbers without changing them."""
     if op == "unbind":
         return [np.take(args[0], i, axis=0) for i in range(len(args[0]))]
-    if op == "getitem":
-        return args[0][args[1]]
     if op == "select":
         return np.asarray(np.take(args[0], args[2], axis=args[1]), dtype=object)
     if op in ("stack", "cat"):
         join = np.stack if op == "stack" else np.concatenate
         return join(args[0], axis=args[1] if len(args) > 1 else 0)
     if op in ("view", "reshape", "unsqueeze", "squeeze", "_unsafe_view"):
-        return args[0].reshape(shape)
+        return args[0].reshape(result.shape)
     if op == "expand":
-        return np.broadcast_to(args[0], shape)
+        return np.broadcast_to(args[0], result.shape)
     raise NotImplementedError(f"a face's field may not use {op}")
 
 

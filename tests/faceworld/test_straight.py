@@ -9,8 +9,9 @@ from xfer.faceworld.factors import draw_factors
 from xfer.faceworld.kernels import PLAIN
 from xfer.faceworld.lowering import lower
 from xfer.faceworld.measures import MEASURES, pack
+from xfer.faceworld.numpy_lines import plan
 from xfer.faceworld.rig import build_rig
-from xfer.faceworld.straight import Straight, plan
+from xfer.faceworld.straight import Straight
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 The field and the paint of a face are elementwise: what happens at one point needs that point and
 the measures of one person only. So the function is watched for one person and one point; every
 tensor is then a small array of numbers, reshaping costs nothing, and each arithmetic step becomes
-one line, written in C++ by `cpp` and as a call of NumPy by `straight`. Lines that depend on the
+one line, written in C++ by `cpp` and as a call of NumPy by `numpy_lines`. Lines that depend on the
 person alone are run once per person, outside the loop over points. torch.compile takes minutes for
 these thousand-step functions, a C++ compiler seconds.
 """

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from xfer.errors import BadFile
 from xfer.media.detectors import Points
@@ -88,20 +90,21 @@ class _Single:
 
 
 @lru_cache(maxsize=2)
-def _world_table(path: Path) -> dict[str, pd.DataFrame]:
-    """The rows of each clip of one folder, by frame number."""
-    table = pd.read_parquet(path)
-    name = table["clip"].map(lambda clip: clip if isinstance(clip, str) else f"clip_{clip:05d}")
-    return {clip: rows.set_index("frame") for clip, rows in table.groupby(name)}
+def _world_table(path: Path) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """The table of one folder, and the rows of each of its clips."""
+    table = pq.read_table(path)
+    clips = table["clip"].to_pandas()
+    names = clips.map(lambda clip: clip if isinstance(clip, str) else f"clip_{clip:05d}")
+    return table, names.groupby(names).indices
 
 
 def world_rows(job: Input) -> pd.DataFrame:
     """What the face world says of each frame of one of its clips, by frame number."""
     path = Path(job.path)
-    rows = _world_table(path.with_name(WORLD_TABLE)).get(path.stem)
-    if rows is None:
+    table, rows = _world_table(path.with_name(WORLD_TABLE))
+    if path.stem not in rows:
         raise BadFile(f"{path.with_name(WORLD_TABLE)} has no row for {path.stem}")
-    return rows
+    return table.take(rows[path.stem]).to_pandas().set_index("frame")
 
 
 def true_points(rows: pd.DataFrame, number: int) -> Points | None:

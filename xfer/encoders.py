@@ -87,7 +87,8 @@ class MotionEncoder(Storable, nn.Module):
 
     def bottleneck(self, image: Image) -> Bottleneck:
         """h: all that is known of the driver's motion."""
-        return self.head(self.backbone(fit(image, self.config.resolution)).float())
+        features = self.backbone(fit(image, self.config.resolution))
+        return self.head(features.to(self.to_code.weight.dtype))
 
     def code(self, h: Bottleneck) -> WPlus:
         """Motion codes of bottlenecks."""

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from two_processes import Double, assert_two_equal_one
 
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
 from xfer.errors import BadValue
@@ -128,3 +129,15 @@ def test_an_encoder_of_other_sizes_is_refused():
     generator, measure = networks()
     with pytest.raises(BadValue, match="takes 6 styles of 8; set encoder"):
         InverterTrainer(InverterTraining(), generator, measure, World())
+
+
+def train_some(folder, world):
+    generator, measure = networks()
+    parts = (generator.double(), *(part.double() for part in measure[:2]))
+    generator, measure = parts[0], Instruments(*parts[1:], "loss", {})
+    frames = Double(Drawn(generator))
+    list(train_inverter(tiny(20, half="none"), frames, generator, measure, folder, world))
+
+
+def test_two_processes_equal_one(tmp_path):
+    assert_two_equal_one(train_some, tmp_path, "encoder")

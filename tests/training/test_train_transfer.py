@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_frames import make_frames
+from two_processes import assert_two_equal_one
 
 from xfer.encoders import (
     IdentityEncoder,
@@ -288,3 +289,15 @@ def test_the_rival_s_recipe_writes_its_file_and_resumes_exactly(tmp_path, monkey
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     with pytest.raises(BadValue, match="no motion codes"):
         train("wrong", "contrastive=0.1")
+
+
+def train_some(folder, world):
+    generator, measure = networks()
+    parts = (generator.double(), *(part.double() for part in measure[:2]))
+    frozen = parts[0], Instruments(*parts[1:], "loss", {})
+    config = tiny(20, half="none", recolour=0.2, contrastive=0.1, motion=0.1)
+    list(train_transfer(config, clips(), *frozen, folder, world))
+
+
+def test_two_processes_equal_one(tmp_path):
+    assert_two_equal_one(train_some, tmp_path, "networks")

@@ -26,6 +26,7 @@ from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
 from xfer.training.randomness import normal, rng, sample_rngs
 from xfer.training.session import Session
+from xfer.training.shared_layers import share_layers
 from xfer.training.train_generator import Batches
 
 KnownLatents = Float[Tensor, "drawn n_styles w_dim"]
@@ -130,6 +131,9 @@ class InverterTrainer:
                 nn.init.normal_(head.linear.weight, std=0.1)
         if start is not None:
             fill(encoder, start.state_dict())
+        drawn = round(config.batch * config.drawn)
+        self.real, self.drawn = world.samples(config.batch - drawn), world.samples(drawn)
+        share_layers(encoder, world)
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.encoder = encoder.to(**place).train()
         self.generator = generator.to(**place).eval().requires_grad_(False)
@@ -151,11 +155,10 @@ class InverterTrainer:
 
     @torch.no_grad()
     def batch(self, step: int, frames: Batches) -> tuple[Image, KnownLatents]:
-        """Real frames followed by drawn samples, and the latents of the latter."""
-        count = round(self.config.batch * self.config.drawn)
-        real = self.config.batch - count
-        images = frames.at([step * real + i for i in range(real)]).to(self.world.device)
-        rngs = sample_rngs(self.config.seed, "drawn", step, range(count))
+        """This process's real frames, followed by its drawn samples, and the latents of these."""
+        first = step * len(self.real) * self.world.size
+        images = frames.at([first + i for i in self.real]).to(self.world.device)
+        rngs = sample_rngs(self.config.seed, "drawn", step, self.drawn)
         if not rngs:
             return images, images.new_zeros(0, self.generator.n_styles, self.generator.w_dim)
         z = normal(rngs, self.generator.z_dim).to(images)
@@ -210,7 +213,6 @@ def train_inverter(
         start: An encoder of the same sizes whose weights a new run begins with.
     """
     world = world or World()
-    expect(world.size == 1, "the inverter trains in one process; start without torchrun")
     trainer = InverterTrainer(config, generator, measure, world, start)
     encoder = trainer.encoder
     state = {"encoder": encoder, "optimiser": trainer.optimiser}

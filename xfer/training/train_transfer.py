@@ -27,6 +27,7 @@ from xfer.training.distributed import World
 from xfer.training.randomness import normal, rng, sample_rngs
 from xfer.training.ranger import Ranger
 from xfer.training.session import Session
+from xfer.training.shared_layers import share_layers
 from xfer.training.transfer_clips import Drawn, TransferClips
 
 SAME_TERMS = ("pixels", "perceptual_crop", "perceptual")
@@ -170,8 +171,10 @@ class TransferTrainer:
             parts = self.build(config, generator)
         for name, network in (start or {}).items():
             fill(parts[name], network.state_dict())
+        self.samples = world.samples(config.batch)
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.networks = nn.ModuleDict(parts).to(**place).train()
+        share_layers(self.networks, world)
         self.generator, self.recogniser, self.reader = (
             part.to(**place).eval().requires_grad_(False)
             for part in (generator, measure.recogniser, measure.reader)
@@ -197,7 +200,7 @@ class TransferTrainer:
         """Pictures with other contrast and brightness in every channel."""
         if not self.config.recolour:
             return images
-        rngs = sample_rngs(self.config.seed, "recolour", step, range(len(images)))
+        rngs = sample_rngs(self.config.seed, "recolour", step, self.samples)
         gain, shift = (normal(rngs, 6).to(images) * self.config.recolour).chunk(2, dim=1)
         return images * gain.exp()[:, :, None, None] + shift[:, :, None, None]
 
@@ -222,7 +225,8 @@ class TransferTrainer:
     def motion(self, images: Image) -> WPlus:
         """Motion codes."""
         with self.autocast():
-            return self.networks["motion_encoder"](images).float()
+            codes = self.networks["motion_encoder"](images)
+        return codes.to(torch.promote_types(codes.dtype, torch.float32))
 
     def draw(self, latents: WPlus) -> Image:
         """What the frozen generator shows."""
@@ -287,12 +291,12 @@ def train_transfer(
         start: Networks of the same names and sizes whose weights a new run begins with.
     """
     world = world or World()
-    expect(world.size == 1, "a transfer trains in one process; start without torchrun")
     trainer = trainer_type(config, generator, measure, world, start)
     state = {"networks": trainer.networks, "optimiser": trainer.optimiser}
     with Session(folder, config, state, world, score="loss") as session:
         for step in session.steps():
-            loss, terms = trainer.loss(step, clips.draw(step, config.batch, world.device))
+            drawn = clips.draw(step, config.batch, world.device, trainer.samples)
+            loss, terms = trainer.loss(step, drawn)
             if session.update(trainer.optimiser, trainer.networks, loss):
                 session.count(loss=loss.detach(), **terms)
             if record := session.tick():

@@ -70,9 +70,18 @@ class TransferClips:
         identities, others = zip(*pairs, strict=True)
         return Items(drivers, list(identities), list(others))
 
-    def draw(self, step: int, batch: int, device: torch.device) -> Drawn:
-        """What a step sees."""
-        driver, identity, other = self.items(step, batch)
+    def draw(
+        self, step: int, batch: int, device: torch.device, samples: Sequence[int] | None = None
+    ) -> Drawn:
+        """What a step sees.
+
+        Args:
+            samples: Which of the batch; all by default.
+        """
+        samples = range(batch) if samples is None else samples
+        driver, identity, other = (
+            [column[i] for i in samples] for column in self.items(step, batch)
+        )
         return Drawn(
             self.frames.pictures(driver).to(device),
             self.codes(identity).to(device),

@@ -17,7 +17,7 @@ from xfer.pipeline import command, rendering, stages
 from xfer.pipeline.rendering import FrameSet, plan
 from xfer.pipeline.stages import STAGES
 from xfer.runs import read_json
-from xfer.training import inverter_recipes
+from xfer.training import following
 
 QUICK = [
     f"{stage}.{key}"
@@ -43,18 +43,19 @@ def run(out, *settings):
 
 
 def test_one_command_goes_on_after_a_stop_and_ends_in_a_judged_model(tmp_path, few, monkeypatch):
-    out, describe = tmp_path / "out", inverter_recipes.describe
+    out, describe = tmp_path / "out", following.describe
 
     def stop(record):
-        os.kill(os.getpid(), signal.SIGTERM)
+        if "identity_1" in record:  # the inverter's
+            os.kill(os.getpid(), signal.SIGTERM)
         return describe(record)
 
-    monkeypatch.setattr(inverter_recipes, "describe", stop)
+    monkeypatch.setattr(following, "describe", stop)
     asked = ["--out", str(out), "--preset", "nano", "--minutes", "0.01", "--device", "cpu"]
     assert main(["train", "all", *asked, "--set", *QUICK]) == 130
     before = {path.stem: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
     assert sorted(before) == ["generator", "judge", "loss", "warm_start"]
-    monkeypatch.setattr(inverter_recipes, "describe", describe)
+    monkeypatch.setattr(following, "describe", describe)
     path = run(out)
     assert path == out / "model.safetensors"
     after = {path.stem: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
@@ -67,10 +68,10 @@ def test_one_command_goes_on_after_a_stop_and_ends_in_a_judged_model(tmp_path, f
     kept = {path.name for path in (out / "records").iterdir()}
     runs = {"loss-reader", "loss-recogniser", "judge-reader", "judge-recogniser", "warm_start"}
     assert kept == runs | {"generator", "inverter", "transfer", "evaluation", "pipeline.json"}
-    assert list((out / "records" / "generator" / "sheets").glob("*.png"))
+    assert list((out / "records" / "transfer" / "sheets").glob("*.png"))
     assert (out / "records" / "evaluation" / "table.md").exists()
     log = (out / "log.txt").read_text()
-    assert log.count("loss: done before") == 1 and "g_loss" in log and "== done" in log
+    assert log.count("loss: done before") == 1 and "d_loss" in log and "== done" in log
     told = read_json(out / "pipeline.json")
     assert told["finished"] == list(STAGES) and all(told["seconds"][name] > 0 for name in STAGES)
 

@@ -54,7 +54,7 @@ def run(
         work = Work(out, preset, device, seed, by_stage, ledger)
         for name in STAGES:
             run_stage(work, name)
-    say(f"done: {work.file('model')}")
+        say(f"done: {work.file('model')}")
     return work.file("model")
 
 

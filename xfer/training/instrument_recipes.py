@@ -1,6 +1,5 @@
 """The instruments' training from names to weights on disk, their own errors told with them."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from xfer.instruments import Copy, FaceRecogniser, FactorReader, Instruments
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
+from xfer.training.following import finish, follow
 from xfer.training.instrument_config import (
     READER_PRESETS,
     RECOGNISER_PRESETS,
@@ -16,8 +16,7 @@ from xfer.training.instrument_config import (
     RecogniserTraining,
 )
 from xfer.training.measure_instruments import instrument_errors
-from xfer.training.recipes import describe
-from xfer.training.session import leave_if_stopped, time_limit
+from xfer.training.session import leave_if_stopped
 from xfer.training.train_instruments import ReaderTrainer, RecogniserTrainer, train_instrument
 from xfer.training.world_frames import WorldFrames
 
@@ -44,19 +43,30 @@ def train_instruments(
         seen.record["seed"] != trial.record["seed"],
         f"{unseen} shows the people of {frames}; render it from another seed",
     )
-    trained, changes = [], config.parse_settings(list(settings))
-    for part, chosen in instrument_configs(copy, preset, changes).items():
+    parts = instrument_configs(copy, preset, config.parse_settings(list(settings)))
+    for part, chosen in parts.items():
         seen.seed = chosen.seed
-        folder = Path(out) / part
-        with time_limit(hours and hours / 2):
-            for record in train_instrument(chosen, seen, folder, world):
-                print(describe(record), file=sys.stderr, flush=True)
-        leave_if_stopped(folder)
-        trained.append(instrument_of(folder, chosen, seen))
+        records = train_instrument(chosen, seen, Path(out) / part, world)
+        follow(records, world, hours and hours / 2)
+        if world.rank == 0:
+            leave_if_stopped(Path(out) / part)
+    path = Path(out) / "instruments.safetensors"
+    return finish(world, path, lambda: export_instruments(path, copy, parts, seen, trial))
+
+
+def export_instruments(
+    path: Path,
+    copy: Copy,
+    parts: Mapping[str, ReaderTraining | RecogniserTraining],
+    seen: WorldFrames,
+    trial: WorldFrames,
+) -> Path:
+    """Write the newest reader and recogniser with their errors on unseen people."""
+    trained = [instrument_of(path.parent / part, chosen, seen) for part, chosen in parts.items()]
     errors = instrument_errors(*trained, trial)
     known = ("people", "frames", "seed", "preset")
     facts = {"licence": "MIT", "trained_on": {name: seen.record[name] for name in known}}
-    return Instruments(*trained, copy, errors).save(Path(out) / "instruments.safetensors", facts)
+    return Instruments(*trained, copy, errors).save(path, facts)
 
 
 def instrument_configs(

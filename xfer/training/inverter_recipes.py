@@ -1,6 +1,5 @@
 """The inverter's training from names to weights on disk."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from xfer.stylegan2.generator import Generator
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
+from xfer.training.following import finish, follow
 from xfer.training.frames import FrameArray
-from xfer.training.recipes import describe, open_frames
-from xfer.training.session import leave_if_stopped, time_limit
+from xfer.training.recipes import open_frames
 from xfer.training.train_inverter import INVERTER_PRESETS, InverterTraining
 from xfer.training.train_inverter import train_inverter as inverter_loop
 
@@ -45,13 +44,10 @@ def train_inverter(
     drawer, measure = Generator.load(generator), load_instruments(instruments, "loss")
     pictures = open_frames(frames, drawer.resolution, chosen.seed)
     world, first = World.join(device), IdentityEncoder.load(start) if start else None
-    with time_limit(hours):
-        for record in inverter_loop(chosen, pictures, drawer, measure, out, world, first):
-            print(describe(record), file=sys.stderr, flush=True)
-            save_inversions(out, chosen, pictures, drawer)
-    path = export_inverter(out, chosen)
-    leave_if_stopped(out)
-    return path
+    records = inverter_loop(chosen, pictures, drawer, measure, out, world, first)
+    follow(records, world, hours, lambda: save_inversions(out, chosen, pictures, drawer))
+    path = Path(out) / "inverter.safetensors"
+    return finish(world, path, lambda: export_inverter(out, chosen))
 
 
 def latest_inverter(folder: str | Path, chosen: InverterTraining) -> tuple[float, IdentityEncoder]:

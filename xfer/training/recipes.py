@@ -16,7 +16,7 @@ from xfer.axes import Image
 from xfer.errors import expect
 from xfer.figures import picture_grid, save_figure, tile
 from xfer.files import write_checkpoint
-from xfer.instruments import load_instruments
+from xfer.instruments import Instruments, load_instruments
 from xfer.media.pictures import read_picture, write_picture
 from xfer.runs import atomic, read_json, read_stats, write_json
 from xfer.stylegan2.generator import Generator
@@ -25,10 +25,15 @@ from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
+from xfer.training.following import describe, finish, follow
 from xfer.training.frames import FrameArray
 from xfer.training.redrawing import LatentReader, Redrawing
 from xfer.training.session import leave_if_stopped, time_limit
-from xfer.training.train_autoencoder import AUTOENCODER_PRESETS, AutoencoderTrainer
+from xfer.training.train_autoencoder import (
+    AUTOENCODER_PRESETS,
+    AutoencoderTrainer,
+    AutoencoderTraining,
+)
 from xfer.training.train_autoencoder import train_autoencoder as autoencoder_loop
 from xfer.training.train_generator import train_generator as generator_loop
 
@@ -87,6 +92,8 @@ def train_generator(
                 last = record["kimg"]
                 save_sheet(out, chosen)
     world.leave()
+    if world.rank != 0:
+        return Path(out) / "generator.safetensors"
     save_sheet(out, chosen)
     path = export_generator(out, chosen)
     leave_if_stopped(out)
@@ -112,11 +119,14 @@ def train_autoencoder(
     pictures = open_frames(frames, chosen.generator.resolution, chosen.seed)
     measure = load_instruments(instruments, "loss")
     world = World.join(device)
-    with time_limit(hours):
-        for record in autoencoder_loop(chosen, pictures, measure, out, world):
-            print(describe(record), file=sys.stderr, flush=True)
-    leave_if_stopped(out)
-    step, state = Checkpoints(out).load_latest()
+    follow(autoencoder_loop(chosen, pictures, measure, out, world), world, hours)
+    path = Path(out) / "generator.safetensors"
+    return finish(world, path, lambda: export_autoencoder(path, chosen, measure))
+
+
+def export_autoencoder(path: Path, chosen: AutoencoderTraining, measure: Instruments) -> Path:
+    """Write the newest generator and its encoder, and draw a sheet of the people it draws."""
+    step, state = Checkpoints(path.parent).load_latest()
     trainer = AutoencoderTrainer(chosen, measure, World())
     trainer.networks.load_state_dict(state["networks"])
     generator = trainer.networks["generator"].eval()
@@ -124,10 +134,10 @@ def train_autoencoder(
     images = draw(generator, SHEET_SEEDS, psi=0.7, noise="none")
     kimg = step * chosen.batch / 1000
     figure = picture_grid(images, 8, title=f"warm start, {kimg:g} kimg, psi 0.7")
-    save_figure(figure, Path(out) / "sheets" / f"{round(kimg):06d}.png")
+    save_figure(figure, path.parent / "sheets" / f"{round(kimg):06d}.png")
     facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
     parts = {part.role: part.pack() for part in (generator, trainer.networks["encoder"].eval())}
-    return write_checkpoint(Path(out) / "generator.safetensors", parts, facts)
+    return write_checkpoint(path, parts, facts)
 
 
 def latest_generator(folder: str | Path, chosen: GeneratorTraining) -> tuple[float, Generator]:
@@ -190,9 +200,3 @@ def keep_record(folder: str | Path, results: str | Path) -> Path:
 def history(folder: str | Path) -> Iterator[dict[str, Any]]:
     """The run's records without those that a crash made it repeat: one for every step."""
     return iter({record["step"]: record for record in read_stats(folder)}.values())
-
-
-def describe(record: dict[str, Any]) -> str:
-    """A record as one line."""
-    parts = [f"{key} {value:g}" for key, value in record.items() if key not in ("step",)]
-    return ", ".join(parts)

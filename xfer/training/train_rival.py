@@ -1,6 +1,5 @@
 """Training of the learned rival on the same clips, latents, losses and steps as a transfer."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from xfer.stylegan2.generator import Generator
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
-from xfer.training.recipes import describe
-from xfer.training.session import leave_if_stopped, time_limit
+from xfer.training.following import finish, follow
 from xfer.training.train_transfer import (
     TRANSFER_PRESETS,
     TransferTrainer,
@@ -59,10 +57,18 @@ def train_rival(
     measure, world = load_instruments(instruments, "loss"), World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
-    with time_limit(hours):
-        for record in train_transfer(chosen, pictures, drawer, measure, out, world, RivalTrainer):
-            print(describe(record), file=sys.stderr, flush=True)
-    step, state = Checkpoints(out).load_latest()
+    follow(
+        train_transfer(chosen, pictures, drawer, measure, out, world, RivalTrainer), world, hours
+    )
+    path = Path(out) / "rival.safetensors"
+    return finish(world, path, lambda: export_rival(path, chosen, drawer, encoder))
+
+
+def export_rival(
+    path: Path, chosen: TransferTraining, drawer: Generator, encoder: IdentityEncoder
+) -> Path:
+    """Write the newest mask with the networks it needs, and where it comes from."""
+    step, state = Checkpoints(path.parent).load_latest()
     mask = StyleMask(StyleMaskConfig(style_channels(drawer)))
     mask.load_state_dict(
         {name.removeprefix("style_mask."): value for name, value in state["networks"].items()}
@@ -70,6 +76,4 @@ def train_rival(
     kimg = step * chosen.batch / 1000
     facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
     swap = StyleSwap(mask.eval(), drawer.cpu(), encoder.cpu())
-    path = swap.save(Path(out) / "rival.safetensors", facts)
-    leave_if_stopped(out)
-    return path
+    return swap.save(path, facts)

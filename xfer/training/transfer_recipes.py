@@ -1,6 +1,5 @@
 """A transfer's training from names to weights on disk."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from xfer.stylegan2.generator import Generator
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
+from xfer.training.following import finish, follow
 from xfer.training.latents import invert_frames, read_latents
-from xfer.training.recipes import describe
-from xfer.training.session import leave_if_stopped, time_limit
 from xfer.training.train_transfer import TRANSFER_PRESETS, TransferTraining
 from xfer.training.train_transfer import train_transfer as transfer_loop
 from xfer.training.transfer_clips import TransferClips
@@ -53,15 +51,16 @@ def train_transfer(
     chosen = config.preset(TRANSFER_PRESETS, preset, **changes)
     measure, world = load_instruments(instruments, "loss"), World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
+    expect(
+        world.size == 1 or (Path(clips) / "latents.json").exists(),
+        f"several processes read latents that are there: make {clips}'s with `xfer train latents`",
+    )
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
     first = _begun(start) if start else None
-    with time_limit(hours):
-        for record in transfer_loop(chosen, pictures, drawer, measure, out, world, start=first):
-            print(describe(record), file=sys.stderr, flush=True)
-            save_transfers(out, chosen, pictures, drawer)
-    path = export_transfer(out, chosen, drawer, encoder)
-    leave_if_stopped(out)
-    return path
+    records = transfer_loop(chosen, pictures, drawer, measure, out, world, start=first)
+    follow(records, world, hours, lambda: save_transfers(out, chosen, pictures, drawer))
+    path = Path(out) / "transfer.safetensors"
+    return finish(world, path, lambda: export_transfer(out, chosen, drawer, encoder))
 
 
 def _begun(start: str | Path) -> dict[str, torch.nn.Module]:

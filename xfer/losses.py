@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xfer.axes import Image, Logits, WPlus
+from xfer.precision import full
 
 Scalar = Float[Tensor, ""]
 Codes = Float[Tensor, "batch rows width"]
@@ -70,7 +71,7 @@ def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Scala
     """
     distances = []
     for a, b in zip(first, second, strict=True):
-        a, b = (F.normalize(x.float(), dim=1, eps=1e-8) for x in (a, b))
+        a, b = (F.normalize(full(x), dim=1, eps=1e-8) for x in (a, b))
         distances.append((a - b).square().sum(1).mean())
     return torch.stack(distances).mean()
 
@@ -79,7 +80,7 @@ def identity_distance(
     first: Float[Tensor, "batch embedding"], second: Float[Tensor, "batch embedding"]
 ) -> Scalar:
     """One minus the cosine of unit embeddings, batch mean."""
-    return 1 - (first.float() * second.float()).sum(1).mean()
+    return 1 - (full(first) * full(second)).sum(1).mean()
 
 
 def style_spread(w_plus: WPlus) -> Scalar:

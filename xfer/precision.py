@@ -17,6 +17,11 @@ def autocast(half: torch.dtype | None, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, half, enabled=half is not None)
 
 
+def full(x: torch.Tensor) -> torch.Tensor:
+    """Numbers in float32 at least, for sums and distances."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def has_fast_bfloat16(device: torch.device) -> bool:
     """True where bfloat16 has instructions of its own; elsewhere it is emulated, several times
     slower than float32."""

@@ -32,6 +32,8 @@ class GeneratorTraining:
     sheet_kimg: float = 20.0
     """A sheet of samples from fixed seeds so often."""
     learning_rate: float = 2e-3
+    beta1: float = 0.0
+    """Momentum of Adam; 0 as in the paper, 0.5 where an anchor leads."""
     r1_gamma: float = 10.0
     r1_interval: int = 16
     """Steps between R1 penalties of the critic; 0 turns them off."""
@@ -48,13 +50,23 @@ class GeneratorTraining:
     flip: bool = False
     """Mirror half of the real pictures."""
     critic: str = "plain"
-    """plain: StyleGAN2's own; projected: critics over the features of the loss-side instruments
-    (Sauer et al., 2021), which need neither penalty: set r1_interval and path_interval to 0."""
+    """plain: StyleGAN2's own; normed: with batch norms, which catches up with a trained generator
+    at once; projected: critics over the features of the loss-side instruments
+    (Sauer et al., 2021). The latter two need no penalty: set r1_interval to 0."""
     critic_width: int = 64
-    """Channels of the projected critics."""
+    """Channels of the projected critics, and those of a normed one at half the resolution."""
+    critic_learning_rate: float = 0.0
+    """Of a normed critic, whose layers are not equalised (1e-4 is usual); 0: the generator's."""
     anchor: float = 0.0
     """Weight of redrawing real pictures beside the game, which keeps a warm start's faces; needs
     the encoder of that warm start."""
+    anchor_in: str = "z"
+    """Where redrawn pictures are found: z, by the encoder of a warm start, or w_plus, by an
+    identity encoder, which makes a generator whose faces can be found again."""
+    anchor_learning_rate: float = 0.0
+    """Of the anchor's encoder, whose layers are not equalised; 0: the generator's."""
+    game_interval: int = 1
+    """Steps between turns of the game; the anchor learns at every step."""
     look: str = "both"
     """Whose features compare redrawn pictures: both loss-side instruments', or one's."""
     critic_first_kimg: float = 0.0
@@ -72,10 +84,17 @@ class GeneratorTraining:
             f"half is none, bfloat16, float16 or auto; got {self.half!r}",
         )
         expect(
-            self.critic in ("plain", "projected"),
-            f"critic is plain or projected; got {self.critic!r}",
+            self.critic in ("plain", "normed", "projected"),
+            f"critic is plain, normed or projected; got {self.critic!r}",
         )
         expect(self.batch >= 1, f"batch is at least 1; got {self.batch}")
+        expect(
+            self.anchor_in in ("z", "w_plus"), f"anchor_in is z or w_plus; got {self.anchor_in!r}"
+        )
+        expect(
+            self.game_interval == 1 or self.anchor > 0,
+            "between turns of the game only the anchor learns: game_interval above 1 needs one",
+        )
         expect(
             self.generator.resolution == self.discriminator.resolution,
             "generator and discriminator share one resolution; got "

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 
 from xfer.axes import Image
+from xfer.encoders import IdentityEncoder
 from xfer.errors import expect
 from xfer.figures import picture_grid, save_figure, tile
-from xfer.files import write_checkpoint
+from xfer.files import Storable, write_checkpoint
 from xfer.instruments import Instruments, load_instruments
 from xfer.media.pictures import read_picture, write_picture
+from xfer.precision import half_dtype
 from xfer.runs import atomic, read_json, read_stats, write_json
 from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import draw
@@ -27,7 +29,7 @@ from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
 from xfer.training.following import describe, finish, follow
 from xfer.training.frames import FrameArray
-from xfer.training.redrawing import LatentReader, Redrawing
+from xfer.training.redrawing import Anchor, LatentReader, Redrawing, Refinding
 from xfer.training.session import leave_if_stopped, time_limit
 from xfer.training.train_autoencoder import (
     AUTOENCODER_PRESETS,
@@ -78,10 +80,7 @@ def train_generator(
     through = load_instruments(instruments, "loss") if instruments else None
     bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
     first = Generator.load(start) if start else None
-    redrawing = None
-    if chosen.anchor:
-        expect(start and through, "anchor needs a warm start and the loss-side instruments")
-        redrawing = Redrawing(LatentReader.load(start), through.look(chosen.look))
+    redrawing = _anchor(chosen, start, through, world) if chosen.anchor else None
     last = 0.0
     with time_limit(hours):
         for record in generator_loop(chosen, pictures, out, world, bodies, first, redrawing):
@@ -95,9 +94,24 @@ def train_generator(
     if world.rank != 0:
         return Path(out) / "generator.safetensors"
     save_sheet(out, chosen)
-    path = export_generator(out, chosen)
+    path = export_generator(out, chosen, [redrawing.encoder.eval()] if redrawing else [])
     leave_if_stopped(out)
     return path
+
+
+def _anchor(
+    chosen: GeneratorTraining,
+    start: str | Path | None,
+    through: Instruments | None,
+    world: World,
+) -> Anchor:
+    """What redraws real pictures beside the game, with the encoder of the start."""
+    expect(start and through, "anchor needs a start with an encoder and the loss-side instruments")
+    look = through.look(chosen.look)
+    if chosen.anchor_in == "z":
+        return Redrawing(LatentReader.load(start), look)
+    half = half_dtype(chosen.half, world.device)
+    return Refinding(IdentityEncoder.load(start), look, half=half)
 
 
 def train_autoencoder(
@@ -170,11 +184,18 @@ def read_strips(folder: str | Path, most: int = 8) -> tuple[Image, list[str]]:
     return torch.cat(rows), [f"{int(paths[i].stem)} kimg" for i in chosen]
 
 
-def export_generator(folder: str | Path, chosen: GeneratorTraining) -> Path:
-    """Write the newest averaged generator as safetensors, with where it comes from."""
+def export_generator(
+    folder: str | Path, chosen: GeneratorTraining, companions: Sequence[Storable] = ()
+) -> Path:
+    """Write the newest averaged generator as safetensors, with where it comes from.
+
+    Args:
+        companions: What has learned beside it: an anchor's encoder.
+    """
     kimg, generator = latest_generator(folder, chosen)
     facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
-    return generator.save(Path(folder) / "generator.safetensors", facts)
+    packed = {part.role: part.pack() for part in (generator, *companions)}
+    return write_checkpoint(Path(folder) / "generator.safetensors", packed, facts)
 
 
 def keep_record(folder: str | Path, results: str | Path) -> Path:

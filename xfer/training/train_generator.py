@@ -22,9 +22,10 @@ from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
+from xfer.training.normed import NormedDiscriminator
 from xfer.training.projected import ProjectedDiscriminator, Verdicts, augmented
 from xfer.training.randomness import normal, rng, sample_rngs, uniform
-from xfer.training.redrawing import Redrawing
+from xfer.training.redrawing import Anchor
 from xfer.training.session import Session
 from xfer.training.shared_layers import share_layers
 
@@ -38,6 +39,7 @@ class Batches(Protocol):
 
 GAMES = {
     "plain": (losses.generator_loss, losses.discriminator_loss),
+    "normed": (losses.hinge_generator_loss, losses.hinge_discriminator_loss),
     "projected": (losses.hinge_generator_loss, losses.hinge_discriminator_loss),
 }
 """What generator and critic make small, by the kind of critic."""
@@ -66,7 +68,7 @@ class GeneratorTrainer:
         world: World,
         bodies: Sequence[Backbone] = (),
         start: Generator | None = None,
-        redrawing: Redrawing | None = None,
+        redrawing: Anchor | None = None,
     ):
         self.config, self.world = config, world
         with torch.random.fork_rng():
@@ -86,8 +88,13 @@ class GeneratorTrainer:
             )
             share_layers(redrawing.encoder, world)
             self.drawing.append(redrawing.encoder.train())
-        self.g_optimiser = self._adam(self.drawing, config.path_interval)
-        self.d_optimiser = self._adam(self.discriminator, config.r1_interval)
+        self.g_optimiser = self._adam(self.generator, config.path_interval)
+        if config.anchor:
+            rate = config.anchor_learning_rate or config.learning_rate
+            self.g_optimiser.add_param_group(
+                {"params": list(redrawing.encoder.parameters()), "lr": rate, "betas": (0.9, 0.99)}
+            )
+        self.d_optimiser = self._critic_adam()
         self.scalars = Scalars(path_mean=torch.zeros((), device=world.device))
         self.generator_game, self.critic_game = GAMES[config.critic]
         self.half = half_dtype(config.half, world.device)
@@ -103,9 +110,17 @@ class GeneratorTrainer:
         return torch.optim.Adam(
             network.parameters(),
             lr=self.config.learning_rate * share,
-            betas=(0.0**share, 0.99**share),
+            betas=(self.config.beta1**share, 0.99**share),
             eps=1e-8,
         )
+
+    def _critic_adam(self) -> torch.optim.Optimizer:
+        """The critic's: a normed one's is that of Radford et al., 2016."""
+        config = self.config
+        if config.critic != "normed":
+            return self._adam(self.discriminator, config.r1_interval)
+        rate = config.critic_learning_rate or config.learning_rate
+        return torch.optim.Adam(self.discriminator.parameters(), lr=rate, betas=(0.5, 0.99))
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint holds."""
@@ -183,7 +198,8 @@ class GeneratorTrainer:
 
     def anchored_loss(self, step: int, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss, and beside it that of redrawing the step's real pictures."""
-        loss, facts = self.generator_loss(step)
+        playing = step % self.config.game_interval == 0
+        loss, facts = self.generator_loss(step) if playing else (torch.zeros(()), {})
         if not self.config.anchor:
             return loss, facts
         redrawn, more = self.redrawing.loss(
@@ -235,6 +251,9 @@ class GeneratorTrainer:
 def _critic(config: GeneratorTraining, bodies: Sequence[Backbone]) -> nn.Module:
     if config.critic == "plain":
         return Discriminator(config.discriminator)
+    if config.critic == "normed":
+        group = config.discriminator.stddev_group
+        return NormedDiscriminator(config.generator.resolution, config.critic_width, group)
     expect(bodies, "a projected critic looks through instruments; name their file")
     bodies = [copy.deepcopy(body) for body in bodies]
     return ProjectedDiscriminator(bodies, config.generator.resolution, config.critic_width)
@@ -247,7 +266,7 @@ def train_generator(
     world: World | None = None,
     bodies: Sequence[Backbone] = (),
     start: Generator | None = None,
-    redrawing: Redrawing | None = None,
+    redrawing: Anchor | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, yielding one record a tick. Run again on the same folder, it goes on where it was.
 
@@ -256,12 +275,12 @@ def train_generator(
         folder: Of the run; gets run.json, stats.jsonl and checkpoints.
         bodies: What a projected critic looks through: bodies of the loss-side instruments.
         start: A generator of the same sizes whose weights a new run begins with.
-        redrawing: What `anchor` needs: the encoder of the warm start, and a look.
+        redrawing: What `anchor` needs: an encoder that the start comes with, and a look.
     """
     world = world or World()
     expect(
         world.size == 1 or config.critic == "plain",
-        "a projected critic's batch norms see one process; start without torchrun",
+        "this critic's batch norms see one process; start without torchrun",
     )
     trainer = GeneratorTrainer(config, world, bodies, start, redrawing)
     session = Session(folder, config, trainer.state(), world)
@@ -270,7 +289,8 @@ def train_generator(
         for step in session.steps():
             real = trainer.real(step, batches)
             d.requires_grad_(True)
-            _update(session, trainer.d_optimiser, d, trainer.critic_loss(step, real))
+            if step % config.game_interval == 0:
+                _update(session, trainer.d_optimiser, d, trainer.critic_loss(step, real))
             if config.r1_interval and step % config.r1_interval == 0:
                 _update(session, trainer.d_optimiser, d, trainer.r1_loss(real))
             d.requires_grad_(False)

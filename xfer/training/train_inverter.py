@@ -21,7 +21,7 @@ from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
 from xfer.errors import expect
 from xfer.files import fill
 from xfer.instruments import Embedding, Instruments
-from xfer.precision import autocast, half_dtype
+from xfer.precision import autocast, full, half_dtype
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
 from xfer.training.randomness import normal, rng, sample_rngs
@@ -169,7 +169,7 @@ class InverterTrainer:
         """The next latents and their pictures, from those of the round before."""
         with self.autocast():
             offset = self.encoder(wanted.images, current)
-        found = latent + offset.float()
+        found = latent + full(offset)
         return found, self.generator.synthesis(found, half=self.half)
 
     def round_loss(

@@ -21,7 +21,7 @@ from xfer.errors import expect
 from xfer.files import fill
 from xfer.instruments import Instruments
 from xfer.mapper import MapperConfig, build_mapper
-from xfer.precision import autocast, half_dtype
+from xfer.precision import autocast, full, half_dtype
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
 from xfer.training.randomness import normal, rng, sample_rngs
@@ -225,8 +225,7 @@ class TransferTrainer:
     def motion(self, images: Image) -> WPlus:
         """Motion codes."""
         with self.autocast():
-            codes = self.networks["motion_encoder"](images)
-        return codes.to(torch.promote_types(codes.dtype, torch.float32))
+            return full(self.networks["motion_encoder"](images))
 
     def draw(self, latents: WPlus) -> Image:
         """What the frozen generator shows."""

@@ -26,16 +26,17 @@ def files(tmp_path):
     return make_frames(tmp_path / "frames"), *paths
 
 
-def test_every_frame_has_the_latent_that_the_encoder_finds(files):
+@pytest.mark.parametrize(("half", "tolerance"), [("none", 1e-5), ("bfloat16", 0.02)])
+def test_every_frame_has_the_latent_that_the_encoder_finds(files, half, tolerance):
     folder, generator, inverter = files
-    path = invert_frames(folder, generator, inverter, batch=5, device="cpu")
+    path = invert_frames(folder, generator, inverter, batch=5, device="cpu", half=half)
     found = read_latents(folder, generator, inverter)
     assert path == folder / "latents.npy" and found.shape == (12, 6, 8)
     assert found.dtype == np.float32
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     with torch.no_grad():
         wanted = encoder.invert(WorldFrames(folder).pictures([7]), drawer)
-    torch.testing.assert_close(torch.from_numpy(found[7:8].copy()), wanted, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(torch.from_numpy(found[7:8].copy()), wanted, atol=tolerance, rtol=1e-4)
 
 
 def test_an_interrupted_inversion_goes_on_to_the_same_bytes(files, monkeypatch):

@@ -15,6 +15,7 @@ from xfer.encoders import DrawsLatents, IdentityEncoder
 from xfer.errors import MissingFile, RunError
 from xfer.files import registry
 from xfer.files.records import sha256
+from xfer.precision import autocast, half_dtype
 from xfer.runs import Progress, read_json, write_json
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
@@ -30,12 +31,14 @@ def invert_frames(
     inverter: str | Path,
     batch: int = 32,
     device: str = "auto",
+    half: str = "auto",
 ) -> Path:
     """Write the latents of all frames; called again after an interruption, it goes on.
 
     Args:
         folder: As written by `render_frames`.
         generator, inverter: Files or shipped names.
+        half: Data type of convolutions: bfloat16, auto (that, where it is fast) or none.
 
     Raises:
         RunError: The folder holds latents of other weights, complete or begun.
@@ -49,11 +52,12 @@ def invert_frames(
     done = _same_weights(folder, asked, note.name)["done"] if note.exists() else 0
     if done < len(frames):
         place = World.join(device).device
-        drawer = Generator.load(generator).to(place).prepare()
+        dtype = half_dtype(half, place)
+        drawer = Generator.load(generator).to(place).prepare(dtype or torch.float32)
         encoder = IdentityEncoder.load(inverter).to(place)
         shape = (len(frames), encoder.config.n_styles, encoder.config.w_dim)
         latents = open_array(begun, "r+" if done else "w+", np.float32, shape)
-        for end in _invert(frames, latents, encoder, drawer, done, batch):
+        for end in _invert(frames, latents, encoder, drawer, done, batch, dtype):
             latents.flush()
             write_json(note, asked | {"done": end})
     if begun.exists():
@@ -70,6 +74,7 @@ def _invert(
     drawer: DrawsLatents,
     done: int,
     batch: int,
+    half: torch.dtype | None,
 ) -> Iterator[int]:
     """Fill the array from frame `done` on, telling after every chunk how far it is."""
     total = len(frames)
@@ -77,7 +82,7 @@ def _invert(
     for start in range(done, total, batch):
         end = min(start + batch, total)
         images = frames.pictures(range(start, end)).to(drawer.w_mean)
-        with torch.no_grad():
+        with torch.no_grad(), autocast(half, images.device):
             found = encoder.invert(images, drawer)
         latents[start:end] = found.float().cpu().numpy()
         progress.advance(end - start)

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from elsewhere import NAME, elsewhere
 
 from xfer.cli import main
 from xfer.errors import BadValue
@@ -18,6 +19,7 @@ from xfer.pipeline.rendering import FrameSet, plan
 from xfer.pipeline.stages import STAGES
 from xfer.runs import read_json
 from xfer.training import following
+from xfer.training.world_frames import render_frames
 
 QUICK = [
     f"{stage}.{key}"
@@ -99,6 +101,19 @@ def test_fewer_people_where_time_is_short():
     wanted = sum(one.people * one.frames for one in rendering.SETS["small"].values())
     assert plan("small", wanted / 200, 100.0)["seen"] == whole["seen"] // 2
     assert set(plan("small", 1, 1.0).values()) == {rendering.LEAST_PEOPLE}
+
+
+@pytest.mark.long
+def test_nothing_is_left_behind_on_the_way_to_another_device(tmp_path, few, monkeypatch):
+    """Every loop, latents, controls and judgement, on a GPU that there is not."""
+    ways = lambda device: iter([rendering.Renderer("cpu", True, 16)])
+    monkeypatch.setattr(rendering, "_ways", ways)
+    played = ["generator.critic_first_kimg=0", "generator.path_interval=2"]
+    with elsewhere(monkeypatch):
+        with pytest.raises(RuntimeError, match="some on the CPU"):
+            torch.ones(2, device=NAME) + torch.ones(2)
+        render_frames(tmp_path / "frames", 1, 2, 16, compiled=False, device=NAME)
+        command.run(tmp_path / "out", "nano", 0.5, NAME, settings=[*QUICK, *played])
 
 
 @pytest.mark.long

@@ -24,8 +24,8 @@ from xfer.reenact.moments import moments
 from xfer.reenact.settings import Settings
 from xfer.reenact.studio import Studio
 
-MOTIONS = 48
-"""Random motions whose principal components are offered."""
+MOTIONS = 96
+"""Random motions whose principal components are offered, and which tell how far controls reach."""
 KEPT = 32
 """People, clips and pictures that are kept ready."""
 Motions = Float[Tensor, "_ bottleneck"]
@@ -54,15 +54,12 @@ class Explorer:
     def reach(self, factor: str) -> float:
         """How far a control is worth moving from the driver's own value, in its unit.
 
-        Three of the factor's spreads, but no further than motions reach: a factor that the motion
-        space hardly knows has a direction that soon leads out of all faces.
+        Three of the factor's spreads, but no further than motions reach while all other factors
+        stay: a factor that is hardly known apart from others soon leads out of all faces.
         """
         controls, row = self.studio.controls, self.factors.index(factor)
-        axes = self.components()
-        lengths = axes.norm(dim=1).clamp(min=1e-6)
-        away = (axes @ controls.moves[:, row].to(axes)) / lengths.square()
-        known = lengths > 1e-3 * lengths[0]
-        return min(3 * float(controls.spread[row]), 3 / max(float(away[known].norm()), 1e-9))
+        alone = self._keep("alone", self._spreads_alone)[row]
+        return min(3 * float(controls.spread[row]), 3 * float(alone))
 
     @torch.no_grad()
     def view(self, state: State) -> Image:
@@ -119,14 +116,25 @@ class Explorer:
         clip = draw_clip(self.frames, seed, preset="studio")
         return self._render(*clip.groups)
 
+    def _spreads_alone(self) -> Float[Tensor, " factors"]:
+        """Standard deviation of each factor of random motions that the others do not explain."""
+        found = self.studio.controls.read(self._motions().to(self.studio.controls.h_mean)).double()
+        covariance = torch.atleast_2d(torch.cov(found.T))
+        slack = 1e-6 * covariance.diagonal().mean() * torch.eye(len(covariance)).double()
+        return torch.linalg.inv(covariance + slack).diagonal().rsqrt()
+
     def components(self) -> Motions:
         """Principal axes of random motions, the widest first, each one standard deviation long."""
         return self._keep("components", self._components)
 
-    def _components(self) -> Motions:
+    def _motions(self) -> Motions:
+        """Motions of random pictures of the face world."""
         rng = seeded(self.seed, MOTIONS)
         groups = draw_identity(MOTIONS, rng), draw_motion(MOTIONS, rng), draw_scene(MOTIONS, rng)
-        h = self._encode(self._render(*groups))
+        return self._keep("motions", lambda: self._encode(self._render(*groups)))
+
+    def _components(self) -> Motions:
+        h = self._motions()
         _, spread, axes = torch.linalg.svd(h - h.mean(0), full_matrices=False)
         return axes * spread[:, None] / (len(h) - 1) ** 0.5
 

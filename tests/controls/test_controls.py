@@ -39,6 +39,19 @@ def test_factors_are_read_through_the_reader_s_errors():
     assert error.abs().mean() < 0.05
 
 
+def test_factors_that_motions_do_not_tell_are_left_out():
+    world = LinearWorld()
+    h, rng = world.motions(4000), torch.Generator().manual_seed(11)
+    noise = torch.randn(4000, 1, generator=rng)
+    readings = torch.cat([world.factors(h), noise], dim=1)
+    controls = learn_controls(h, readings[:, [0, 5, 1, 2]], ("yaw_deg", "gaze_x", "pitch", "jaw"))
+    assert controls.names == ("yaw_deg", "pitch", "jaw")
+    error = (controls.read(h) - world.factors(h)[:, :3]) / SCALE[:3]
+    assert error.abs().mean() < 0.05
+    with pytest.raises(BadValue, match="motions tell none of the factors"):
+        learn_controls(h, noise, ("gaze_x",))
+
+
 def test_short_names_set_what_they_stand_for_and_limits_hold():
     world = LinearWorld()
     controls, h = world.controls(), world.motions(2)

@@ -55,11 +55,13 @@ def test_controls_move_their_factor_by_what_is_asked(explorer):
 
 
 def test_no_slider_leads_further_than_motions_do(explorer):
-    """Three standard deviations of what one factor does while the other stays."""
+    """As many standard deviations of what one factor does while the other stays as motions lie
+    from their mean: the root of their number of dimensions."""
     first, second = (explorer._motions()[:, :2] - explorer._motions()[:, :2].mean(0)).double().T
     for name, of, given in (("yaw_deg", first, second), ("jaw", second, first)):
         rest = of - (of @ given) / (given @ given) * given
-        alone = 3 * (rest.square().sum() / (len(rest) - 1)).sqrt()
+        away = explorer.studio.controls.config.bottleneck**0.5
+        alone = away * (rest.square().sum() / (len(rest) - 1)).sqrt()
         assert explorer.reach(name) == pytest.approx(min(3.0, float(alone)), rel=1e-3)
 
 

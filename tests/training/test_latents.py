@@ -36,7 +36,8 @@ def test_every_frame_has_the_latent_that_the_encoder_finds(files, half, toleranc
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     with torch.no_grad():
         wanted = encoder.invert(WorldFrames(folder).pictures([7]), drawer)
-    torch.testing.assert_close(torch.from_numpy(found[7:8].copy()), wanted, atol=tolerance, rtol=1e-4)
+    seventh = torch.from_numpy(found[7:8].copy())
+    torch.testing.assert_close(seventh, wanted, atol=tolerance, rtol=1e-4)
 
 
 def test_an_interrupted_inversion_goes_on_to_the_same_bytes(files, monkeypatch):

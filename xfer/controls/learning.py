@@ -19,6 +19,8 @@ Reader = Callable[[Image], Float[Tensor, "_ factors"]]
 Draw = Callable[[Float[Tensor, "batch bottleneck"]], Image]
 """Motions to pictures of people who show them."""
 
+LEAST_KNOWN = 0.4
+"""A factor whose reading from h correlates less with what the reader sees is no control."""
 LEAST_ANSWER = 0.25
 """A factor that answers to its slider by less than this share is left as it was learned."""
 
@@ -44,8 +46,9 @@ def learn_controls(
 ) -> Controls:
     """Controls from the motions of pictures and the factors read in them.
 
-    Of all moves of h that change one factor and no other, D takes the one that is likeliest among
-    the motions seen: D = C R' (R C R')^-1, with their covariance C.
+    Factors that motions hardly tell are left out: to hold them still, the others would have to go
+    astray. Of all moves of h that change one factor and no other, D takes the one that is likeliest
+    among the motions seen: D = C R' (R C R')^-1, with their covariance C.
 
     Args:
         noise: Share of h's mean spread that is taken for noise: larger is smoother.
@@ -56,6 +59,15 @@ def learn_controls(
     expect(not still, f"what never changes cannot be learned: {', '.join(still)}")
     scale = h.double().var(0).mean().sqrt().item()
     reads, covariance = ridge(h, readings, noise * scale)
+    told = (h.double() - h.double().mean(0)) @ reads.T
+    known = [
+        row
+        for row, (a, b) in enumerate(zip(told.T, readings.double().T, strict=True))
+        if torch.corrcoef(torch.stack([a, b]))[0, 1] >= LEAST_KNOWN
+    ]
+    expect(known, "motions tell none of the factors: train the model for longer")
+    names, reads = [names[row] for row in known], reads[known]
+    readings, spread = readings[:, known], spread[known]
     along = covariance @ reads.T
     moves = torch.linalg.solve(reads @ along, along.T).T
     controls = Controls(ControlsConfig(h.shape[1], tuple(names))).eval()

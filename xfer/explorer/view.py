@@ -54,12 +54,14 @@ class Explorer:
     def reach(self, factor: str) -> float:
         """How far a control is worth moving from the driver's own value, in its unit.
 
-        Three of the factor's spreads, but no further than motions reach while all other factors
-        stay: a factor that is hardly known apart from others soon leads out of all faces.
+        Three of the factor's spreads, but no further from the driver's motion than random motions
+        lie from their mean, all other factors staying: one that is hardly known apart from others
+        soon leads out of all faces.
         """
         controls, row = self.studio.controls, self.factors.index(factor)
         alone = self._keep("alone", self._spreads_alone)[row]
-        return min(3 * float(controls.spread[row]), 3 * float(alone))
+        away = controls.config.bottleneck**0.5  # of random motions, in standard deviations
+        return min(3 * float(controls.spread[row]), away * float(alone))
 
     @torch.no_grad()
     def view(self, state: State) -> Image:

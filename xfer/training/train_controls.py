@@ -5,7 +5,7 @@ and landmarks with their truth teach the reader through which real drivers move 
 On clips of real faces the landmarks of the index are read instead, by that same reader.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +68,21 @@ def train_controls(
     )
     checkpoint = read_checkpoint(transfer)
     model, frames = Transfer.load(checkpoint).to(place), WorldFrames(world)
-    marks, names, fast = landmark_reader(frames), MOTION_FACTORS, model.prepare()
+    marks, fast = landmark_reader(frames), model.prepare()
     if clips is not None:
         h, readings = _from_clips(fast, Clips(clips), marks, pictures)
         controls, extra = learn_controls(h, readings, marks.names), []
     else:
         reader = instrument_reader(load_instruments(instruments, "loss"), place)
         h, readings = _from_pictures(fast, frames, reader, pictures)
-        controls, extra = learn_controls(h, readings, names), [marks]
+        controls, extra = learn_controls(h, readings, MOTION_FACTORS), [marks]
+        reader = only(controls.names, reader)
         draw, own = drawn_people(fast, people)
         controls = calibrate(controls, measure_response(controls, own, draw, reader))
         measuring = reader
         if judge:
-            measuring = instrument_reader(load_instruments(judge, "judge"), place)
+            judging = instrument_reader(load_instruments(judge, "judge"), place)
+            measuring = only(controls.names, judging)
         controls.cross_talk.copy_(measure_response(controls, own, draw, measuring))
     facts = _facts(controls, readings, h, marks, by_judge=judge is not None)
     model.cpu().save(out, checkpoint.facts | {"controls": facts}, companions=[controls, *extra])
@@ -102,6 +104,12 @@ def instrument_reader(instruments: Instruments, place: torch.device | str = "cpu
     if reader.config.factors != MOTION_FACTORS:
         raise BadValue(f"the reader knows other factors: {', '.join(reader.config.factors)}")
     return lambda image: reader(image.to(place))[0].cpu()
+
+
+def only(names: Sequence[str], reader: Reader) -> Reader:
+    """A reader of some of the motion factors, in the order of their names."""
+    columns = [MOTION_FACTORS.index(name) for name in names]
+    return lambda image: reader(image)[:, columns]
 
 
 def drawn_people(model: Transfer, count: int) -> tuple[Draw, Float[Tensor, "count bottleneck"]]:
@@ -150,6 +158,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What is worth knowing of the controls, beside them in the file."""
     found = controls.read(h)
+    readings = readings[:, [marks.names.index(name) for name in controls.names]]
     correlation = [
         torch.corrcoef(torch.stack([a, b]))[0, 1].item()
         for a, b in zip(found.T, readings.T, strict=True)
@@ -157,6 +166,7 @@ def _facts(
     return {
         "pictures": len(h),
         "correlation_of_h_with_readings": _rounded(controls.names, correlation),
+        "left_out": [name for name in marks.names if name not in controls.names],
         "correlation_of_landmarks_with_truth": _rounded(marks.names, marks.correlation.tolist()),
         "cross_talk": controls.cross_talk_table(),
         "cross_talk_by": "judge" if by_judge else "the reader that taught",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from xfer.ablations import over_seeds
 from xfer.errors import expect
 from xfer.runs import atomic, read_json, read_stats
 from xfer.tables import interval_cells, to_markdown, write_text
@@ -42,7 +43,7 @@ TRANSFER = {
     "psnr_face": "PSNR on the face, dB",
 }
 METHODS = (
-    "small", "copy identity", "copy driver", "latent difference", "ceiling", "truth",
+    "small", "rival", "copy identity", "copy driver", "latent difference", "ceiling", "truth",
 )  # fmt: skip
 PICTURES = {
     "00_face_world": "people.png",
@@ -62,8 +63,14 @@ RUNS = {
     "small_warm_start": "generator, warm start",
     "small_generator": "generator, against a critic",
     "small_inverter": "identity encoder",
-    "small_transfer": "motion encoder and mapper",
+    "small_transfer_before": "motion encoder and mapper",
+    "small_refound": "generator and identity encoder together",
+    "small_transfer": "motion encoder and mapper, on the latter",
+    "small_rival": "the rival",
 }
+ABLATED = (
+    "yaw_deg_error", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "cosine_photo", "psnr_face",
+)  # fmt: skip
 KNOWN = ("yaw_deg", "pitch_deg", "jaw", "skin_tone", "eye_spacing", "background_value")
 
 
@@ -96,6 +103,12 @@ def transfer(results: Path) -> str:
         for method in METHODS
     ]
     return _markdown(["", *TRANSFER.values()], rows)
+
+
+def ablations(results: Path) -> str:
+    """What parts of a transfer's training are worth: means over seeds, lowest and highest seed."""
+    known = over_seeds(pd.read_csv(results / "ablations" / "small" / "ablations.csv"))
+    return to_markdown(interval_cells(known, list(ABLATED)).rename_axis("variant"))
 
 
 def runs(results: Path) -> str:
@@ -139,6 +152,7 @@ def synthesis(results: Path) -> str:
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
+    "ablations": ablations,
     "detectors": detectors,
     "runs": runs,
     "transfer": transfer,

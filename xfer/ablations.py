@@ -20,7 +20,7 @@ from xfer.evaluate.trials import Trials
 from xfer.metrics.transfer import cosines
 from xfer.model import Transfer
 from xfer.stylegan2.sampling import z_from_seeds
-from xfer.tables import interval_cells, write_csv, write_table
+from xfer.tables import interval_cells, over_seeds, write_csv, write_table
 from xfer.training.transfer_recipes import train_transfer
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -92,13 +92,6 @@ def run_ablations(
     note = f"{seeds} seeds of {kimg:g} kimg at {preset}; in brackets the lowest and highest seed."
     write_table(interval_cells(over_seeds(table)), folder / "table", [note])
     return table
-
-
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, lowest and highest seed: method (the variant), metric, value, low, high."""
-    grouped = table.groupby(["variant", "metric"], sort=False)["value"]
-    found = grouped.agg(value="mean", low="min", high="max").reset_index()
-    return found.rename(columns={"variant": "method"})
 
 
 def _judged(model: Transfer, trials: Trials, judge: Judge) -> Iterator[tuple[str, float]]:

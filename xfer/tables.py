@@ -30,6 +30,13 @@ def interval_cells(
     return pd.DataFrame(rows, index=pd.Index(methods, name="method"), columns=metrics)
 
 
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, lowest and highest seed: method (the variant), metric, value, low, high."""
+    grouped = table.groupby(["variant", "metric"], sort=False)["value"]
+    found = grouped.agg(value="mean", low="min", high="max").reset_index()
+    return found.rename(columns={"variant": "method"})
+
+
 def _cell(value: float, low: float, high: float, digits: int) -> str:
     number = lambda x: f"{x:.{digits}g}"
     return f"{number(value)} [{number(low)}, {number(high)}]"

@@ -99,5 +99,5 @@ def test_a_projected_critic_needs_instruments(tmp_path):
 
 
 def test_a_critic_is_plain_or_projected():
-    with pytest.raises(BadValue, match="plain or projected"):
+    with pytest.raises(BadValue, match="plain, normed or projected"):
         dataclasses.replace(tiny(0.004), critic="other")

@@ -13,10 +13,9 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from xfer.ablations import over_seeds
 from xfer.errors import expect
 from xfer.runs import atomic, read_json, read_stats
-from xfer.tables import interval_cells, to_markdown, write_text
+from xfer.tables import interval_cells, over_seeds, to_markdown, write_text
 
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 

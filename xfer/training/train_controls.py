@@ -71,11 +71,13 @@ def train_controls(
     marks, fast = landmark_reader(frames), model.prepare()
     if clips is not None:
         h, readings = _from_clips(fast, Clips(clips), marks, pictures)
-        controls, extra = learn_controls(h, readings, marks.names), []
+        names = marks.names
+        controls, extra = learn_controls(h, readings, names), []
     else:
         reader = instrument_reader(load_instruments(instruments, "loss"), place)
         h, readings = _from_pictures(fast, frames, reader, pictures)
-        controls, extra = learn_controls(h, readings, MOTION_FACTORS), [marks]
+        names = MOTION_FACTORS
+        controls, extra = learn_controls(h, readings, names), [marks]
         reader = only(controls.names, reader)
         draw, own = drawn_people(fast, people)
         controls = calibrate(controls, measure_response(controls, own, draw, reader))
@@ -84,7 +86,8 @@ def train_controls(
             judging = instrument_reader(load_instruments(judge, "judge"), place)
             measuring = only(controls.names, judging)
         controls.cross_talk.copy_(measure_response(controls, own, draw, measuring))
-    facts = _facts(controls, readings, h, marks, by_judge=judge is not None)
+    told = readings[:, [names.index(name) for name in controls.names]]
+    facts = _facts(controls, told, h, marks, by_judge=judge is not None)
     model.cpu().save(out, checkpoint.facts | {"controls": facts}, companions=[controls, *extra])
     return facts
 
@@ -156,9 +159,12 @@ def _from_clips(
 def _facts(
     controls: Controls, readings: Rows, h: Rows, marks: LandmarkReader, by_judge: bool
 ) -> dict[str, Any]:
-    """What is worth knowing of the controls, beside them in the file."""
+    """What is worth knowing of the controls, beside them in the file.
+
+    Args:
+        readings: Of the factors that are controls, in their order.
+    """
     found = controls.read(h)
-    readings = readings[:, [marks.names.index(name) for name in controls.names]]
     correlation = [
         torch.corrcoef(torch.stack([a, b]))[0, 1].item()
         for a, b in zip(found.T, readings.T, strict=True)
@@ -166,7 +172,7 @@ def _facts(
     return {
         "pictures": len(h),
         "correlation_of_h_with_readings": _rounded(controls.names, correlation),
-        "left_out": [name for name in marks.names if name not in controls.names],
+        "left_out": [name for name in MOTION_FACTORS if name not in controls.names],
         "correlation_of_landmarks_with_truth": _rounded(marks.names, marks.correlation.tolist()),
         "cross_talk": controls.cross_talk_table(),
         "cross_talk_by": "judge" if by_judge else "the reader that taught",

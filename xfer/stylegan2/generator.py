@@ -241,7 +241,7 @@ class Generator(Storable, nn.Module):
 
     def _dtype(self, resolution: int, half: torch.dtype | None) -> torch.dtype:
         high = resolution > self.resolution >> self.config.half_resolutions
-        return half if half is not None and high else torch.float32
+        return half if half is not None and high else self.const.dtype
 
     def _check(self, w_plus: Tensor) -> None:
         wanted = (self.n_styles, self.w_dim)

@@ -15,6 +15,7 @@ from xfer.axes import Features
 from xfer.errors import expect
 from xfer.ops.bias_act import bias_act
 from xfer.ops.upfirdn2d import setup_filter, upfirdn2d
+from xfer.precision import full
 
 BLUR = (1.0, 3.0, 3.0, 1.0)
 """Taps of the low-pass filter around every change of resolution."""
@@ -122,7 +123,7 @@ def modulated_conv2d(
         ):  # keep products inside the range of float16; demodulation undoes it
             weight = weight / weight.abs().amax((1, 2, 3), keepdim=True)
             styles = styles / styles.abs().amax(1, keepdim=True)
-        energy = styles.float().square() @ weight.float().square().sum((2, 3)).T
+        energy = full(styles).square() @ full(weight).square().sum((2, 3)).T
         demodulation = torch.rsqrt(energy + DEMODULATION_EPSILON).to(x.dtype)
     x, weight = x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype)
     if up_filter is None:
@@ -175,7 +176,7 @@ class ToRGB(nn.Module):
         self, x: Features, styles: Float[Tensor, "batch channels"], clamp: float | None = None
     ) -> Float[Tensor, "batch 3 height width"]:
         x = modulated_conv2d(x, self.weight, styles, demodulate=False)
-        return bias_act(x, self.bias.to(x.dtype), act="linear", clamp=clamp).float()
+        return full(bias_act(x, self.bias.to(x.dtype), act="linear", clamp=clamp))
 
 
 def upsample_rgb(
@@ -194,7 +195,7 @@ def minibatch_stddev(x: Features, group: int = 4) -> Float[Tensor, "batch channe
     batch, channels, height, width = x.shape
     expect(group >= 1, f"a group holds at least one sample; got {group}")
     group = next(g for g in range(min(group, batch), 0, -1) if batch % g == 0)
-    y = x.reshape(group, -1, channels, height, width).float()
-    y = (y.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+    y = x.reshape(group, -1, channels, height, width)
+    y = (full(y).var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
     y = y.to(x.dtype).repeat(group).view(batch, 1, 1, 1).expand(batch, 1, height, width)
     return torch.cat([x, y], dim=1)

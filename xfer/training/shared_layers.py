@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from xfer.precision import full
 from xfer.training.distributed import World
 
 
@@ -45,7 +46,7 @@ class SharedNorm(_BatchNorm):
         if not self.training:
             return super().forward(x)
         axes = [0, *range(2, x.ndim)]
-        values = x.to(torch.promote_types(x.dtype, torch.float32))  # of half precision, too
+        values = full(x)
         mean = _MeanOfAll.apply(values.mean(axes))
         spread = values - _per_channel(mean, x)
         variance = _MeanOfAll.apply(spread.square().mean(axes))

@@ -159,6 +159,7 @@ def train_generator(
     hours: float | None = None,
     instruments: str | None = None,
     start: str | None = None,
+    inverter: str | None = None,
 ) -> None:
     """Train StyleGAN2; run again on the same folder, it goes on. Also under torchrun.
 
@@ -169,12 +170,13 @@ def train_generator(
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.
-        instruments: The loss copy of the instruments, for `--set critic=projected`.
+        instruments: The loss copy of the instruments, for `--set critic=projected` and anchors.
         start: A generator to begin with: a warm start, or one to be adapted to other pictures.
+        inverter: Where the start has none: the encoder for `--set anchor_in=w_plus`.
     """
     from xfer.training import recipes
 
-    recipes.train_generator(out, frames, preset, set, device, instruments, start, hours=hours)
+    recipes.train_generator(out, frames, preset, set, device, instruments, start, hours, inverter)
 
 
 @train.command(name="autoencoder")
@@ -213,6 +215,8 @@ def train_instruments(
     set: tuple[str, ...] = (),
     device: str = "auto",
     hours: float | None = None,
+    start: str | None = None,
+    only: Literal["reader", "recogniser"] | None = None,
 ) -> None:
     """Train the measuring networks, a factor reader and a face recogniser; resumable.
 
@@ -225,11 +229,13 @@ def train_instruments(
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.
+        start: Instruments of the same copy to begin with.
+        only: Train this one; the other is the start's as it is.
     """
     from xfer.training import instrument_recipes
 
     instrument_recipes.train_instruments(
-        out, frames, unseen, copy, preset, set, device, hours=hours
+        out, frames, unseen, copy, preset, set, device, hours, start, only
     )
 
 

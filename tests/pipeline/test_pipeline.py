@@ -26,7 +26,9 @@ QUICK = [
     for stage in stages.PRESETS
     for key in ("batch=4", "total_kimg=0.016", "tick_kimg=0.008", "save_kimg=0.008")
 ]
-NAMES = ["generator", "inverter", "judge", "loss", "model", "transfer", "warm_start"]
+NAMES = [
+    "generator", "inverter", "judge", "loss", "model", "together", "transfer", "warm_start",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -69,7 +71,8 @@ def test_one_command_goes_on_after_a_stop_and_ends_in_a_judged_model(tmp_path, f
     assert load_instruments(out / "judge.safetensors", "judge").errors
     kept = {path.name for path in (out / "records").iterdir()}
     runs = {"loss-reader", "loss-recogniser", "judge-reader", "judge-recogniser", "warm_start"}
-    assert kept == runs | {"generator", "inverter", "transfer", "evaluation", "pipeline.json"}
+    runs |= {"generator", "inverter", "together", "transfer"}
+    assert kept == runs | {"evaluation", "pipeline.json"}
     assert list((out / "records" / "transfer" / "sheets").glob("*.png"))
     assert (out / "records" / "evaluation" / "table.md").exists()
     log = (out / "log.txt").read_text()

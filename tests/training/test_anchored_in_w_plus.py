@@ -1,5 +1,7 @@
 """A generator that redraws pictures from W+ beside a game with a normed critic."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -18,10 +20,11 @@ from xfer.instruments import (
 from xfer.stylegan2.generator import Generator
 from xfer.training import config, recipes
 from xfer.training.checkpoint import Checkpoints
+from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
 from xfer.training.normed import NormedDiscriminator
 from xfer.training.redrawing import Refinding
-from xfer.training.train_generator import train_generator
+from xfer.training.train_generator import GeneratorTrainer, train_generator
 
 SLIM = {"resolution": 32, "channels": (4, 8), "blocks": (1, 1), "reduction": 4}
 SIZES = {"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8}
@@ -67,6 +70,24 @@ def test_faces_are_found_again_ever_better(instruments, encoder, pictures, tmp_p
     assert not {"d_loss", "g_loss"} & records[1].keys()
 
 
+def test_the_critic_also_judges_redrawn_pictures(instruments, encoder, pictures, tmp_path):
+    """Its verdict on them reaches generator and encoder, in the ratio of its weight."""
+    changes = []
+    for weight in (0.0, 1.0, 2.0):
+        chosen = game(4, redrawn_game=weight, learning_rate=1e-3)
+        anchor = Refinding(copy.deepcopy(encoder), instruments.look())
+        trainer = GeneratorTrainer(chosen, World(), redrawing=anchor)
+        real = torch.from_numpy(pictures[:8]).permute(0, 3, 1, 2) / 127.5 - 1
+        redrawn = trainer.redraw(0, real)
+        loss, facts = trainer.critic_loss(0, real, redrawn)
+        assert ("redrawn_logits" in facts) == (weight > 0)
+        loss, _ = trainer.anchored_loss(0, redrawn)
+        changes.append(torch.autograd.grad(loss, anchor.encoder.parameters())[0])
+    once, twice = (change - changes[0] for change in changes[1:])
+    assert once.abs().max() > 0
+    assert torch.allclose(twice, 2 * once, rtol=1e-2, atol=1e-4 * once.abs().max().item())
+
+
 def test_a_stopped_run_resumes_exactly(instruments, pictures, tmp_path):
     def play(name, steps):
         torch.manual_seed(1)
@@ -108,6 +129,7 @@ def test_the_recipe_writes_generator_and_encoder(
     [
         ({"anchor_in": "w"}, "anchor_in is z or w_plus; got 'w'"),
         ({"anchor": 0.0}, "game_interval above 1 needs one"),
+        ({"anchor": 0.0, "game_interval": 1, "redrawn_game": 1.0}, "redrawn_game needs one"),
         ({"critic": "normal"}, "critic is plain, normed or projected"),
     ],
 )

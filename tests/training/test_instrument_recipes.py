@@ -7,6 +7,7 @@ import torch
 
 from xfer.cli import main
 from xfer.encoders import IdentityEncoder
+from xfer.files import read_checkpoint
 from xfer.instruments import MOTION_FACTORS, load_instruments
 from xfer.runs import write_json
 from xfer.stylegan2.generator import Generator
@@ -35,11 +36,12 @@ def folders(tmp_path):
     return write_frames(tmp_path / "seen", 0), write_frames(tmp_path / "unseen", 1)
 
 
-def train(folders, out, copy, *settings):
+def train(folders, out, copy, *settings, options=()):
     seen, unseen = folders
     return main(
         ["train", "instruments", "--out", str(out), "--frames", str(seen), "--unseen", str(unseen),
-         "--copy", copy, "--preset", "nano", "--device", "cpu", "--set", *SHORT, *settings]
+         "--copy", copy, "--preset", "nano", "--device", "cpu", *options,
+         "--set", *SHORT, *settings]
     )  # fmt: skip
 
 
@@ -66,6 +68,33 @@ def test_the_inverter_refuses_the_judges(folders, tmp_path, capsys):
     arguments = ["train", "inverter", "--out", str(tmp_path / "inverter"), "--frames"]
     arguments += [str(folders[0]), "--generator", str(generator), "--instruments"]
     assert main([*arguments, str(out / "instruments.safetensors"), "--preset", "nano"]) == 2
+    assert "the loss copy is needed" in capsys.readouterr().err
+
+
+def test_one_of_them_learns_on_and_the_other_stays(folders, tmp_path, capsys):
+    assert train(folders, tmp_path / "first", "judge") == 0
+    start = tmp_path / "first" / "instruments.safetensors"
+    options = ["--start", str(start), "--only", "reader"]
+    still = ["learning_rate=0.0", "weight_decay=0.0"]
+    others = write_frames(tmp_path / "others", 2), folders[1]
+    assert train(others, tmp_path / "same", "judge", *still, options=options) == 0
+    assert train(others, tmp_path / "on", "judge", options=options) == 0
+    first, same, on = (
+        load_instruments(tmp_path / name / "instruments.safetensors", "judge")
+        for name in ("first", "same", "on")
+    )
+    learned = {name for name, _ in first.reader.named_parameters()} | {"mean", "scale"}
+    before, kept, after = (part.reader.state_dict() for part in (first, same, on))
+    assert all(torch.equal(before[name], kept[name]) for name in learned)  # its scales too
+    assert any(not torch.equal(before[name], after[name]) for name in learned)
+    before, after = (part.recogniser.state_dict() for part in (first, on))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    told = read_checkpoint(tmp_path / "on" / "instruments.safetensors").facts["trained_on"]
+    assert told["seed"] == 2 and told["before"]["seed"] == 0
+
+    assert train(folders, tmp_path / "none", "judge", options=["--only", "reader"]) == 2
+    assert "name the start that has the other" in capsys.readouterr().err
+    assert train(folders, tmp_path / "other", "loss", options=options) == 2
     assert "the loss copy is needed" in capsys.readouterr().err
 
 

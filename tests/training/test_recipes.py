@@ -11,7 +11,7 @@ from xfer.cli import main
 from xfer.errors import BadValue, Stopped
 from xfer.runs import read_json
 from xfer.stylegan2.generator import Generator
-from xfer.training import config, recipes
+from xfer.training import config, following, recipes
 from xfer.training.distributed import World
 from xfer.training.session import Session, time_limit
 
@@ -72,7 +72,7 @@ def test_a_run_that_is_told_to_stop_says_so_and_goes_on_later(tmp_path, frames, 
             told.append(os.kill(os.getpid(), signal.SIGTERM))
         return ""
 
-    monkeypatch.setattr(recipes, "describe", stop_once)
+    monkeypatch.setattr(following, "describe", stop_once)
     with pytest.raises(Stopped, match="SIGTERM; run again"):
         recipes.train_generator(out, frames, "nano", SETTINGS, "cpu")
     assert (out / "generator.safetensors").exists()

@@ -20,12 +20,21 @@ from xfer.training.train_transfer import TRANSFER_PRESETS
 
 PRESETS = {
     "loss": READER_PRESETS, "judge": READER_PRESETS, "warm_start": AUTOENCODER_PRESETS,
-    "generator": GENERATOR_PRESETS, "inverter": INVERTER_PRESETS, "transfer": TRANSFER_PRESETS,
+    "generator": GENERATOR_PRESETS, "inverter": INVERTER_PRESETS, "together": GENERATOR_PRESETS,
+    "transfer": TRANSFER_PRESETS,
 }  # fmt: skip
-UNTIL_TIME_IS_UP = {"generator", "inverter", "transfer"}
+UNTIL_TIME_IS_UP = {"generator", "inverter", "together", "transfer"}
 """Stages that use all of their time; the others end at their preset's pictures, or before."""
-GAME = ("anchor=20", "path_interval=0", "learning_rate=1e-3", "critic_first_kimg=2")
-"""Of the generator, as its warm start wants them."""
+GAMES = {
+    "generator": ("anchor=20", "path_interval=0", "learning_rate=1e-3", "critic_first_kimg=2"),
+    "together": (
+        "anchor=20", "anchor_in=w_plus", "anchor_learning_rate=3e-4", "redrawn_game=1",
+        "learning_rate=1e-3", "beta1=0.5", "path_interval=0", "style_mixing=0.5", "batch=32",
+        "critic=normed", "critic_width=32", "critic_learning_rate=2e-4", "r1_interval=0",
+    ),
+}  # fmt: skip
+"""Settings of the two games: against StyleGAN2's critic from the warm start on, then against a
+normed one, with the inverter learning beside."""
 GPU_BATCH = {"nano": 4, "small": 4, "medium": 2}
 """How many times the preset's batch keeps a GPU busy; ticks and saves are as much rarer."""
 PICTURES = 8000
@@ -73,7 +82,7 @@ class Work:
 
     def chosen(self, stage: str) -> list[str]:
         """Settings of a stage: those of this device and task, and the caller's over them."""
-        chosen = list(GAME) if stage == "generator" else []
+        chosen = list(GAMES.get(stage, ()))
         if stage in UNTIL_TIME_IS_UP:
             chosen.append("total_kimg=1000000")
         if best_device(self.device).type == "cuda":
@@ -132,18 +141,27 @@ def inverter(work: Work) -> Path:
     )  # fmt: skip
 
 
+def together(work: Work) -> Path:
+    """Generator and identity encoder learn on with one another."""
+    return recipes.train_generator(
+        work.run("together"), work.frames("seen"), instruments=work.file("loss"),
+        start=work.file("generator"), inverter=work.file("inverter"), **work.common("together"),
+    )  # fmt: skip
+
+
 def latents(work: Work) -> None:
     """Latents of all clips."""
     batch = 256 if best_device(work.device).type == "cuda" else 32
-    files = work.file("generator"), work.file("inverter")
-    invert_frames(work.frames("clips"), *files, batch, work.device)
+    both = work.file("together")
+    invert_frames(work.frames("clips"), both, both, batch, work.device)
 
 
 def transfer(work: Work) -> Path:
     """Motion encoder and mapper."""
+    both = work.file("together")
     return transfer_recipes.train_transfer(
-        work.run("transfer"), work.frames("clips"), work.file("generator"), work.file("inverter"),
-        work.file("loss"), **work.common("transfer"),
+        work.run("transfer"), work.frames("clips"), both, both, work.file("loss"),
+        **work.common("transfer"),
     )  # fmt: skip
 
 
@@ -186,14 +204,15 @@ STAGES = {
     "loss": Stage(0.07, lambda work: train_copy(work, "loss", "seen")),
     "judge": Stage(0.06, lambda work: train_copy(work, "judge", "others")),
     "warm_start": Stage(0.10, warm_start),
-    "generator": Stage(0.24, generator),
-    "inverter": Stage(0.16, inverter),
+    "generator": Stage(0.13, generator),
+    "inverter": Stage(0.09, inverter),
+    "together": Stage(0.18, together),
     "latents": Stage(0.02, latents, marks=("frames/clips/latents.json",)),
     "transfer": Stage(0.18, transfer),
     "controls": Stage(0.03, controls, "model"),
     "evaluation": Stage(0.04, evaluation, marks=("runs/evaluation/evaluation.json",)),
 }
-"""In their order. On one GPU in 25 minutes: instruments 3, generator 8, the rest as it stands."""
+"""In their order. On one GPU in 25 minutes: instruments 3, generator and encoder 12, transfer 5."""
 EXPORTS = {
     name: stage.exported or name
     for name, stage in STAGES.items()

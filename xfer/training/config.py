@@ -65,6 +65,9 @@ class GeneratorTraining:
     identity encoder, which makes a generator whose faces can be found again."""
     anchor_learning_rate: float = 0.0
     """Of the anchor's encoder, whose layers are not equalised; 0: the generator's."""
+    redrawn_game: float = 0.0
+    """Weight of the critic's verdict on redrawn pictures, beside that on random ones; they cannot
+    grow alike to please it, since each has a real picture to be like."""
     game_interval: int = 1
     """Steps between turns of the game; the anchor learns at every step."""
     look: str = "both"
@@ -90,6 +93,10 @@ class GeneratorTraining:
         expect(self.batch >= 1, f"batch is at least 1; got {self.batch}")
         expect(
             self.anchor_in in ("z", "w_plus"), f"anchor_in is z or w_plus; got {self.anchor_in!r}"
+        )
+        expect(
+            self.redrawn_game == 0 or self.anchor > 0,
+            "redrawn pictures come from an anchor: redrawn_game needs one",
         )
         expect(
             self.game_interval == 1 or self.anchor > 0,

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from xfer.errors import expect
-from xfer.instruments import Copy, FaceRecogniser, FactorReader, Instruments
+from xfer.files import read_checkpoint
+from xfer.instruments import Copy, FaceRecogniser, FactorReader, Instruments, load_instruments
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
@@ -20,6 +22,9 @@ from xfer.training.session import leave_if_stopped
 from xfer.training.train_instruments import ReaderTrainer, RecogniserTrainer, train_instrument
 from xfer.training.world_frames import WorldFrames
 
+Part = Literal["reader", "recogniser"]
+"""One of the two networks of a copy."""
+
 
 def train_instruments(
     out: str | Path,
@@ -30,28 +35,40 @@ def train_instruments(
     settings: Sequence[str] = (),
     device: str = "auto",
     hours: float | None = None,
+    start: str | Path | None = None,
+    only: Part | None = None,
 ) -> Path:
     """Train the reader and the recogniser of one copy, and write `instruments.safetensors`.
 
     Args:
         unseen: World frames of other people, on which their own errors are measured.
         copy: The seed of each copy differs by itself; its people differ by `frames`.
-        hours: End after so long, half of it for each, as if the work was done.
+        hours: End after so long, the same for each that is trained, as if the work was done.
+        start: Instruments of this copy that new runs begin with.
+        only: Train this one, and take the other from the start as it is.
     """
+    expect(start or not only, f"only {only} is to be trained: name the start that has the other")
     seen, trial, world = WorldFrames(frames), WorldFrames(unseen), World.join(device)
     expect(
         seen.record["seed"] != trial.record["seed"],
         f"{unseen} shows the people of {frames}; render it from another seed",
     )
     parts = instrument_configs(copy, preset, config.parse_settings(list(settings)))
+    first = load_instruments(start, copy) if start else None
+    begun = {part: getattr(first, part, None) for part in parts}
+    if only:
+        parts = {only: parts[only]}
     for part, chosen in parts.items():
         seen.seed = chosen.seed
-        records = train_instrument(chosen, seen, Path(out) / part, world)
-        follow(records, world, hours and hours / 2)
+        records = train_instrument(chosen, seen, Path(out) / part, world, begun[part])
+        follow(records, world, hours and hours / len(parts))
         if world.rank == 0:
             leave_if_stopped(Path(out) / part)
     path = Path(out) / "instruments.safetensors"
-    return finish(world, path, lambda: export_instruments(path, copy, parts, seen, trial))
+    before = read_checkpoint(start).facts.get("trained_on") if start else None
+    return finish(
+        world, path, lambda: export_instruments(path, copy, parts, seen, trial, first, before)
+    )
 
 
 def export_instruments(
@@ -60,13 +77,26 @@ def export_instruments(
     parts: Mapping[str, ReaderTraining | RecogniserTraining],
     seen: WorldFrames,
     trial: WorldFrames,
+    start: Instruments | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the newest reader and recogniser with their errors on unseen people."""
-    trained = [instrument_of(path.parent / part, chosen, seen) for part, chosen in parts.items()]
-    errors = instrument_errors(*trained, trial)
+    """Write the newest reader and recogniser with their errors on unseen people.
+
+    Args:
+        start: Has those that are not among `parts`.
+        before: What the start was trained on.
+    """
+    trained = {
+        part: instrument_of(path.parent / part, parts[part], seen)
+        if part in parts
+        else getattr(start, part).eval()
+        for part in get_args(Part)
+    }
+    errors = instrument_errors(*trained.values(), trial)
     known = ("people", "frames", "seed", "preset")
-    facts = {"licence": "MIT", "trained_on": {name: seen.record[name] for name in known}}
-    return Instruments(*trained, copy, errors).save(path, facts)
+    trained_on = {name: seen.record[name] for name in known}
+    facts = {"licence": "MIT", "trained_on": trained_on | ({"before": before} if before else {})}
+    return Instruments(*trained.values(), copy, errors).save(path, facts)
 
 
 def instrument_configs(

@@ -5,7 +5,6 @@ What the command line and the notebooks call; instruments and inverter have reci
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,9 @@ from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
-from xfer.training.following import describe, finish, follow
+from xfer.training.following import finish, follow
 from xfer.training.frames import FrameArray
 from xfer.training.redrawing import Anchor, LatentReader, Redrawing, Refinding
-from xfer.training.session import leave_if_stopped, time_limit
 from xfer.training.train_autoencoder import (
     AUTOENCODER_PRESETS,
     AutoencoderTrainer,
@@ -65,13 +63,15 @@ def train_generator(
     instruments: str | Path | None = None,
     start: str | Path | None = None,
     hours: float | None = None,
+    inverter: str | Path | None = None,
 ) -> Path:
     """Train to the end, drawing a sheet every `sheet_kimg`, and write `generator.safetensors`.
 
     Args:
-        instruments: The loss copy, through which a projected critic looks.
+        instruments: The loss copy, through which a projected critic and an anchor look.
         start: A generator's file or shipped name that a new run begins with.
         hours: End after so long, as if the work was done.
+        inverter: The file of the encoder that an anchor in W+ begins with; the start's by default.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(config.GENERATOR_PRESETS, preset, **changes)
@@ -80,28 +80,18 @@ def train_generator(
     through = load_instruments(instruments, "loss") if instruments else None
     bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
     first = Generator.load(start) if start else None
-    redrawing = _anchor(chosen, start, through, world) if chosen.anchor else None
-    last = 0.0
-    with time_limit(hours):
-        for record in generator_loop(chosen, pictures, out, world, bodies, first, redrawing):
-            if world.rank != 0:
-                continue
-            print(describe(record), file=sys.stderr, flush=True)
-            if record["kimg"] - last >= chosen.sheet_kimg and Checkpoints(out).steps():
-                last = record["kimg"]
-                save_sheet(out, chosen)
-    world.leave()
-    if world.rank != 0:
-        return Path(out) / "generator.safetensors"
-    save_sheet(out, chosen)
-    path = export_generator(out, chosen, [redrawing.encoder.eval()] if redrawing else [])
-    leave_if_stopped(out)
-    return path
+    redrawing = _anchor(chosen, start, inverter, through, world) if chosen.anchor else None
+    records = generator_loop(chosen, pictures, out, world, bodies, first, redrawing)
+    follow(records, world, hours, lambda: save_due_sheet(out, chosen))
+    companions = [redrawing.encoder.eval()] if redrawing else []
+    path = Path(out) / "generator.safetensors"
+    return finish(world, path, lambda: export_generator(out, chosen, companions))
 
 
 def _anchor(
     chosen: GeneratorTraining,
     start: str | Path | None,
+    inverter: str | Path | None,
     through: Instruments | None,
     world: World,
 ) -> Anchor:
@@ -111,7 +101,7 @@ def _anchor(
     if chosen.anchor_in == "z":
         return Redrawing(LatentReader.load(start), look)
     half = half_dtype(chosen.half, world.device)
-    return Refinding(IdentityEncoder.load(start), look, half=half)
+    return Refinding(IdentityEncoder.load(inverter or start), look, half=half)
 
 
 def train_autoencoder(
@@ -164,6 +154,15 @@ def latest_generator(folder: str | Path, chosen: GeneratorTraining) -> tuple[flo
     return step * chosen.batch / 1000, generator.eval()
 
 
+def save_due_sheet(folder: str | Path, chosen: GeneratorTraining) -> Path | None:
+    """Draw the newest checkpoint's sheet, if it is `sheet_kimg` away from the last one."""
+    steps = Checkpoints(folder).steps()
+    drawn = max((int(path.stem) for path in (Path(folder) / "sheets").glob("*.png")), default=0)
+    if not steps or max(steps) * chosen.batch / 1000 - drawn < chosen.sheet_kimg:
+        return None
+    return save_sheet(folder, chosen)
+
+
 def save_sheet(folder: str | Path, chosen: GeneratorTraining) -> Path:
     """Draw the newest checkpoint's sheet of fixed seeds into the run's folder."""
     kimg, generator = latest_generator(folder, chosen)
@@ -187,11 +186,12 @@ def read_strips(folder: str | Path, most: int = 8) -> tuple[Image, list[str]]:
 def export_generator(
     folder: str | Path, chosen: GeneratorTraining, companions: Sequence[Storable] = ()
 ) -> Path:
-    """Write the newest averaged generator as safetensors, with where it comes from.
+    """Draw the newest averaged generator's sheet, and write it with where it comes from.
 
     Args:
         companions: What has learned beside it: an anchor's encoder.
     """
+    save_sheet(folder, chosen)
     kimg, generator = latest_generator(folder, chosen)
     facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
     packed = {part.role: part.pack() for part in (generator, *companions)}

@@ -68,7 +68,9 @@ class Anchor(Protocol):
 
     def loss(
         self, generator: Generator, images: Image, seed: int, step: int, samples: Sequence[int]
-    ) -> tuple[Tensor, dict[str, Tensor]]: ...
+    ) -> tuple[Tensor, dict[str, Tensor], Image]:
+        """The loss, its terms and the pictures drawn again."""
+        ...
 
 
 class Redrawing:
@@ -106,8 +108,8 @@ class Redrawing:
         step: int,
         samples: Sequence[int],
         share: float = 1.0,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error, look and divergence of one batch.
+    ) -> tuple[Tensor, dict[str, Tensor], Image]:
+        """Squared error, look and divergence of one batch, and the batch drawn again.
 
         Args:
             seed, step: Of the noise in z.
@@ -125,7 +127,7 @@ class Redrawing:
         }
         loss = terms["l2"] + self.perceptual * terms["perceptual"]
         loss = loss + share * self.kl / images[0].numel() * terms["nats"]
-        return loss, {name: value.detach() for name, value in terms.items()}
+        return loss, {name: value.detach() for name, value in terms.items()}, drawn
 
 
 class Refinding:
@@ -162,10 +164,11 @@ class Refinding:
 
     def loss(
         self, generator: Generator, images: Image, seed: int, step: int, samples: Sequence[int]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error, look and place of the latents of one batch; arguments as above.
+    ) -> tuple[Tensor, dict[str, Tensor], Image]:
+        """Squared error, look and place of the latents of one batch, and the batch drawn again.
 
-        Noise is drawn anew at every step, so that nothing of a picture is hidden in it.
+        Arguments as above. Noise is drawn anew at every step, so that nothing of a picture is
+        hidden in it.
         """
         rngs = sample_rngs(seed, "refinding", step, samples)
         noise = [
@@ -189,7 +192,7 @@ class Refinding:
         }
         loss = terms["l2"] + self.perceptual * terms["perceptual"]
         loss = loss + self.w_norm * terms["w_norm"] + self.spread * terms["spread"]
-        return loss, {name: value.detach() for name, value in terms.items()}
+        return loss, {name: value.detach() for name, value in terms.items()}, drawn
 
     def _round(
         self, generator: Generator, images: Image, found: WPlus, drawn: Image, noise: list[Tensor]

@@ -98,7 +98,10 @@ class AutoencoderTrainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What one step is trained on; the schedule may be ahead of the step."""
         generator, share = self.networks["generator"], self.kl_share(scheduled_step)
-        return self.redrawing.loss(generator, images, self.config.seed, step, self.samples, share)
+        loss, facts, _ = self.redrawing.loss(
+            generator, images, self.config.seed, step, self.samples, share
+        )
+        return loss, facts
 
 
 def train_autoencoder(

@@ -6,6 +6,7 @@ run is its networks, optimisers and counters, and nothing else.
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -57,6 +58,15 @@ class Scalars:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name, value in state.items():
             self.values[name].copy_(value)
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """A step's real pictures drawn again, and what an anchor makes of them."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    images: Image
 
 
 class GeneratorTrainer:
@@ -173,7 +183,17 @@ class GeneratorTrainer:
             image = augmented(image, self.config.seed, stream, step, self.samples)
         return self.discriminator(image, self.half)
 
-    def critic_loss(self, step: int, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
+    def redraw(self, step: int, real: Image) -> Redrawn | None:
+        """The step's real pictures drawn again, where an anchor does so."""
+        if not self.config.anchor:
+            return None
+        return Redrawn(
+            *self.redrawing.loss(self.generator, real, self.config.seed, step, self.samples)
+        )
+
+    def critic_loss(
+        self, step: int, real: Image, redrawn: Redrawn | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the critic on this step's real and drawn pictures."""
         with torch.no_grad():
             w_plus, noise = self.latents(step, "critic", self.samples)
@@ -181,11 +201,16 @@ class GeneratorTrainer:
         real_logits = self.judged(step, "augment-real", real)
         fake_logits = self.judged(step, "augment-fake", fake)
         loss = self.critic_game(real_logits, fake_logits)
-        return loss, {
+        facts = {
             "d_loss": loss.detach(),
             "real_logits": real_logits.detach().mean(),
             "fake_logits": fake_logits.detach().mean(),
         }
+        if redrawn is not None and self.config.redrawn_game:
+            logits = self.judged(step, "augment-redrawn", redrawn.images.detach())
+            loss = loss + self.config.redrawn_game * self.critic_game(real_logits, logits)
+            facts["redrawn_logits"] = logits.detach().mean()
+        return loss, facts
 
     def generator_loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss on fresh samples; also follows the mean of w for truncation."""
@@ -196,16 +221,17 @@ class GeneratorTrainer:
         loss = self.generator_game(logits)
         return loss, {"g_loss": loss.detach()}
 
-    def anchored_loss(self, step: int, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
+    def anchored_loss(self, step: int, redrawn: Redrawn | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss, and beside it that of redrawing the step's real pictures."""
         playing = step % self.config.game_interval == 0
         loss, facts = self.generator_loss(step) if playing else (torch.zeros(()), {})
-        if not self.config.anchor:
+        if redrawn is None:
             return loss, facts
-        redrawn, more = self.redrawing.loss(
-            self.generator, real, self.config.seed, step, self.samples
-        )
-        return loss + self.config.anchor * redrawn, facts | more
+        loss = loss + self.config.anchor * redrawn.loss
+        if playing and self.config.redrawn_game:
+            logits = self.judged(step, "augment-redrawn", redrawn.images)
+            loss = loss + self.config.redrawn_game * self.generator_game(logits)
+        return loss, facts | redrawn.terms
 
     def r1_loss(self, real: Image) -> tuple[Tensor, dict[str, Tensor]]:
         """R1 penalty, weighted for being taken only every `r1_interval` steps."""
@@ -288,14 +314,15 @@ def train_generator(
     with session:
         for step in session.steps():
             real = trainer.real(step, batches)
+            redrawn = trainer.redraw(step, real)
             d.requires_grad_(True)
             if step % config.game_interval == 0:
-                _update(session, trainer.d_optimiser, d, trainer.critic_loss(step, real))
+                _update(session, trainer.d_optimiser, d, trainer.critic_loss(step, real, redrawn))
             if config.r1_interval and step % config.r1_interval == 0:
                 _update(session, trainer.d_optimiser, d, trainer.r1_loss(real))
             d.requires_grad_(False)
             if step * config.batch >= config.critic_first_kimg * 1000:
-                _update(session, trainer.g_optimiser, g, trainer.anchored_loss(step, real))
+                _update(session, trainer.g_optimiser, g, trainer.anchored_loss(step, redrawn))
                 if config.path_interval and step % config.path_interval == 0:
                     _update(session, trainer.g_optimiser, g, trainer.path_loss(step))
                 trainer.average(step)

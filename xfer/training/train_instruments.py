@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from xfer.axes import Image
+from xfer.files import fill
 from xfer.instruments import FaceRecogniser, FactorReader
 from xfer.training.distributed import World
 from xfer.training.instrument_config import ReaderTraining, RecogniserTraining
@@ -109,11 +110,18 @@ def train_instrument(
     frames: WorldFrames,
     folder: str | Path,
     world: World | None = None,
+    start: FactorReader | FaceRecogniser | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Train a reader or a recogniser, by the kind of `config`, yielding one record a tick."""
+    """Train a reader or a recogniser, by the kind of `config`, yielding one record a tick.
+
+    Args:
+        start: A network of the same sizes that a new run begins with; a reader's scales, too.
+    """
     world = world or World()
     kind = ReaderTrainer if isinstance(config, ReaderTraining) else RecogniserTrainer
     trainer = kind(config, frames, world)
+    if start is not None:
+        fill(trainer.network, start.state_dict())
     samples = world.samples(config.batch)
     share_layers(trainer.modules(), world, samples, config.batch)
     optimiser = torch.optim.AdamW(trainer.modules().parameters(), weight_decay=config.weight_decay)

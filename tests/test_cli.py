@@ -23,6 +23,14 @@ def test_help_starts_without_torch():
     assert "weights" in done.stdout and "StyleGAN2" in done.stdout
 
 
+def test_the_module_is_the_command():
+    shown = [
+        subprocess.run([sys.executable, *way, "--version"], capture_output=True, timeout=60).stdout
+        for way in (["-m", "xfer"], ["-m", "xfer.cli"])
+    ]
+    assert shown[0] == shown[1] and shown[0].startswith(b"xfer 0.")
+
+
 @pytest.mark.parametrize("group", ["weights", "train", "world"])
 def test_every_group_explains_itself(group, capsys):
     with pytest.raises(SystemExit) as ended:

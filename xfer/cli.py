@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
+from xfer import __version__
 from xfer.errors import Stopped, XferError
 from xfer.reenact.settings import Settings
 
@@ -702,8 +703,12 @@ def notebooks_list() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an error that xfer raises on purpose is one message and exit status 2."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app.cli(prog="xfer", args=arguments, description=f"{_about()}")
+        if given == ["--version"]:
+            print(f"xfer {__version__}")
+            return 0
+        app.cli(prog="xfer", args=given, description=f"{_about()}")
     except Stopped as error:
         print(f"xfer: {error}", file=sys.stderr)
         return 130

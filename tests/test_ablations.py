@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 import torch
+from made_frames import make_frames
 
 from tests.controls.linear_world import SLIM
-from tests.training.made_frames import make_frames
 from xfer import ablations
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoderConfig
 from xfer.errors import BadValue

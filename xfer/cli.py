@@ -575,6 +575,34 @@ def evaluate(
     )
 
 
+@app.command(name="quality")
+def quality(
+    weights: str,
+    judges: str,
+    frames: str,
+    unseen: str,
+    out: str,
+    count: int = 1000,
+    seed: int = 0,
+    dlib: bool = False,
+) -> None:
+    """Measure a generator: Frechet distance, precision, recall, factors, copies, a sheet.
+
+    Args:
+        weights: A generator's file, or the name of a shipped one.
+        judges: The judging copy of the instruments.
+        frames: World frames that it may have learned from; copies are looked for among them.
+        unseen: World frames of other people to compare with, at least twice `count` pictures.
+        out: Folder of the tables and figures.
+        count: Pictures drawn.
+        seed: Of the first one.
+        dlib: Ask dlib, too: which share of pictures at psi 0.7 shows a face.
+    """
+    from xfer.evaluate import generators
+
+    print(generators.run(weights, judges, frames, unseen, out, count, seed, dlib))
+
+
 @app.command(name="ablate")
 def ablate(
     out: str,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -239,15 +240,33 @@ def agreement(
     return figure
 
 
-def histograms(columns: Mapping[str, Sequence[float]], *, y_label: str, title: str = "") -> Figure:
-    """One panel a quantity; the name is the label of its axis, unit included."""
+def histograms(
+    columns: Mapping[str, Sequence[float]],
+    *,
+    y_label: str,
+    title: str = "",
+    beside: Mapping[str, Sequence[float]] | None = None,
+    labels: tuple[str, str] = ("", ""),
+) -> Figure:
+    """One panel a quantity; the name is the label of its axis, unit included.
+
+    Args:
+        beside: Other values of the same quantities, drawn as a line in the same bins.
+        labels: What the values and those beside them are.
+    """
     figure = Figure(figsize=(2.6 * len(columns), 2.2))
     axes = figure.subplots(1, len(columns), squeeze=False)[0]
     for place, (name, values) in zip(axes, columns.items(), strict=True):
-        place.hist(values, bins=20, color=IDENTITY)
+        both = [values, beside[name]] if beside else [values]
+        edges = np.histogram_bin_edges(np.concatenate(both), bins=20)
+        place.hist(values, bins=edges, color=IDENTITY, label=labels[0])
+        if beside:
+            place.hist(both[1], bins=edges, color=DRIVER, histtype="step", lw=1.5, label=labels[1])
         place.set_xlabel(name, fontsize=STYLE["size"])
         place.tick_params(labelsize=STYLE["size"] - 1)
         place.spines[["top", "right"]].set_visible(False)
+    if beside:
+        axes[0].legend(fontsize=STYLE["size"] - 1, frameon=False)
     axes[0].set_ylabel(y_label, fontsize=STYLE["size"])
     _finish(figure, title, "")
     return figure

@@ -1,15 +1,13 @@
 """Instruments and inverter from the command line: files that load, with their own errors told."""
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
+from made_frames import make_frames
 
 from xfer.cli import main
 from xfer.encoders import IdentityEncoder
 from xfer.files import read_checkpoint
 from xfer.instruments import MOTION_FACTORS, load_instruments
-from xfer.runs import write_json
 from xfer.stylegan2.generator import Generator
 from xfer.training.config import GENERATOR_PRESETS
 from xfer.training.measure_instruments import reader_errors, recogniser_errors
@@ -18,22 +16,13 @@ from xfer.training.world_frames import WorldFrames
 SHORT = ["batch=8", "total_kimg=0.016", "tick_kimg=0.008", "save_kimg=0.008"]
 
 
-def write_frames(folder, seed, n=16):
-    """Noise with made-up truth: enough for everything but learning."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir()
-    np.save(folder / "frames.npy", rng.integers(0, 255, (n, 32, 32, 3), dtype=np.uint8))
-    table = {"person": np.arange(n) // 4} | {name: rng.normal(size=n) for name in MOTION_FACTORS}
-    table["landmarks"] = list(rng.normal(size=(n, 136)).astype(np.float32))
-    pd.DataFrame(table).to_parquet(folder / "frames.parquet")
-    facts = {"people": n // 4, "frames": 4, "seed": seed, "preset": "studio"}
-    write_json(folder / "frames.json", facts)
-    return folder
+def noise(folder, seed):
+    return make_frames(folder, 4, 4, 32, seed, MOTION_FACTORS)
 
 
 @pytest.fixture
 def folders(tmp_path):
-    return write_frames(tmp_path / "seen", 0), write_frames(tmp_path / "unseen", 1)
+    return noise(tmp_path / "seen", 0), noise(tmp_path / "unseen", 1)
 
 
 def train(folders, out, copy, *settings, options=()):
@@ -76,7 +65,7 @@ def test_one_of_them_learns_on_and_the_other_stays(folders, tmp_path, capsys):
     start = tmp_path / "first" / "instruments.safetensors"
     options = ["--start", str(start), "--only", "reader"]
     still = ["learning_rate=0.0", "weight_decay=0.0"]
-    others = write_frames(tmp_path / "others", 2), folders[1]
+    others = noise(tmp_path / "others", 2), folders[1]
     assert train(others, tmp_path / "same", "judge", *still, options=options) == 0
     assert train(others, tmp_path / "on", "judge", options=options) == 0
     first, same, on = (

@@ -1,0 +1,132 @@
+"""`xfer quality`: how well a generator draws, in tables and pictures.
+
+quality.json               distance, fidelity, variety, memory, what dlib finds
+factors.csv, .md, .tex     what the judge reads of drawn and of rendered pictures
+samples.png, factors.png, nearest.png
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import ks_2samp
+
+from xfer.axes import Image
+from xfer.errors import expect
+from xfer.evaluate.judges import DlibJudge
+from xfer.figures import histograms, picture_grid, save_figure
+from xfer.instruments import Instruments, load_instruments
+from xfer.runs import environment, write_json
+from xfer.stylegan2.generator import Generator
+from xfer.stylegan2.sampling import draw
+from xfer.tables import write_csv, write_table
+from xfer.training.frames import FrameArray
+from xfer.training.measure_generator import generator_quality, nearest_frames, read_factor
+from xfer.training.world_frames import WorldFrames
+
+SHOWN = ("yaw_deg", "pitch_deg", "jaw", "smile", "blink_left")
+"""Factors in the figure; the table has all that the judge reads well enough."""
+KNOWN = 0.8
+"""Least correlation with the truth, on the judge's own trial, of factors in the table."""
+PSI = 0.7
+SHEET = 32
+PAIRS = 8
+
+
+def run(
+    weights: str,
+    judges: str,
+    frames: str | Path,
+    unseen: str | Path,
+    out: str | Path,
+    count: int = 1000,
+    seed: int = 0,
+    dlib: bool = False,
+) -> str:
+    """Measure a generator, write everything, and give the printed report.
+
+    Args:
+        weights: A generator's file or shipped name.
+        judges: The judging copy.
+        frames: World frames that it may have learned from, among which copies are looked for.
+        unseen: Frames of other people, which it is compared with; twice `count` are needed.
+        count: Pictures drawn, from seeds `seed` on, without truncation.
+        dlib: Ask dlib, too: which share of pictures at psi 0.7 shows a face.
+    """
+    generator, judge = Generator.load(weights), load_instruments(judges, "judge")
+    seen, others, folder = WorldFrames(frames), WorldFrames(unseen), Path(out)
+    for pictures in (seen, others):
+        expect(
+            pictures.resolution == generator.resolution,
+            f"{weights} draws {generator.resolution} px; got frames of {pictures.resolution} px",
+        )
+    facts = generator_quality(generator, judge, others, count, seed)
+    drawn = draw(generator, range(seed, seed + count))
+    rendered = others.pictures(others.items(range(count)))
+    facts |= _memory(judge, drawn, rendered, seen, folder)
+    table = _factors(judge, drawn, rendered, folder)
+    if dlib:
+        asked, finder = min(count, 200), DlibJudge()
+        shares = {
+            "drawn": finder.find(draw(generator, range(seed, seed + asked), psi=PSI)).found,
+            "rendered": finder.find(rendered[:asked]).found,
+        }
+        facts |= {f"dlib_finds_{name}": float(found.mean()) for name, found in shares.items()}
+        facts |= {"dlib_asked": asked, "dlib_psi": PSI}
+    sheet = draw(generator, range(seed, seed + SHEET), psi=PSI)
+    figure = picture_grid(sheet, 8, title=f"random people, psi {PSI}", inches=0.8)
+    save_figure(figure, folder / "samples.png")
+    note = "Distances are in the features of the judging recogniser; its errors: " + ", ".join(
+        f"{name} {value:g}" for name, value in judge.errors.items() if "recogniser" in name
+    )
+    write_table(table, folder / "factors", [note])
+    asked = {"weights": str(weights), "judges": str(judges), "seed": seed}
+    write_json(folder / "quality.json", asked | facts | {"environment": environment()})
+    shown = "\n".join(f"{name:24} {value:g}" for name, value in facts.items())
+    return "\n".join([shown, "", table.to_string(), "", note, str(folder)])
+
+
+def _memory(
+    judge: Instruments, drawn: Image, rendered: Image, seen: FrameArray, folder: Path
+) -> dict[str, float]:
+    """How near drawn pictures come to the nearest training frame, beside unseen people's.
+
+    A generator that copies comes nearer than people whom it cannot know.
+    """
+    among = range(len(seen))
+    near = nearest_frames(drawn, judge, seen, among)
+    limit = nearest_frames(rendered, judge, seen, among).distances
+    closest = near.distances.argsort()[:PAIRS]
+    pairs = torch.cat([drawn[closest], seen.pictures(near.items[closest].tolist())])
+    figure = picture_grid(
+        pairs, PAIRS, row_labels=["drawn", "nearest"], inches=0.8,
+        title=f"of {len(drawn)} drawn people, those nearest to one of {len(seen)} training frames",
+    )  # fmt: skip
+    save_figure(figure, folder / "nearest.png")
+    return {
+        "nearest_drawn": float(np.median(near.distances)),
+        "nearest_unseen": float(np.median(limit)),
+        "nearer_than_any_unseen": float((near.distances < limit.min()).mean()),
+    }
+
+
+def _factors(judge: Instruments, drawn: Image, rendered: Image, folder: Path) -> pd.DataFrame:
+    """Means, spreads and the largest gap between the cumulated shares, factor by factor."""
+    rows, panels, beside = {}, {}, {}
+    for name in judge.reader.config.factors:
+        if judge.errors.get(f"{name}_r", 1.0) < KNOWN:
+            continue
+        ours, theirs = (read_factor(judge, x, name) for x in (drawn, rendered))
+        rows[name] = {
+            "mean, drawn": float(ours.mean()), "mean, rendered": float(theirs.mean()),
+            "spread, drawn": float(ours.std()), "spread, rendered": float(theirs.std()),
+            "largest gap": ks_2samp(ours.numpy(), theirs.numpy()).statistic,
+        }  # fmt: skip
+        if name in SHOWN:
+            panels[name], beside[name] = ours.tolist(), theirs.tolist()
+    figure = histograms(panels, y_label="pictures", beside=beside, labels=("drawn", "rendered"))
+    save_figure(figure, folder / "factors.png")
+    table = pd.DataFrame(rows).T.rename_axis("factor").round(3)
+    write_csv(table.reset_index(), folder / "factors.csv")
+    return table

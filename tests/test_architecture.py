@@ -10,7 +10,7 @@ PACKAGE = ROOT / "xfer"
 
 FLOORS = [
     {"axes", "errors"},
-    {"crop", "pixels", "precision", "runs"},
+    {"crop", "devices", "pixels", "precision", "runs"},
     {"ops", "faceworld", "media", "losses", "metrics", "figures", "tables", "files", "backbones"},
     {"stylegan2", "instruments", "datasets"},
     {"encoders", "mapper", "baselines"},
@@ -18,6 +18,7 @@ FLOORS = [
     {"weights", "evaluate", "training", "prepare", "reenact", "notebooks"},
     {"explorer", "disentangle", "ablations", "pipeline"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,11 +1,13 @@
 """Run folders: nothing half written, one holder at a time, resumable records."""
 
+import errno
 import json
 import os
+import sys
 
 import pytest
 
-from xfer.errors import BadFile, RunError
+from xfer.errors import BadFile, RunError, UnwritableFile
 from xfer.runs import Progress, Run, atomic, clock, read_json, read_stats, write_json
 
 
@@ -17,6 +19,28 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["file/below/a.json", "folder"])
+def test_a_place_that_cannot_be_written_is_named_as_the_user_named_it(name, tmp_path):
+    (tmp_path / "file").write_text("a file, where a folder is needed")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UnwritableFile, match=f"{name} cannot be written: .*another place") as told:
+        write_json(tmp_path / name, {})
+    assert ".part" not in str(told.value)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_a_folder_that_takes_no_files_is_told_before_any_is_made():
+    with pytest.raises(UnwritableFile, match=r"/proc/a\.json cannot be written"):
+        write_json("/proc/a.json", {})
+
+
+def test_what_goes_wrong_while_writing_is_told_as_it_is(tmp_path):
+    with pytest.raises(OSError, match="No space left") as told, atomic(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert told.value.errno == errno.ENOSPC and not isinstance(told.value, UnwritableFile)
 
 
 def test_json_keeps_numbers_and_spells_out_what_json_cannot_hold(tmp_path):

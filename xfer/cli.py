@@ -563,14 +563,16 @@ def evaluate(
         mode: cross (someone else drives) or self (another frame of the person drives).
         clips: A prepared folder instead of rendered people; what needs the truth is left out.
         dlib: Ask dlib, too.
-        device: cpu or cuda.
+        device: cpu, cuda, or auto.
         inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
     """
+    from xfer.devices import best_device
     from xfer.evaluate import command
 
+    place = str(best_device(device))
     print(
         command.run(
-            weights, judges, out, people, per_person, seed, mode, clips, dlib, device, inverter
+            weights, judges, out, people, per_person, seed, mode, clips, dlib, place, inverter
         )
     )
 

@@ -20,6 +20,10 @@ class MissingFile(XferError, FileNotFoundError):
     """A file or folder that is needed and is not there."""
 
 
+class UnwritableFile(XferError, OSError):
+    """A file or folder that is to be written and cannot be."""
+
+
 class MissingPackage(XferError, ImportError):
     """An optional package that this feature needs and that is not installed."""
 

@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from xfer.errors import BadFile, RunError
+from xfer.errors import BadFile, RunError, UnwritableFile
 
 
 @contextlib.contextmanager
@@ -28,18 +28,40 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; move it onto `path` when the block ends well.
 
     The data is on disk before the final name appears. If the block raises, nothing remains.
+
+    Raises:
+        UnwritableFile: The folder, or the file itself, cannot be written. What goes wrong in the
+            block, such as a full disk, is raised as it is.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Libraries tell in many ways that they cannot open a file, so we try before they do; but
+        # some make links or look whether anything came, so the file is gone again.
+        temporary.touch()
+        temporary.unlink()
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with _naming(path):
+            os.replace(temporary, path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Refusals of the system as our error with the name that the user gave."""
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableFile(
+            f"{path} cannot be written: {error.strerror or error}; choose another place, or see "
+            "that its folder may be written to"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

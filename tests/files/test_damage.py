@@ -16,6 +16,7 @@ from by_rule import rosinality_discriminator, rosinality_generator, state
 from nvlabs_pickles import dump, small_generator
 from safetensors.torch import load_file, save_file
 
+from xfer.encoders import IdentityEncoder
 from xfer.errors import BadFile
 from xfer.files import records
 from xfer.stylegan2.discriminator import Discriminator
@@ -203,6 +204,8 @@ def test_another_network_than_wanted_is_named(tmp_path):
         Generator.load(tmp_path / "d.pt")
     with pytest.raises(BadFile, match="should hold a discriminator; it holds: generator"):
         Discriminator.load(write_ours(tmp_path / "g.safetensors"))
+    with pytest.raises(BadFile, match="should hold an identity encoder; it holds: generator"):
+        IdentityEncoder.load(write_ours(tmp_path / "i.safetensors"))
     torch.save({"g_ema": state(rosinality_discriminator(16, top=6))}, tmp_path / "d.pt")
     with pytest.raises(BadFile, match="a discriminator stands where a generator should"):
         Generator.load(tmp_path / "d.pt")

@@ -46,8 +46,8 @@ class Checkpoint:
             role = "generator_raw" if "generator_raw" in self.networks else role
         if role not in self.networks:
             have = ", ".join(name.replace("_", " ") for name in self.networks)
-            wanted = role.replace("_", " ")
-            raise BadFile(f"{self.path} should hold a {wanted}; it holds: {have}")
+            wanted = _one(role.replace("_", " "))
+            raise BadFile(f"{self.path} should hold {wanted}; it holds: {have}")
         return self.networks[role]
 
 
@@ -74,7 +74,12 @@ def compare(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         if names
     ]
     if faults:
-        raise BadFile(f"the tensors do not fit a {type(module).__name__}: {'; '.join(faults)}")
+        raise BadFile(f"the tensors do not fit {_one(type(module).__name__)}: {'; '.join(faults)}")
+
+
+def _one(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[0] in 'aeiouAEIOU' else 'a'} {noun}"
 
 
 def _shape(tensor: Tensor) -> str:

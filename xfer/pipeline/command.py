@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from xfer.devices import best_device
 from xfer.errors import BadValue, expect
 from xfer.pipeline.ledger import Ledger
 from xfer.pipeline.rendering import plan
@@ -47,6 +48,7 @@ def run(
     """
     out, by_stage = Path(out), settings_by_stage(settings)
     check(preset, by_stage)
+    best_device(device)  # refused before a folder is made
     asked = {"preset": preset, "seed": seed, "settings": sorted(settings)}
     shares = {name: stage.share for name, stage in STAGES.items()}
     with Run(out, asked | {"minutes": minutes}, seed), said_twice(out / "log.txt"):

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from xfer.controls import Controls, LandmarkReader
+from xfer.devices import best_device
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
-from xfer.errors import BadValue, expect
+from xfer.errors import expect
 from xfer.files import load_network, read_checkpoint
 from xfer.files.records import recorded
 from xfer.mapper import MapperConfig, build_mapper
@@ -79,7 +80,7 @@ def open_studio(
         MissingFile, BadFile: As `Transfer.load`.
     """
     expect(preset in PRESETS, f"presets are {', '.join(PRESETS)}; got '{preset}'")
-    place = _device(device)
+    place = best_device(device)
     if weights is None and PRESETS[preset] is None:
         say("preset nano: an untrained model, whose pictures show no faces")
         model = untrained_model().to(place)
@@ -105,15 +106,6 @@ def open_studio(
 
 def _half(device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.bfloat16
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise BadValue(f"a device is auto, cpu or cuda; got '{name}'") from None
 
 
 def _key(path: Path, inverter: str | Path | None) -> str:

@@ -11,14 +11,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from xfer.devices import best_device
 from xfer.errors import expect
 
-
-def best_device(name: str = "auto") -> torch.device:
-    """A device by its name: cpu, cuda, mps, or auto for a GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+__all__ = ["World", "best_device"]
 
 
 class World:

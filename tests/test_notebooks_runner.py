@@ -115,6 +115,21 @@ def test_a_failing_notebook_shows_its_error_and_leaves_the_others_alone(tmp_path
     assert "xfer notebooks run --from 01" in capsys.readouterr().err
 
 
+def test_the_command_that_goes_on_after_a_failure_keeps_all_that_was_given(tmp_path, capsys):
+    """Only a setting of a notebook that is done is left out: it would be refused."""
+    notebook(tmp_path / "nb", "00_a", FINISH, parameters="n = 3\nseed = 1\nout = '.'")
+    notebook(tmp_path / "nb", "01_b", "1 / 0", parameters="title = ''\nout = '.'")
+    results = str(tmp_path / "my results")
+    given = {"preset": "nano", "settings": ["seed=2", "title=a b"], "results": results}
+    run_notebooks(["00", "01"], folder=tmp_path / "nb", **given)
+    command = capsys.readouterr().err.strip().split("go on with: ")[1]
+    assert command == (
+        f"xfer notebooks run 00 01 --from 01 --preset nano --set 'title=a b' --results '{results}'"
+    )
+    (outcome,) = run_notebooks(["00", "01"], "nano", ["title=a b"], "01", tmp_path / "nb", results)
+    assert outcome.name == "01_b"
+
+
 def test_a_notebook_that_writes_no_results_or_loses_its_kernel_has_failed(tmp_path):
     notebook(tmp_path / "nb", "00_a", "n = 1")
     notebook(tmp_path / "nb", "01_b", "import os; os._exit(3)", FINISH)

@@ -492,7 +492,7 @@ def transfer(
         grid: All drivers by all identities, on one sheet; of videos the first frame.
         weights: A model's file or name; by default that of the preset.
         inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
-        preset: small, medium, paper (the public files), or nano (untrained).
+        preset: small, paper (the public files), nano (untrained), or medium, once you trained it.
         device: cpu, cuda, or auto.
         half: Convolutions in half precision, where the processor computes with it.
     """
@@ -525,7 +525,7 @@ def reenact(
         out: The .mp4 to write.
         weights: A model's file or name; by default that of the preset.
         inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
-        preset: small, medium, paper (the public files), or nano (untrained).
+        preset: small, paper (the public files), nano (untrained), or medium, once you trained it.
         device: cpu, cuda, or auto.
         half: Convolutions in half precision, where the processor computes with it.
     """

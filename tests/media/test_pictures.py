@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.media.pictures import (
+    FORMATS,
     decode_picture,
     encode_picture,
     picture_source,
@@ -53,6 +54,23 @@ def test_every_exif_orientation_comes_out_upright(tmp_path):
         picture = Image.fromarray(np.ascontiguousarray(stored))
         path = saved(tmp_path, picture, f"{orientation}.png", exif=exif)
         assert np.array_equal(read_pixels(path), upright), orientation
+
+
+@pytest.mark.parametrize("content", [b"", b"Dear reader, this is a letter."])
+def test_a_file_that_only_has_a_picture_s_name_is_no_picture(content, tmp_path):
+    path = tmp_path / "letter.png"
+    path.write_bytes(content)
+    for read in (read_pixels, picture_source):
+        with pytest.raises(BadFile, match=r"letter\.png is no picture: its content is of no known"):
+            read(path)
+
+
+def test_pillow_knows_every_format_and_several_pictures_in_one_file_open(tmp_path):
+    Image.init()
+    assert set(FORMATS) <= set(Image.OPEN)
+    left, right = Image.fromarray(ramp()), Image.fromarray(ramp()[:, ::-1].copy())
+    path = saved(tmp_path, left, "pair.mpo", save_all=True, append_images=[right])
+    assert read_pixels(path).shape == (12, 20, 3)
 
 
 def test_transparency_is_laid_over_white(tmp_path):

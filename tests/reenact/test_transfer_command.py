@@ -23,6 +23,7 @@ from reenact_world import (
 )
 
 from xfer import cli
+from xfer.files import registry
 from xfer.media.pictures import picture_source, read_pixels
 from xfer.media.provenance import Source
 from xfer.media.video import VideoReader
@@ -261,6 +262,8 @@ BAD = {
     "a missing person": ("wall.png", "nobody.png", "out.png", "no identity nobody.png"),
     "a video as person": ("wall.png", "walls.mp4", "out.png", "an identity is a photo"),
     "a latent of another size": ("square.png", "other.npy", "out.png", "take latents of 8 x 64"),
+    "a letter as a latent": ("square.png", "letter.npy", "out.png", "one array of numbers"),
+    "an archive as a latent": ("square.png", "zip.npy", "out.png", "one array of numbers"),
     "a latent that is none": ("square.png", "objects.npy", "out.png", "is no latent"),
     "a damaged latent": ("square.png", "nan.npy", "out.png", "should hold finite numbers"),
     "no photo to paste into": (
@@ -292,12 +295,16 @@ def test_bad_input_gives_one_clear_error_and_no_file(case, run):
     Path("letter.mp4").write_text("Dear reader")
     np.save("other.npy", np.zeros((18, 512), np.float32))
     np.save("nan.npy", np.full((8, 64), np.nan, np.float32))
+    Path("letter.npy").write_text("Dear reader")
+    np.savez("zip.npz", np.zeros((8, 64), np.float32))
+    os.rename("zip.npz", "zip.npy")
     np.save("objects.npy", np.array([{"a": 1}]), allow_pickle=True)
     driver, identity, out, message, *more = BAD[case]
     before = sorted(os.listdir())
     aligned = ("--aligned",) if driver == "square.png" else ()
     status, said = run("transfer", driver, identity, out, *aligned, *more)
     assert status == 2 and message in said and "Traceback" not in said
+    assert "allow_pickle" not in said
     assert sorted(set(os.listdir()) - set(before)) == []
 
 
@@ -305,6 +312,14 @@ def test_missing_weights_are_named(run):
     save("a.png", face_square())
     status, said = run("transfer", "a.png", "random:1", "out.png", "--weights", "none.safetensors")
     assert status == 2 and "none.safetensors does not exist" in said
+
+
+def test_a_preset_that_is_not_shipped_says_how_to_get_it(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    status, said = run("transfer", "yaw=1", "random:1", "out.png", "--preset", "medium")
+    assert status == 2 and "no weights are shipped for preset medium" in said
+    assert "can be opened are nano, paper." in said
+    assert "`xfer train all --preset medium --out FOLDER`" in said
 
 
 def test_an_interrupted_film_leaves_nothing_under_its_name(run, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from xfer.errors import BadFile, MissingFile, expect
@@ -24,7 +24,8 @@ Pixels = UInt8[np.ndarray, "_ _ 3"]
 """One picture as bytes, channels last, of any height and width."""
 
 # Only formats that hold pixels: others (PostScript, for one) would start programs to be drawn.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO", "JPEG2000", "AVIF", "TGA")
+# MPO, several pictures in one file, is opened as JPEG; Pillow knows no format of that name.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
 SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".mpo",
     ".jp2", ".avif", ".tga",
@@ -70,8 +71,13 @@ def decode_picture(file: io.IOBase | bytes, name: str, most_pixels: int = MOST_P
         raise
     # Decoders meet damage with every kind of exception, not only with OSError.
     except Exception as error:
-        detail = str(error) or type(error).__name__
-        raise BadFile(f"{name} is no picture, or a damaged one: {detail}") from error
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> BadFile:
+    if isinstance(error, UnidentifiedImageError):
+        return BadFile(f"{name} is no picture: its content is of no known format, or it is empty")
+    return BadFile(f"{name} is no picture, or a damaged one: {str(error) or type(error).__name__}")
 
 
 @contextlib.contextmanager
@@ -186,5 +192,5 @@ def picture_source(path: str | Path) -> Source | None:
         with Image.open(path, formats=FORMATS) as picture:
             packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
     except (OSError, ValueError, SyntaxError) as error:
-        raise BadFile(f"{path} is no picture, or a damaged one: {error}") from error
+        raise _damaged(str(path), error) from error
     return find_source(packet)

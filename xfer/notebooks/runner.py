@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import sys
 import tempfile
 import time
@@ -159,7 +160,8 @@ def run_notebooks(
     if importlib.util.find_spec("papermill") is None:
         raise MissingPackage("running notebooks needs papermill: pip install 'xfer[lab]'")
     chosen = choose(find_notebooks(folder), names, start)
-    parameters = plan(chosen, preset, parse_settings(settings))
+    given = parse_settings(settings)
+    parameters = plan(chosen, preset, given)
     outcomes = []
     for number, path in enumerate(chosen, 1):
         print(f"{path.stem} ({number} of {len(chosen)})", file=sys.stderr, flush=True)
@@ -169,10 +171,30 @@ def run_notebooks(
         state = f"failed: {outcome.error}" if outcome.exit_code else "done"
         print(f"{path.stem}: {state}, {clock(outcome.seconds)}", file=sys.stderr, flush=True)
         if outcome.exit_code:
-            again = f"xfer notebooks run --from {path.stem[:2]}"
+            again = _command(chosen[number - 1 :], names, preset, given, results)
             print(f"the page shows the error; go on with: {again}", file=sys.stderr, flush=True)
             break
     return outcomes
+
+
+def _command(
+    left: Sequence[Path],
+    names: Sequence[str],
+    preset: str | None,
+    settings: dict[str, str],
+    results: str | Path,
+) -> str:
+    """What to type to run the notebooks that are left as the others were run.
+
+    A setting that none of them has would be refused, and is left out.
+    """
+    known = {name for path in left for name in read_parameters(path)}
+    words = ["xfer", "notebooks", "run", *names, "--from", left[0].stem[:2]]
+    words += ["--preset", preset] if preset else []
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"] if name in known else []
+    words += ["--results", str(results)] if str(results) != "results" else []
+    return shlex.join(words)
 
 
 def run_notebook(path: Path, out: Path, parameters: dict[str, Any]) -> Outcome:

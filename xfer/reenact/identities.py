@@ -133,7 +133,7 @@ def random_code(studio: Studio, seed: int, settings: Settings) -> WPlus:
     digest = hashlib.sha256(asked.encode()).hexdigest()[:24]
     place = registry.cache() / "people" / f"{digest}.npy"
     if studio.key and place.exists():
-        return _checked(np.load(place, allow_pickle=False), place, studio)
+        return _checked(_array(place), place, studio)
     code = model.random_identity(seed, settings.psi, settings.rounds).float()
     if studio.key:
         with atomic(place) as temporary, open(temporary, "wb") as file:
@@ -145,17 +145,31 @@ def _latent(text: str, studio: Studio) -> WPlus:
     path = Path(text)
     if not path.exists():
         raise MissingFile(f"there is no latent {path}")
+    if path.suffix.lower() == ".npy":
+        return _checked(_array(path), path, studio)
     try:
-        if path.suffix.lower() == ".npy":
-            return _checked(np.load(path, allow_pickle=False), path, studio)
         tensors = load_file(path)
-    except (ValueError, OSError, SafetensorError, EOFError) as error:
+    except (ValueError, OSError, SafetensorError) as error:
         raise BadFile(f"{path} is no latent, or a damaged one: {error}") from error
     if len(tensors) != 1:
         raise BadFile(
             f"{path} should hold one tensor, the latent; it holds {', '.join(tensors) or 'none'}"
         )
     return _checked(next(iter(tensors.values())).float().numpy(), path, studio)
+
+
+def _array(path: Path) -> np.ndarray:
+    """The numbers in a .npy file; NumPy's own errors advise to run what is in it."""
+    try:
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise BadFile(
+            f"{path} is no latent, or a damaged one: a .npy file holds one array of numbers, as "
+            "numpy.save writes it"
+        ) from error
 
 
 def _checked(values: np.ndarray, path: Path, studio: Studio) -> WPlus:

@@ -9,8 +9,8 @@ import torch
 from xfer.controls import Controls, LandmarkReader
 from xfer.devices import best_device
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
-from xfer.errors import expect
-from xfer.files import load_network, read_checkpoint
+from xfer.errors import MissingFile, expect
+from xfer.files import load_network, read_checkpoint, registry
 from xfer.files.records import recorded
 from xfer.mapper import MapperConfig, build_mapper
 from xfer.model import Transfer
@@ -86,7 +86,7 @@ def open_studio(
         model = untrained_model().to(place)
         return Studio(model.prepare(), note="Untrained weights.")
     if weights is None:
-        weights, usual = PRESETS[preset]
+        weights, usual = _preset_weights(preset)
         inverter = inverter or usual
     checkpoint = read_checkpoint(weights)
     model = Transfer.load(checkpoint, inverter).to(place)
@@ -102,6 +102,20 @@ def open_studio(
         extra.get("landmark_reader"),
         _key(checkpoint.path, inverter),
     )
+
+
+def _preset_weights(preset: str) -> tuple[str, str | None]:
+    """Names of a preset's weights and inverter; refuses a preset that nobody trained for us."""
+    weights, inverter = PRESETS[preset]
+    known = (*registry.shipped(), *registry.PUBLIC)
+    if weights not in known:
+        others = [name for name, named in PRESETS.items() if not named or named[0] in known]
+        raise MissingFile(
+            f"no weights are shipped for preset {preset}; presets that can be opened are "
+            f"{', '.join(others)}. `xfer train all --preset {preset} --out FOLDER` trains some; "
+            "`--weights FOLDER/model.safetensors` opens them"
+        )
+    return weights, inverter
 
 
 def _half(device: torch.device) -> torch.dtype:

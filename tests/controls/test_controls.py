@@ -5,9 +5,10 @@ import torch
 from linear_world import NAMES, SCALE, LinearWorld
 
 from xfer.controls import Controls, calibrate, learn_controls, measure_response
+from xfer.controls.factors import FAR, FARTHEST
 from xfer.controls.landmarks import LandmarkReader
 from xfer.errors import BadValue
-from xfer.files import read_checkpoint, write_checkpoint
+from xfer.files import Network, read_checkpoint, write_checkpoint
 
 spreads = lambda x: x / SCALE
 
@@ -60,6 +61,57 @@ def test_short_names_set_what_they_stand_for_and_limits_hold():
     assert torch.allclose(far, controls.highest[0].expand(2), atol=0.01)
     with pytest.raises(BadValue, match="no control 'ears'; there are yaw_deg"):
         controls.set(h, {"ears": 1.0})
+
+
+def lengths(controls, before, after):
+    """Mean square of the change that factors tell, in standard deviations of motions seen."""
+    change = (controls.read(after) - controls.read(before)).double()
+    return (change @ torch.linalg.inv(controls.seen.double()) * change).sum(1)
+
+
+def test_what_motions_cannot_do_gives_way_and_the_least_told_first():
+    """Jaw and smile go together; a reader that hardly sees smiles leaves them in doubt."""
+    world = LinearWorld(correlated=True)
+    controls, h = world.controls(), world.motions(1, seed=5)
+    controls.doubt[3] = 20 * controls.spread[3] ** 2
+    now = dict(zip(NAMES, controls.read(h)[0].tolist(), strict=True))
+    by = {"yaw_deg": 30.0, "jaw": 0.7, "smile": -1.1}
+    wanted = {name: now[name] + change for name, change in by.items()}
+    controls.lowest.fill_(-FAR), controls.highest.fill_(FAR)
+    after = controls.set(h, wanted)
+    limit = FARTHEST * len(NAMES)
+    assert lengths(controls, h, after).item() == pytest.approx(limit, rel=1e-3)
+    found = (controls.read(after) - controls.read(h))[0] / SCALE
+    asked = torch.tensor([by.get(name, 0.0) for name in NAMES]) / SCALE
+    missed = (found - asked).abs()
+    assert missed[3] > 5 * missed[[0, 1, 2, 4]].max()
+
+
+def test_what_motions_can_do_is_done_to_the_letter_and_without_a_jump():
+    """On the way to the limit and across it."""
+    world = LinearWorld()
+    controls, h = world.controls(), world.motions(1, seed=5)
+    controls.lowest.fill_(-FAR), controls.highest.fill_(FAR)
+    yaw, limit = controls.read(h)[0, 0], (FARTHEST * len(NAMES)) ** 0.5
+    spread = controls.seen[0, 0].sqrt()
+    by = torch.linspace(0, 2 * limit, 41)[:, None] * spread
+    after = controls.read(controls.set(h.expand(41, -1), {"yaw": yaw + by[:, 0]}))[:, :1] - yaw
+    inside = by[:, 0] < controls.farthest()[0]
+    torch.testing.assert_close(after[inside], by[inside], rtol=1e-3, atol=1e-3)
+    assert (after[~inside] < by[~inside]).all() and (after.diff(dim=0) > -1e-3).all()
+    assert after.diff(dim=0).max() < 1.01 * by.diff(dim=0).max()
+    assert (lengths(controls, h, h) == 0).all()
+
+
+def test_controls_of_older_files_know_no_such_limit():
+    controls = LinearWorld().controls()
+    config, state = controls.pack()
+    older = {name: value for name, value in state.items() if name not in ("seen", "doubt")}
+    again = Controls.from_network(Network("controls", "xfer", older, config))
+    assert torch.equal(again.moves, controls.moves)
+    change = 1000 * torch.eye(5)
+    assert torch.equal(again.yielding(change), change)
+    assert (again.farthest() > 1e10).all()
 
 
 def test_the_response_of_a_perfect_world_is_the_identity_matrix():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_studio import same, small_studio
 
+from xfer.controls.factors import FARTHEST
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.explorer import Explorer, State
 
@@ -55,14 +56,12 @@ def test_controls_move_their_factor_by_what_is_asked(explorer):
 
 
 def test_no_slider_leads_further_than_motions_do(explorer):
-    """As many standard deviations of what one factor does while the other stays as motions lie
-    from their mean: the root of their number of dimensions."""
-    first, second = (explorer._motions()[:, :2] - explorer._motions()[:, :2].mean(0)).double().T
-    for name, of, given in (("yaw_deg", first, second), ("jaw", second, first)):
-        rest = of - (of @ given) / (given @ given) * given
-        away = explorer.studio.controls.config.bottleneck**0.5
-        alone = away * (rest.square().sum() / (len(rest) - 1)).sqrt()
-        assert explorer.reach(name) == pytest.approx(min(3.0, float(alone)), rel=1e-3)
+    """Two factors that go together leave little room to each alone."""
+    controls = explorer.studio.controls
+    assert [explorer.reach(name) for name in ("yaw_deg", "jaw")] == [3.0, 3.0]
+    controls.seen.copy_(torch.tensor([[1.0, 0.9], [0.9, 1.0]]))
+    alone = (1 - 0.9**2) ** 0.5
+    assert explorer.reach("jaw") == pytest.approx((FARTHEST * 2) ** 0.5 * alone, rel=1e-5)
 
 
 def test_components_are_orthogonal_and_sorted(explorer):

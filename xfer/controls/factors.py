@@ -5,6 +5,10 @@
 
 R D is the identity matrix, so that a slider moves its own factor and no other; D runs where the
 motions of real drivers vary, so that nothing else is touched without need.
+
+Where that would take h further than motions are apart, the wanted values are only approached: those
+give way first that motions tell least. Several factors that go together, asked for apart, would
+otherwise leave all faces.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +41,11 @@ SHORT = {
 
 FAR = 1e30
 """No limit; infinity is not admitted in files."""
+FARTHEST = 4.0
+"""Mean square of a change of motion, per factor, in standard deviations of the motions seen. Two of
+them are 2 apart on average, and hardly ever more than this."""
+HALVINGS = 40
+"""Of the interval in which the least yielding that suffices is looked for."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +78,17 @@ class Controls(Storable, nn.Module):
         self.register_buffer("lowest", torch.full((count,), -FAR))
         self.register_buffer("highest", torch.full((count,), FAR))
         self.register_buffer("cross_talk", torch.eye(count))
+        self.register_buffer("seen", FAR * torch.eye(count))  # S: covariance of what R reads
+        self.register_buffer("doubt", torch.ones(count))  # N: variance that R does not tell
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[ControlsConfig, Mapping[str, Tensor]]:
         if network.layout != "xfer":
             raise BadFile("controls are stored in our own layout only")
-        return stored_config(ControlsConfig, network), network.tensors
+        config = stored_config(ControlsConfig, network)
+        count = len(config.factors)
+        unlimited = {"seen": FAR * torch.eye(count), "doubt": torch.ones(count)}  # older files
+        return config, unlimited | dict(network.tensors)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,13 +104,44 @@ class Controls(Storable, nn.Module):
 
         Args:
             wanted: Values by name (short names too), one for all or one for each motion; beyond
-                what was seen in learning they are brought back to its limits.
+                what was seen in learning they are brought back to its limits, and all of them
+                together give way where they would lead out of the motions seen.
         """
         wanted = named_factors(wanted)
         rows = [self._row(name) for name in wanted]
         values = torch.stack([torch.as_tensor(v).to(h).expand(len(h)) for v in wanted.values()], 1)
         values = values.clamp(self.lowest[rows], self.highest[rows])
-        return h + (values - self.read(h)[:, rows]) @ self.moves[:, rows].T
+        change = torch.zeros(len(h), len(self.names)).to(h)
+        change[:, rows] = values - self.read(h)[:, rows]
+        return h + self.yielding(change) @ self.moves.T
+
+    def yielding(self, change: Float[Tensor, "batch factors"]) -> Float[Tensor, "batch factors"]:
+        """Changes of factors within what motions do, as near to those asked for as can be.
+
+        S (S + t N)^-1 of a change is the likeliest one if readings err by t N; t is the least for
+        which the motion's mean square, a' S^-1 a, keeps to its limit (0 for most).
+        """
+        root = torch.linalg.cholesky(self.seen.double())
+        half = torch.linalg.solve_triangular(
+            root, torch.diag(self.doubt.double().sqrt()), upper=False
+        )
+        doubts, axes = torch.linalg.eigh(half @ half.T)
+        moved = torch.linalg.solve_triangular(root, change.double().T, upper=False).T @ axes
+        most = FARTHEST * len(self.names)
+        length = lambda t: (moved / (1 + t * doubts)).square().sum(1, keepdim=True)
+        low = torch.zeros(len(change), 1, dtype=torch.double, device=change.device)
+        high = (length(low) / most).clamp(1).sqrt() / doubts.clamp(1e-12).min()
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            enough = length(middle) <= most
+            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+        yielded = (moved / (1 + high * doubts)) @ axes.T @ root.T
+        return torch.where(length(torch.zeros_like(low)) <= most, change, yielded.to(change))
+
+    def farthest(self) -> Float[Tensor, " factors"]:
+        """How far each factor can be moved alone before it has to give way."""
+        alone = torch.linalg.inv(self.seen.double()).diagonal().rsqrt()
+        return (FARTHEST * len(self.names)) ** 0.5 * alone
 
     def moved(self, h: Motion, name: str, spreads: float) -> Motion:
         """The motions with one factor changed by as many of its spreads, without limits."""

@@ -21,6 +21,8 @@ Draw = Callable[[Float[Tensor, "batch bottleneck"]], Image]
 
 LEAST_KNOWN = 0.4
 """A factor whose reading from h correlates less with what the reader sees is no control."""
+LEAST_DOUBT = 0.01
+"""Share of a factor's variance that a reading from h never tells."""
 LEAST_ANSWER = 0.25
 """A factor that answers to its slider by less than this share is left as it was learned."""
 
@@ -72,7 +74,10 @@ def learn_controls(
     moves = torch.linalg.solve(reads @ along, along.T).T
     controls = Controls(ControlsConfig(h.shape[1], tuple(names))).eval()
     limits = readings.double().quantile(torch.tensor([0.005, 0.995], dtype=torch.double), 0)
+    seen = reads @ along
+    doubt = (readings.double().var(0) - seen.diagonal()).clamp(LEAST_DOUBT * spread.double() ** 2)
     learned = {
+        "seen": seen, "doubt": doubt,
         "h_mean": h.double().mean(0), "reads": reads, "moves": moves, "spread": spread,
         "center": readings.double().mean(0), "lowest": limits[0], "highest": limits[1],
     }  # fmt: skip
@@ -117,4 +122,5 @@ def calibrate(controls: Controls, response: Float[Tensor, "factors factors"]) ->
     better.load_state_dict(controls.state_dict())
     better.moves.copy_(controls.moves.double() @ torch.linalg.inv(block).T)
     better.reads.copy_(block.T @ controls.reads.double())
+    better.seen.copy_(block.T @ controls.seen.double() @ block)
     return better

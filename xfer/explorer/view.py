@@ -25,7 +25,7 @@ from xfer.reenact.settings import Settings
 from xfer.reenact.studio import Studio
 
 MOTIONS = 96
-"""Random motions whose principal components are offered, and which tell how far controls reach."""
+"""Random motions whose principal components are offered."""
 KEPT = 32
 """People, clips and pictures that are kept ready."""
 Motions = Float[Tensor, "_ bottleneck"]
@@ -54,14 +54,11 @@ class Explorer:
     def reach(self, factor: str) -> float:
         """How far a control is worth moving from the driver's own value, in its unit.
 
-        Three of the factor's spreads, but no further from the driver's motion than random motions
-        lie from their mean, all other factors staying: one that is hardly known apart from others
-        soon leads out of all faces.
+        Three of the factor's spreads, but no further than motions are apart, all other factors
+        staying: one that is hardly known apart from others soon leads out of all faces.
         """
         controls, row = self.studio.controls, self.factors.index(factor)
-        alone = self._keep("alone", self._spreads_alone)[row]
-        away = controls.config.bottleneck**0.5  # of random motions, in standard deviations
-        return min(3 * float(controls.spread[row]), away * float(alone))
+        return min(3 * float(controls.spread[row]), float(controls.farthest()[row]))
 
     @torch.no_grad()
     def view(self, state: State) -> Image:
@@ -117,13 +114,6 @@ class Explorer:
         """A face-world clip as the driver gives it."""
         clip = draw_clip(self.frames, seed, preset="studio")
         return self._render(*clip.groups)
-
-    def _spreads_alone(self) -> Float[Tensor, " factors"]:
-        """Standard deviation of each factor of random motions that the others do not explain."""
-        found = self.studio.controls.read(self._motions().to(self.studio.controls.h_mean)).double()
-        covariance = torch.atleast_2d(torch.cov(found.T))
-        slack = 1e-6 * covariance.diagonal().mean() * torch.eye(len(covariance)).double()
-        return torch.linalg.inv(covariance + slack).diagonal().rsqrt()
 
     def components(self) -> Motions:
         """Principal axes of random motions, the widest first, each one standard deviation long."""

@@ -13,11 +13,11 @@ import pytest
 import torch
 from by_rule import rosinality_discriminator, rosinality_generator, state
 
-from xfer import weights
+from xfer import cli, weights
 from xfer.errors import BadFile, BadValue, MissingFile
-from xfer.files import fetching, records, registry
+from xfer.files import fetching, read_checkpoint, records, registry
 from xfer.stylegan2.discriminator import Discriminator
-from xfer.stylegan2.generator import Generator
+from xfer.stylegan2.generator import Generator, GeneratorConfig
 
 SHAPES = rosinality_generator(16, styles=12, mapping=2, top=6)
 
@@ -227,3 +227,29 @@ def test_converting_never_overwrites_and_knows_what_fits(file, tmp_path):
     torch.save({"linear_relu.0.weight": torch.ones(2, 4)}, tmp_path / "m.pt")
     with pytest.raises(BadValue, match="no place for: mapper"):
         weights.convert(tmp_path / "m.pt", "rosinality")
+
+
+def test_blended_weights_lie_between_those_of_two_files(tmp_path):
+    config = GeneratorConfig(8, 4, 4, 1, channel_base=32, channel_max=4)
+    first, second = Generator(config), Generator(config)
+    paths = [
+        str(part.save(tmp_path / f"{name}.safetensors", {"kimg": name}))
+        for name, part in (("first", first), ("second", second))
+    ]
+    out = tmp_path / "between.safetensors"
+    assert cli.main(["weights", "blend", *paths, "--share", "0.25", "--out", str(out)]) == 0
+    between, a, b = (part.state_dict() for part in (Generator.load(out), first, second))
+    for name, value in between.items():
+        torch.testing.assert_close(value, 0.75 * a[name] + 0.25 * b[name])
+    assert read_checkpoint(out).facts == {
+        "kimg": "first", "blended": ["first.safetensors", "second.safetensors", 0.25]
+    }  # fmt: skip
+    with pytest.raises(BadValue, match=r"exists already"):
+        weights.blend(*paths, 0.5, out)
+    with pytest.raises(BadValue, match=r"between 0 and 1; got 1.5"):
+        weights.blend(*paths, 1.5, tmp_path / "none.safetensors")
+    other = Generator(GeneratorConfig(8, 4, 6, 1, channel_base=32, channel_max=4))
+    wider = other.save(tmp_path / "wider.safetensors")
+    with pytest.raises(BadFile, match="do not fit a Generator"):
+        weights.blend(paths[0], wider, 0.5, tmp_path / "none.safetensors")
+    assert not (tmp_path / "none.safetensors").exists()

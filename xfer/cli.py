@@ -7,10 +7,11 @@ the help. It imports what it needs when it is called, so that `xfer --help` is q
 import sys
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from xfer import __version__
+from xfer.arguments import gathered
 from xfer.errors import Stopped, XferError
 from xfer.reenact.settings import Settings
 
@@ -94,6 +95,21 @@ def weights_convert(
     from xfer.weights import convert
 
     print(convert(path, to, out, half))
+
+
+@weights.command(name="blend")
+def weights_blend(first: Positional[str], second: Positional[str], share: float, out: str) -> None:
+    """Write networks between those of two files, of which one was trained on from the other.
+
+    Args:
+        first: A file, or the name of a shipped one.
+        second: Another one.
+        share: How far from the first to the second, 0 to 1.
+        out: The new file.
+    """
+    from xfer.weights import blend
+
+    print(blend(first, second, share, out))
 
 
 @app.command(name="sample")
@@ -507,7 +523,7 @@ def transfer(
 
 @app.command(name="reenact")
 def reenact(
-    driver: Annotated[str, arg(aliases=["--source"])],
+    driver: Driver,
     identity: Identity,
     out: str,
     settings: Chosen = Settings(),  # noqa: B008
@@ -520,7 +536,8 @@ def reenact(
     """Film an identity with the motion of a driver's video; sound and frame times are kept.
 
     Args:
-        driver: A video, or a camera such as live:/dev/video0, which Ctrl-C stops.
+        driver: A video, or a camera such as live:/dev/video0, which Ctrl-C stops; a second driver
+            with --between-drivers.
         identity: A photo, several photos of one person, a latent, or random:SEED
         out: The .mp4 to write.
         weights: A model's file or name; by default that of the preset.
@@ -550,6 +567,7 @@ def evaluate(
     dlib: bool = False,
     device: str = "cpu",
     inverter: str | None = None,
+    split: str | None = None,
 ) -> None:
     """Measure models beside all baselines on unseen people: tables, intervals, a sheet.
 
@@ -565,6 +583,8 @@ def evaluate(
         dlib: Ask dlib, too.
         device: cpu, cuda, or auto.
         inverter: A ReStyle file, for weights that carry no identity encoder (the paper's).
+        split: Of the clips: train, val, test or all. By default test, if it has two people at
+            least, else all.
     """
     from xfer.devices import best_device
     from xfer.evaluate import command
@@ -572,9 +592,10 @@ def evaluate(
     place = str(best_device(device))
     print(
         command.run(
-            weights, judges, out, people, per_person, seed, mode, clips, dlib, place, inverter
+            weights, judges, out, people, per_person, seed, mode, clips, dlib, place, inverter,
+            split,
         )
-    )
+    )  # fmt: skip
 
 
 @app.command(name="quality")
@@ -701,7 +722,7 @@ def prepare(
 def notebooks_run(
     names: Positional[tuple[str, ...]] = (),
     preset: str | None = None,
-    set: UseAppendAction[tuple[str, ...]] = (),
+    set: tuple[str, ...] = (),
     from_: Annotated[str, arg(name="from")] = "",
     results: str = "results",
 ) -> None:
@@ -733,7 +754,7 @@ def notebooks_list() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an error that xfer raises on purpose is one message and exit status 2."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = gathered(sys.argv[1:] if arguments is None else arguments)
     try:
         if given == ["--version"]:
             print(f"xfer {__version__}")

@@ -17,6 +17,7 @@ from xfer.files import (
     registry,
     write_checkpoint,
 )
+from xfer.files.checkpoint import compare
 from xfer.files.fetching import admit, fetch
 from xfer.runs import atomic
 from xfer.stylegan2.layouts import discriminator_to_rosinality, generator_to_rosinality
@@ -147,6 +148,35 @@ def convert(path: str | Path, to: str, out: str | Path | None = None, half: bool
         torch.save(_rosinality(built), temporary)
     records.record(out)
     return out
+
+
+def blend(first: str | Path, second: str | Path, share: float, out: str | Path) -> Path:
+    """Write networks whose weights lie between those of two files, one trained on from the other.
+
+    Of a generator and what a game has made of it, some share has the latter's sharpness without its
+    grain (network interpolation: Wang et al., "ESRGAN", 2018; Wortsman et al., 2022).
+    Networks that grew up apart do not blend.
+
+    Args:
+        share: 0 is the first, 1 the second.
+        out: The new file: the networks that both have, with the first one's facts.
+    """
+    expect(0 <= share <= 1, f"a share lies between 0 and 1; got {share:g}")
+    out, files = Path(out), [read_checkpoint(path) for path in (first, second)]
+    expect(not out.exists(), f"{out} exists already; choose another name")
+    roles = [role for role in files[0].networks if role in files[1].networks]
+    expect(roles, f"{first} and {second} have no network in common")
+    packed = {}
+    for role in roles:
+        network, other = (_built(checkpoint, role) for checkpoint in files)
+        state = other.state_dict()
+        compare(network, state)
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(state[name].to(value), share)
+        packed[role] = network.pack()
+    names = [checkpoint.path.name for checkpoint in files]
+    return write_checkpoint(out, packed, files[0].facts | {"blended": [*names, share]})
 
 
 def _built(checkpoint: Checkpoint, role: str) -> nn.Module:

@@ -11,8 +11,9 @@ from torch import Tensor
 from xfer import losses
 from xfer.axes import Image
 from xfer.encoders import IdentityEncoder
-from xfer.instruments import Instruments
+from xfer.instruments import Instruments, Look
 from xfer.metrics.recognition import accept_threshold, pair_scores
+from xfer.metrics.transfer import psnr
 from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import z_from_seeds
 
@@ -30,10 +31,11 @@ def inversion_table(
 ) -> pd.DataFrame:
     """One row a round, means over all pictures.
 
-    psnr_db; cosine and accepted (at 1% false accepts among these people) by the judging
-    recogniser; yaw_deg_error and landmark_error (distances of the eyes' outer corners) by the
-    judging reader, between picture and inversion; spread: mean square distance of styles from the
-    first.
+    l2 (mean square error of pictures as they are seen, in [-1, 1]) and psnr_db; perceptual: how
+    different they look to both judging networks (`losses.feature_distance`); cosine and accepted
+    (at 1% false accepts among these people) by the judging recogniser; yaw_deg_error and
+    landmark_error (distances of the eyes' outer corners) by the judging reader, between picture
+    and inversion; spread: mean square distance of styles from the first.
 
     Args:
         people: Who each picture shows; the accept threshold needs several.
@@ -41,7 +43,7 @@ def inversion_table(
     rounds = [_round(*found) for found in _rounds(images, encoder, generator)]
     embedded = _embed(judge, images)
     threshold = accept_threshold(pair_scores(embedded.numpy(), people)[1])
-    truth = _read(judge, images)
+    truth, look = _read(judge, images), judge.look()
     rows = []
     for drawn, spread in rounds:
         cosine = (_embed(judge, drawn) * embedded).sum(1)
@@ -49,7 +51,9 @@ def inversion_table(
         eyes = (truth[1][:, RIGHT_EYE] - truth[1][:, LEFT_EYE]).norm(dim=1).mean()
         rows.append(
             {
-                "psnr_db": float(_psnr(drawn, images).mean()),
+                "l2": float((drawn.clamp(-1, 1) - images).square().mean()),
+                "perceptual": _perceptual(look, drawn, images),
+                "psnr_db": float(psnr(drawn.numpy(), images.numpy()).mean()),
                 "cosine": float(cosine.mean()),
                 "accepted": float((cosine > threshold).float().mean()),
                 "yaw_deg_error": float((yaw - truth[0]).abs().mean()),
@@ -88,10 +92,11 @@ def _read(
     return torch.cat([p[0][:, column] for p in parts]), torch.cat([p[1] for p in parts])
 
 
-def _psnr(drawn: Image, truth: Image) -> Float[Tensor, " batch"]:
-    """Peak signal-to-noise ratio in dB of pictures whose values span 2."""
-    error = (drawn.clamp(-1, 1) - truth).square().mean((1, 2, 3)).clamp(min=1e-10)
-    return 10 * torch.log10(4 / error)
+def _perceptual(look: Look, drawn: Image, truth: Image) -> float:
+    """Feature distance, mean over all pictures, of which few fit in memory with their features."""
+    parts = zip(drawn.split(BATCH), truth.split(BATCH), strict=True)
+    sums = [len(b) * float(losses.feature_distance(look(a), look(b))) for a, b in parts]
+    return sum(sums) / len(truth)
 
 
 @torch.no_grad()

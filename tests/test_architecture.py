@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "xfer"
 
 FLOORS = [
-    {"axes", "errors"},
+    {"arguments", "axes", "errors"},
     {"crop", "devices", "pixels", "precision", "runs"},
     {"ops", "faceworld", "media", "losses", "metrics", "figures", "tables", "files", "backbones"},
     {"stylegan2", "instruments", "datasets"},

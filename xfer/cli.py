@@ -694,8 +694,8 @@ def prepare(
         fps: Frames a second at most.
         landmarks: auto, truth (face-world clips only), face-alignment or dlib.
         picture_format: jpg or png.
-        people: auto (folders like id00012 are people), folder (each folder in a source is one),
-            or clip (each clip is its own person).
+        people: auto (folders like id00012 are people), folder (each folder in a source is one, and
+            a source for the clips that lie in it directly), or clip (each clip is its own person).
         images: auto (numbered pictures are the frames of a clip), frames or portraits.
         most_frames: Frames of a video to read at most.
         clips_per_shard: Clips in one shard.

@@ -45,11 +45,33 @@ def test_voxceleb_folders_name_people(tmp_path):
     ]
 
 
+def test_voxceleb_folders_name_people_however_deep_the_sources_lie(tmp_path):
+    root = tree(tmp_path / "vox", "id00012/a/1.mp4", "id00012/b/1.mp4", "id00345/q/1.mp4")
+    for depth in ("id*", "*/*", "*/*/*.mp4"):
+        sources = sorted(root.glob(depth))
+        assert people_of(*sources) == ["id00012", "id00012", "id00345"]
+
+
+def people_of(*sources, **options):
+    return [person for _, _, person in found(*sources, **options)]
+
+
 def test_folders_name_people_where_that_is_asked_for(tmp_path):
-    root = tree(tmp_path / "family", "ann/1.mp4", "ann/deep/2.mp4", "bob/1.png", "c.mp4")
-    people = [person for _, _, person in found(root, people="folder")]
-    assert people == ["family/c", "family/ann", "family/ann", "family/bob"]
-    assert len({person for _, _, person in found(root, people="clip")}) == 4
+    root = tree(tmp_path / "family", "ann/1.mp4", "ann/deep/2.mp4", "bob/1.png", "c.mp4", "d.mp4")
+    named = ["family/ann", "family/ann", "family/bob"]
+    directly = [f"{tmp_path.name}/family"] * 2
+    assert people_of(root, people="folder") == [*directly, *named]
+    assert len(set(people_of(root, people="clip"))) == 5
+    assert people_of(root / "ann/1.mp4", root / "bob", people="folder") == named[1:]
+
+
+def test_a_source_that_holds_clips_is_itself_a_person(tmp_path):
+    """As the shell gives `family/*`: the same people as in `family`."""
+    root = tree(tmp_path / "family", "ann/1.mp4", "ann/2.mp4", "bob/1.mp4", "bob/2.mp4")
+    film = tree(root, *(f"cid/{number:03d}.png" for number in range(6))) / "cid"
+    apart = people_of(root / "ann", root / "bob", film, people="folder")
+    assert apart == ["family/ann"] * 2 + ["family/bob"] * 2 + ["family/cid"]
+    assert people_of(root, people="folder") == apart
 
 
 def test_numbered_pictures_are_one_clip_and_others_are_portraits(tmp_path):

@@ -46,9 +46,10 @@ def find_inputs(
 
     Args:
         sources: Files and folders, searched to the bottom.
-        people: 'auto': folders named like VoxCeleb's `id00012` are people, otherwise every clip
-            is a person of its own; 'folder': every folder directly below a source is a person;
-            'clip': every clip is a person of its own.
+        people: 'auto': folders named like VoxCeleb's `id00012` are people, whether they lie below
+            a source or it below them, otherwise every clip is a person of its own; 'folder': every
+            folder directly below a source is a person, and the source itself is one for what lies
+            in it directly; 'clip': every clip is a person of its own.
         images: 'auto': consecutively numbered pictures in a folder are the frames of one clip,
             others are portraits; 'frames' or 'portraits' decides for all.
     """
@@ -67,7 +68,8 @@ def find_inputs(
             clip = _unused(
                 readable(str(inside.with_suffix("") if kind != "frames" else inside)), taken
             )
-            person = _person(path.relative_to(root), people, clip, root.name)
+            holder = path if kind == "frames" else path.parent
+            person = _person(root, holder, people) or clip
             found.append(Input(len(found), str(path), kind, clip, person))
     if not found:
         raise BadValue(
@@ -85,13 +87,21 @@ def _unused(name: str, taken: dict[str, int]) -> str:
     return _unused(f"{name}-{taken[name]}", taken)
 
 
-def _person(inside: Path, people: str, clip: str, source: str) -> str:
+def _person(source: Path, holder: Path, people: str) -> str | None:
+    """Whom folders name: the same however much of their path was given as the source.
+
+    Args:
+        holder: The folder that a clip, or its frames, lie in.
+    """
     if people == "auto":
-        named = [part for part in inside.parts if PERSON_FOLDER.fullmatch(part)]
-        return named[0] if named else clip
-    if people == "folder" and len(inside.parts) > 1:
-        return readable(f"{source}/{inside.parts[0]}")
-    return clip
+        # The innermost: folders above may be named so for other reasons, as a user's home.
+        return next((p for p in reversed(holder.parts) if PERSON_FOLDER.fullmatch(p)), None)
+    if people == "folder":
+        top = source if source.is_dir() else source.parent
+        inside = holder.relative_to(top).parts
+        folder = top / inside[0] if inside else top
+        return readable(f"{folder.parent.name}/{folder.name}")
+    return None
 
 
 def _walk(root: Path, images: str) -> Iterator[tuple[Path, str]]:

@@ -72,6 +72,30 @@ def test_a_resumed_run_keeps_its_first_start_and_counts_the_second(tmp_path):
     assert record["started"] == started and len(record["resumed"]) == 1
 
 
+def test_changed_settings_are_noted_where_a_run_goes_on(tmp_path):
+    rates = {"rate": 1e-3, "network": {"width": 8, "blocks": (1, 2)}}
+    with Run(tmp_path, rates, seed=3):
+        assert read_json(tmp_path / "run.json")["resumed"] == []
+    with Run(tmp_path, rates | {"rate": 5e-4, "new": 1}, seed=3) as run:
+        assert run.changes == {"rate": (1e-3, 5e-4)}
+    with Run(tmp_path, rates | {"rate": 5e-4}, seed=3):
+        first, second = read_json(tmp_path / "run.json")["resumed"]
+    assert first["changes"] == {"rate": [1e-3, 5e-4]} and "changes" not in second
+
+
+def test_a_run_that_does_not_begin_changes_no_record(tmp_path):
+    Run(tmp_path, {"a": 1}).close()
+    before = (tmp_path / "run.json").read_bytes()
+    Run(tmp_path, {"a": 2}).leave()
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_run_in_the_place_of_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnwritableFile, match="file cannot be written"):
+        Run(tmp_path / "file", {})
+
+
 def test_statistics_survive_a_last_line_cut_short(tmp_path):
     run = Run(tmp_path, {})
     run.log(kimg=1.0, loss=2.0)

@@ -150,6 +150,8 @@ def _processor() -> str:
 class Run:
     """An open run folder. Only one process at a time may hold it.
 
+    The record is written when the run begins, which may still be refused until then.
+
     Args:
         folder: Made if absent. A folder that another process holds raises `RunError`.
         config: Anything JSON-able or a dataclass; stands in run.json.
@@ -158,11 +160,17 @@ class Run:
 
     def __init__(self, folder: str | Path, config: Any, seed: int | None = None):
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._acquire()
+        with _naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._acquire()
         self._started = time.monotonic()
         record = {"config": config, "seed": seed, "started": _now()} | environment()
+        self.changes: dict[str, tuple[Any, Any]] = {}
+        """Settings that are others than before, by dotted name: the old and the new value."""
         self.record = self._resumed(record)
+
+    def begin(self) -> None:
+        """Write the record."""
         write_json(self.folder / "run.json", self.record)
 
     def _acquire(self):
@@ -184,6 +192,8 @@ class Run:
             return record | {"resumed": []}
         before = read_json(path)
         again = {"at": record["started"], "commit": record["commit"]}
+        self.changes = dict(_changes(before.get("config"), _plain(record["config"])))
+        again |= {"changes": self.changes} if self.changes else {}
         return record | {
             "started": before.get("started", record["started"]),
             "resumed": [*before.get("resumed", []), again],
@@ -202,6 +212,10 @@ class Run:
         write_json(self.folder / "metrics.json", metrics)
         self.close()
 
+    def leave(self) -> None:
+        """Let go of the folder with nothing written down."""
+        self._lock.close()
+
     def close(self) -> None:
         """Record the hours spent and let go of the folder."""
         if self._lock.closed:
@@ -212,10 +226,20 @@ class Run:
         self._lock.close()
 
     def __enter__(self) -> "Run":
+        self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _changes(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """What stands in both of two configurations with different values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() & now.keys()):
+            yield from _changes(before[key], now[key], f"{name}.{key}" if name else key)
+    elif before != now and name:
+        yield name, (before, now)
 
 
 def read_stats(folder: str | Path) -> list[dict[str, Any]]:

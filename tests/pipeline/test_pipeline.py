@@ -15,6 +15,7 @@ from xfer.errors import BadValue
 from xfer.instruments import load_instruments
 from xfer.model import Transfer
 from xfer.pipeline import command, rendering, stages
+from xfer.pipeline.ledger import Ledger
 from xfer.pipeline.rendering import FrameSet, plan
 from xfer.pipeline.stages import STAGES
 from xfer.runs import read_json
@@ -96,6 +97,18 @@ def test_a_slip_in_a_setting_is_told_before_anything_is_rendered(tmp_path):
     with pytest.raises(BadValue, match="no preset 'paper'"):
         command.run(tmp_path / "out", "paper")
     assert not (tmp_path / "out").exists()
+
+
+def test_batches_stay_where_a_pipeline_goes_on_without_its_gpu(tmp_path, monkeypatch):
+    """A run that changed its batch would count its pictures wrongly, and is refused."""
+    work = lambda: stages.Work(
+        tmp_path, "nano", "auto", 0, {}, Ledger(tmp_path / "pipeline.json", {}, {"inverter": 1}, 1)
+    )
+    monkeypatch.setattr(stages, "best_device", lambda _: torch.device("cuda"))
+    begun = work().chosen("inverter")
+    assert "batch=64" in begun
+    monkeypatch.setattr(stages, "best_device", lambda _: torch.device("cpu"))
+    assert work().chosen("inverter") == begun
 
 
 def test_fewer_people_where_time_is_short():

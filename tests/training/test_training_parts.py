@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from xfer.errors import BadFile, BadValue
-from xfer.runs import read_stats
+from xfer.errors import BadFile, BadValue, RunError
+from xfer.runs import Run, read_json, read_stats
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GENERATOR_PRESETS, parse_settings, preset
 from xfer.training.distributed import World
@@ -150,3 +150,54 @@ def test_a_resumed_run_takes_the_learning_rate_that_is_asked_for_now(tmp_path):
                 session.tick()
     assert optimiser.param_groups[0]["lr"] == 0.01
     assert float(network["x"].detach()) == pytest.approx(1 - 0.1 - 0.01, abs=0.002)
+
+
+def begin(folder, network=None, **changes):
+    """A run of one step with a checkpoint, or the same run going on with other settings."""
+    config = preset(GENERATOR_PRESETS, "nano", **{"total_kimg": 0.016} | changes)
+    network = network or torch.nn.ParameterDict({"x": torch.nn.Parameter(torch.ones(1))})
+    with Session(folder, config, {"network": network}, World()) as session:
+        for _ in session.steps():
+            session.tick()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"batch": 4}, "batch was 16, not 4; go on with --set batch=16, or choose another folder"),
+        ({"seed": 1}, "seed was 0, not 1; go on with --set seed=0"),
+        ({"generator.w_dim": 32}, r"generator\.w_dim was 64, not 32"),
+    ],
+)
+def test_a_run_keeps_its_networks_its_batch_and_its_seed(tmp_path, change, told):
+    begin(tmp_path)
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(RunError, match=told):
+        begin(tmp_path, **change)
+    assert (tmp_path / "run.json").read_bytes() == before
+    begin(tmp_path)  # and the folder is free again
+
+
+def test_a_run_takes_other_settings_and_notes_them(tmp_path):
+    begin(tmp_path)
+    begin(tmp_path, learning_rate=1e-3, total_kimg=0.032, **{"generator.conv_clamp": 256.0})
+    assert read_json(tmp_path / "run.json")["resumed"][0]["changes"] == {
+        "generator.conv_clamp": [None, 256.0],
+        "learning_rate": [2e-3, 1e-3],
+        "total_kimg": [0.016, 0.032],
+    }
+
+
+def test_networks_that_do_not_fit_a_checkpoint_are_told_with_the_settings_that_changed(tmp_path):
+    begin(tmp_path)
+    other = torch.nn.ParameterDict({"x": torch.nn.Parameter(torch.ones(2))})
+    with pytest.raises(RunError, match="another network than is asked for: critic was plain"):
+        begin(tmp_path, other, critic="normed")
+    assert read_json(tmp_path / "run.json")["config"]["critic"] == "plain"
+
+
+def test_a_run_without_a_checkpoint_may_change_anything(tmp_path):
+    """As after a first step that did not fit into memory."""
+    Run(tmp_path, GENERATOR_PRESETS["nano"], 0).close()
+    begin(tmp_path, batch=8)
+    assert read_json(tmp_path / "run.json")["config"]["batch"] == 8

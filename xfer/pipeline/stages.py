@@ -85,7 +85,11 @@ class Work:
         chosen = list(GAMES.get(stage, ()))
         if stage in UNTIL_TIME_IS_UP:
             chosen.append("total_kimg=1000000")
-        if best_device(self.device).type == "cuda":
+        # Decided once: a run keeps its batch, also where it goes on without the GPU it began on.
+        device = self.ledger.notes.get("device") or self.ledger.note(
+            "device", best_device(self.device).type
+        )
+        if device == "cuda":
             row, times = PRESETS[stage][self.preset], GPU_BATCH[self.preset]
             for name in ("batch", "tick_kimg", "save_kimg", "sheet_kimg"):
                 if hasattr(row, name):

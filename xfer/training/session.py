@@ -12,7 +12,7 @@ A loop asks its `Session` for steps and tells it what happened:
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -87,6 +87,11 @@ class RunConfig(Protocol):
     save_kimg: float
 
 
+KEPT = ("seed", "batch")
+"""What pictures a step shows, and how many were seen, follow from these; so a run keeps them, and
+the settings of its networks."""
+FREE = ("conv_clamp", "half_resolutions", "stddev_group", "dropout")
+"""Settings of networks that decide nothing of what these hold."""
 SETTINGS = ("lr", "weight_decay")
 """Of an optimiser: they come from the configuration, which a resumption may change."""
 
@@ -99,6 +104,20 @@ def _restore(part: HasState, state: dict[str, Any]) -> None:
     if isinstance(part, torch.optim.Optimizer):
         for group, settings in zip(part.param_groups, built, strict=True):
             group.update(settings)
+
+
+def _told(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Changed settings in words."""
+    if not changes:
+        return ""
+    return ": " + ", ".join(f"{name} was {old}, not {new}" for name, (old, new) in changes.items())
+
+
+def _way_out(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """What to do about changed settings."""
+    text = lambda old: str(tuple(old) if isinstance(old, list) else old).replace(" ", "")
+    back = " ".join(f"{name}={text(old)}" for name, (old, _) in changes.items())
+    return (f"go on with --set {back}, or " if back else "") + "choose another folder"
 
 
 class Session:
@@ -130,7 +149,12 @@ class Session:
         self._handlers: dict[int, Any] = {}
         self._board: Any = None
         self._share = 0.0
-        self._resume()
+        try:
+            self._resume()
+        except Exception:
+            if self.run:
+                self.run.leave()
+            raise
         self._begun, self._ends = time.monotonic(), _deadline.get()
 
     # Counting ------------------------------------------------------------------------------
@@ -264,17 +288,40 @@ class Session:
         found = self.checkpoints.load_latest()
         if found is None:
             return
+        self._refuse_changes()
         self.step, state = found
         for name, part in self.state.items():
-            _restore(part, state[name])
+            try:
+                _restore(part, state[name])
+            except (KeyError, RuntimeError, ValueError) as error:
+                changes = self.run.changes if self.run else {}
+                raise RunError(
+                    f"{self.checkpoints.folder.parent} holds another {name} than is asked for"
+                    f"{_told(changes)}; {_way_out(changes)}"
+                ) from error
         counters = state["session"]
         self.bad_steps, self._totals = counters["bad_steps"], counters["totals"]
         self._share = counters.get("share", self.step / self.total_steps)
         self._ticked = self.step
 
+    def _refuse_changes(self) -> None:
+        """Raise `RunError` where a setting is changed that the run began with and must keep."""
+        changes = {
+            name: values
+            for name, values in (self.run.changes if self.run else {}).items()
+            if name in KEPT or ("." in name and name.rpartition(".")[2] not in FREE)
+        }
+        if changes:
+            raise RunError(
+                f"{self.run.folder} cannot go on with other networks, batches or seeds"
+                f"{_told(changes)}; {_way_out(changes)}"
+            )
+
     # Stopping ------------------------------------------------------------------------------
 
     def __enter__(self) -> "Session":
+        if self.run:
+            self.run.begin()
         for number in STOPS:
             self._handlers[number] = signal.signal(number, self._note_signal)
         return self
@@ -292,5 +339,6 @@ class Session:
             self.run.close()
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise RunError(
-                f"out of memory at batch {self.config.batch}; lower it with --set batch=N"
+                f"out of memory at batch {self.config.batch}; lower it with --set batch=N, in "
+                "another folder if this one has checkpoints"
             ) from error

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from moving_pictures import moving_face, write_video
 from reenact_world import close, face_square, studio
 
 from xfer.controls.landmarks import LandmarkReader, LandmarkReaderConfig
 from xfer.errors import BadValue
+from xfer.media.detectors import open_detector
 from xfer.media.video import Frame
 from xfer.pixels import from_uint8
 from xfer.reenact import filming
-from xfer.reenact.drivers import Driver, Place, whole_square
+from xfer.reenact.drivers import Driver, Place, open_driver, whole_square
 from xfer.reenact.filming import shown
 from xfer.reenact.identities import Photo, from_code, from_photos, random_code
 from xfer.reenact.moments import Moment, blended, factor_moment, moments, parse_factors
@@ -131,6 +133,16 @@ def test_drivers_from_elsewhere_are_read_by_landmarks_and_it_says_so(capsys):
     factors = world.controls.read(found)
     assert torch.allclose(factors[:, 0], torch.tensor([0.0, 10.0, 20.0]), atol=1e-3)
     assert torch.allclose(found[:, 2:], own[:, 2:].expand(3, -1))
+
+
+def test_the_frames_of_an_aligned_video_stay_whole_squares_with_landmarks(tmp_path):
+    path = write_video(tmp_path / "in.mp4", moving_face(4))
+    driver = open_driver(path, open_detector("dlib"), aligned=True)
+    assert sorted(driver.places) == [0, 1, 2, 3]
+    for frame, place in driver:
+        assert all(map(torch.equal, place.crop, whole_square(frame.pixels)))
+        assert place.landmarks.abs().max() < 1.2
+    assert not torch.equal(driver.places[0].landmarks, driver.places[3].landmarks)
 
 
 def test_rendered_drivers_and_real_weights_are_read_by_the_motion_encoder(capsys):

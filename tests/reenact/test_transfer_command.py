@@ -23,6 +23,7 @@ from reenact_world import (
 )
 
 from xfer import cli
+from xfer.controls.landmarks import LandmarkReader, LandmarkReaderConfig
 from xfer.files import registry
 from xfer.media.pictures import picture_source, read_pixels
 from xfer.media.provenance import Source
@@ -181,6 +182,18 @@ def test_a_folder_is_driven_through_and_a_bad_file_costs_only_itself(run):
     assert sorted(os.listdir("out")) == ["a.png", "b.mp4"]
 
 
+def test_a_grid_goes_on_without_drivers_and_people_that_show_no_face(run):
+    save("a.png", HEAD)
+    save("wall.png", np.full((200, 200, 3), 120, np.uint8))
+    status, said = run("transfer", ["wall.png", "a.png"], ["random:1", "wall.png"], "out.png",
+                       "--grid")  # fmt: skip
+    assert status == 2 and said.count("wall.png: no face was found") == 2
+    assert "2 of 4 drivers and identities gave nothing" in said
+    assert read_pixels("out.png").shape == (2 * 32, 2 * 32, 3)
+    status, said = run("transfer", "a.png", "wall.png", "none.png", "--grid")
+    assert status == 2 and "1 of 2" in said and not os.path.exists("none.png")
+
+
 def test_a_grid_shows_every_driver_on_every_person(run):
     save("a.png", face_square())
     save("b.png", face_square()[:, ::-1].copy())
@@ -205,6 +218,58 @@ def test_interpolation_between_drivers_and_between_people_ends_at_its_ends(run):
         apart = read_pixels("first.png").astype(int) - read_pixels("plain.png")
         assert np.abs(apart).max() <= 1
         assert not np.array_equal(read_pixels("last.png"), read_pixels("plain.png"))
+
+
+def test_a_film_may_lie_between_two_drivers(run):
+    video("in.mp4", frames=4)
+    save("other.png", 255 - face_square())
+    options = ("--aligned", "--between-drivers")
+    assert run("reenact", ["in.mp4", "other.png"], "random:1", "a.mp4", *options, "0")[0] == 0
+    assert run("reenact", ["in.mp4", "other.png"], "random:1", "b.mp4", *options, "1")[0] == 0
+    first, last = (list(VideoReader(path)) for path in ("a.mp4", "b.mp4"))
+    assert len(first) == len(last) == 4
+    assert not np.array_equal(first[0].pixels, last[0].pixels)
+
+
+def world_weights(path):
+    """Weights that know the face world only: landmarks tell them 10 deg for a tenth at point 30."""
+    reader = LandmarkReader(LandmarkReaderConfig(("yaw_deg",))).eval()
+    reader.weight[0, 60] = 100.0
+    model = untrained_model()
+    return saved_weights(path, controls_of(model), reader)
+
+
+def test_aligned_drivers_from_elsewhere_are_read_by_their_landmarks(run, tmp_path):
+    weights = ("--weights", world_weights(tmp_path / "w.safetensors"), "--landmarks", "dlib")
+    save("driver.png", HEAD)
+    write_video("in.mp4", moving_face(3))
+    for verb, driver, out in (("transfer", "driver.png", "out.png"),
+                              ("reenact", "in.mp4", "out.mp4"),
+                              ("reenact", "live:in.mp4", "live.mp4")):  # fmt: skip
+        status, said = run(verb, driver, "random:1", out, "--aligned", *weights)
+        assert status == 0 and "is read by its landmarks" in said, said
+    save("wall.png", np.full((200, 200, 3), 120, np.uint8))
+    status, said = run("transfer", "wall.png", "random:1", "a.png", "--aligned", *weights)
+    assert status == 2 and "no face was found in wall.png" in said
+    options = ("--aligned", "--read", "pictures", *weights)
+    assert run("transfer", "wall.png", "random:1", "a.png", *options)[0] == 0
+
+
+def test_what_changes_nothing_or_is_brought_back_to_its_limit_is_said(run, tmp_path):
+    controls = controls_of(untrained_model())
+    controls.lowest[0], controls.highest[0] = -40.0, 40.0
+    weights = ("--weights", saved_weights(tmp_path / "w.safetensors", controls))
+    for factors, limit in (("yaw=500", "40"), ("yaw=-90,jaw=.5", "-40")):
+        said = run("transfer", factors, "random:1", "a.png", *weights)[1]
+        assert f"yaw_deg is taken as {limit}: these weights have seen no motion beyond" in said
+    assert "is taken as" not in run("transfer", "yaw=39", "random:1", "a.png", *weights)[1]
+    save("a_face.png", face_square())
+    video("in.mp4", frames=2)
+    options = ("--aligned", "--relative")
+    status, said = run("transfer", "a_face.png", "random:1", "b.png", *options)
+    assert status == 0 and "from a_face.png one picture is taken" in said
+    status, said = run("reenact", "in.mp4", "random:1", "b.mp4", *options)
+    assert status == 0 and "one picture" not in said
 
 
 def test_factors_move_a_person_where_the_weights_carry_controls(run, tmp_path):
@@ -282,6 +347,38 @@ BAD = {
         "--only",
         "pose",
     ),
+    "a letter as a film": ("letter.mp4", "random:1", "out.png", "letter.mp4 is no video"),
+    "a driver without a name": ("", "random:1", "out", "a driver is needed"),
+    "a person without a name": ("square.png", "", "out.png", "an identity is needed"),
+    "a photo and a random person": (
+        "square.png",
+        ["square.png", "random:7"],
+        "out.png",
+        "random:7 is a person by itself: --grid shows",
+    ),
+    "two random people": (
+        "square.png",
+        ["random:7", "random:8"],
+        "out.png",
+        "--between-identities one between two",
+    ),
+    "one driver between two": (
+        "walls.mp4",
+        "random:1",
+        "out.mp4",
+        "between_drivers takes two drivers; got 1",
+        "--between-drivers",
+        ".5",
+    ),
+    "a grid between two people": (
+        ["square.png", "wall.png"],
+        ["random:1", "random:2"],
+        "out.png",
+        "leave --between-identities away",
+        "--grid",
+        "--between-identities",
+        ".5",
+    ),
     "factors in words": ("yaw=much", "random:1", "out.png", "factors are numbers"),
 }
 
@@ -306,6 +403,31 @@ def test_bad_input_gives_one_clear_error_and_no_file(case, run):
     assert status == 2 and message in said and "Traceback" not in said
     assert "allow_pickle" not in said
     assert sorted(set(os.listdir()) - set(before)) == []
+
+
+NO_FILM = {
+    "yaw=10": "'yaw=10' is one pose: xfer transfer",
+    "square.png": "square.png is a picture: use xfer transfer",
+    "notes.txt": "notes.txt is neither a video nor a picture",
+    "nobody.mp4": "there is no driver nobody.mp4",
+    "": "a driver is needed",
+    ".": "is a folder: use xfer transfer",
+}
+
+
+@pytest.mark.parametrize("driver", NO_FILM)
+def test_a_film_is_driven_by_a_video_only(driver, run):
+    save("square.png", face_square())
+    Path("notes.txt").write_text("not a driver")
+    status, said = run("reenact", driver, "random:1", "out.mp4", "--aligned")
+    assert status == 2 and NO_FILM[driver] in said and not os.path.exists("out.mp4")
+
+
+def test_a_film_takes_as_many_drivers_as_it_can_show(run):
+    video("in.mp4", frames=2)
+    for drivers, more in ((["in.mp4"] * 2, ()), (["in.mp4"], ("--between-drivers", ".5"))):
+        status, said = run("reenact", drivers, "random:1", "out.mp4", "--aligned", *more)
+        assert status == 2 and "one video drives, or two with --between-drivers" in said
 
 
 def test_missing_weights_are_named(run):

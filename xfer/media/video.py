@@ -108,7 +108,7 @@ class VideoReader:
         try:
             container = av.open(str(self.path), options=OPTIONS, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise BadFile(f"{self.path} is no video, or a damaged one: {_words(error)}") from error
+            raise BadFile(f"{self.path} is no video, or a damaged one: {words(error)}") from error
         with container:
             yield container, self._video_stream(container)
 
@@ -232,5 +232,6 @@ def _kinds(container: InputContainer) -> str:
     return " and ".join(kinds).replace("audio", "sound") or "nothing"
 
 
-def _words(error: Any) -> str:
+def words(error: Any) -> str:
+    """What FFmpeg says went wrong, without its numbers."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from xfer.errors import BadFile, expect
 from xfer.media.pictures import Pixels
 from xfer.media.provenance import Source, comment, find_source
-from xfer.media.video import OPTIONS
+from xfer.media.video import OPTIONS, words
 from xfer.runs import atomic
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "alac")
@@ -213,4 +213,4 @@ def video_source(path: str | Path) -> Source | None:
         with av.open(str(path), options=OPTIONS, metadata_errors="replace") as container:
             return find_source(container.metadata.get("comment", ""))
     except (av.FFmpegError, OSError) as error:
-        raise BadFile(f"{path} is no video, or a damaged one: {error}") from error
+        raise BadFile(f"{path} is no video, or a damaged one: {words(error)}") from error

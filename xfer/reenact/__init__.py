@@ -9,5 +9,7 @@ identities.py  photos, latents and seeds as people
 placing.py     results alone, tilted, pasted back, compared
 filming.py     the loop from driver to file
 sheets.py      many drivers by many people
+desk.py        one command's tools: what texts name, opened
+checks.py      what is wrong with a command, said at once
 command.py     `xfer transfer` and `xfer reenact` with the texts of a command line
 """

@@ -1,90 +1,32 @@
 """`xfer transfer` and `xfer reenact` with the texts of a command line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
-from xfer.errors import BadValue, MissingFile, RunError, XferError, expect
-from xfer.media.detectors import Detector, open_detector
+from xfer.errors import RunError, XferError, expect
 from xfer.media.kinds import kind_of
-from xfer.reenact.drivers import Driver, open_driver
-from xfer.reenact.filming import Made, make_picture, make_video, switches
-from xfer.reenact.identities import Subject, between_subjects, open_identity
-from xfer.reenact.live import LiveDriver
-from xfer.reenact.moments import Moment, blended, factor_moment, moments, parse_factors
+from xfer.reenact.checks import (
+    PICTURES,
+    expect_counts,
+    expect_film,
+    expect_kept,
+    expect_named,
+    expect_suffix,
+    moves,
+    opens_as_video,
+)
+from xfer.reenact.desk import Desk
+from xfer.reenact.drivers import Driver
+from xfer.reenact.filming import Made, switches
+from xfer.reenact.identities import Subject
+from xfer.reenact.moments import Moment
 from xfer.reenact.settings import Settings
 from xfer.reenact.sheets import make_sheet
-from xfer.reenact.studio import Studio, open_studio, say
+from xfer.reenact.studio import open_studio, say
 
-PICTURES = (".png", ".jpg", ".jpeg")
-LIVE = "live:"
-"""Before the name of a camera."""
-
-Given = Driver | dict[str, float]
-"""A driver as opened: frames, or explicit factors."""
-
-
-_detector = cache(open_detector)
-
-
-class Desk:
-    """One command's studio, settings and detector, the latter opened when it is first needed."""
-
-    def __init__(self, studio: Studio, settings: Settings):
-        self.studio, self.settings = studio, settings
-
-    @property
-    def detector(self) -> Detector | None:
-        """None where nobody has to look for faces."""
-        if self.settings.aligned and self.settings.read != "landmarks":
-            return None
-        return _detector(self.settings.landmarks)
-
-    def driver(self, text: str) -> Given:
-        """What a text names: a file, a camera, or factors."""
-        if text.startswith(LIVE):
-            return LiveDriver(text.removeprefix(LIVE), self.detector)
-        factors = None if Path(text).exists() else parse_factors(text)
-        if factors is not None:
-            return factors
-        if not Path(text).exists():
-            raise MissingFile(f"there is no driver {text}")
-        settings = self.settings
-        return open_driver(text, self.detector, settings.smoothing_s, settings.aligned)
-
-    def subject(self, texts: Sequence[str]) -> Subject:
-        """The one person that the texts name, or one between two."""
-        share = self.settings.between_identities
-        if share is None:
-            return open_identity(texts, self.studio, self.settings, self._looker(texts))
-        expect(len(texts) == 2, f"between_identities takes two identities; got {len(texts)}")
-        ends = [open_identity([t], self.studio, self.settings, self._looker([t])) for t in texts]
-        return between_subjects(*ends, share, self.studio)
-
-    def _looker(self, texts: Sequence[str]) -> Detector | None:
-        """A detector, unless nothing is a photo."""
-        return self.detector if any(Path(text).exists() for text in texts) else None
-
-    def moments(self, given: Given, subject: Subject) -> Iterator[Moment]:
-        """A driver's motions for a person."""
-        if isinstance(given, dict):
-            return iter([factor_moment(self.studio, subject.own, given)])
-        settings = self.settings
-        return moments(given, self.studio, subject.own, settings.read, settings.batch)
-
-    def make(self, drivers: Sequence[Given], subject: Subject, out: Path) -> Made:
-        """One output of one driver, or of the motion between two."""
-        first = drivers[0]
-        is_video = isinstance(first, Driver) and first.is_video
-        found = self.moments(first, subject)
-        if self.settings.between_drivers is not None:
-            expect(len(drivers) == 2, f"between_drivers takes two drivers; got {len(drivers)}")
-            second = self.moments(drivers[1], subject)
-            found = blended(found, second, self.settings.between_drivers)
-        if is_video:
-            return make_video(out, first, found, subject, self.studio, self.settings)
-        return make_picture(out, next(found), subject, self.studio, self.settings)
+Found = TypeVar("Found")
 
 
 def transfer(
@@ -104,66 +46,104 @@ def transfer(
         grid: All drivers by all identities on one sheet.
         weights: Arguments of `open_studio`.
     """
-    expect(driver, "a driver is needed: a picture, a video, a folder, or yaw_deg=20,smile=.5")
-    _expect_kept([*driver, *identity], out)
+    expect_named(driver, identity)
+    expect_kept([*driver, *identity], out)
     texts = [text for given in driver for text in _listed(given)]
-    several = len(texts) > 1 or Path(driver[0]).is_dir()
+    expect_counts(texts, identity, settings, grid)
+    between = settings.between_drivers is not None
+    several = not between and (len(texts) > 1 or Path(driver[0]).is_dir())
     target = Path(out)
     if grid:
-        _expect_suffix(target, False)
-    elif several and settings.between_drivers is None:
+        expect_suffix(target, False)
+    elif several:
         expect(
             target.suffix.lower() not in (*PICTURES, ".mp4"),
             f"{len(texts)} drivers give as many outputs: --out is a folder then; got {out}",
         )
     else:
-        _expect_suffix(target, _moves(texts[0]))
+        expect_suffix(target, opens_as_video(texts[0]))
     desk = Desk(open_studio(**weights), settings)
+    if settings.relative:
+        _remark_on_stills(texts[:1] if between else texts, grid)
     if grid:
-        yield _sheet(desk, texts, identity, target)
+        yield from _sheet(desk, texts, identity, target)
         return
     subject = desk.subject(identity)
     _expect_possible(desk, subject)
-    if several and settings.between_drivers is None:
+    if several:
         yield from _batch(desk, texts, subject, target)
         return
     yield desk.make([desk.driver(text) for text in texts], subject, target)
 
 
 def reenact(
-    driver: str, identity: Sequence[str], out: str, settings: Settings, **weights: object
+    driver: str | Sequence[str],
+    identity: Sequence[str],
+    out: str,
+    settings: Settings,
+    **weights: object,
 ) -> Made:
-    """A video of the identity with the motion of the driver's."""
-    _expect_suffix(Path(out), True)
-    expect(not Path(driver).is_dir(), f"one video drives; {driver} is a folder: use xfer transfer")
-    (made,) = transfer([driver], identity, out, settings, **weights)
+    """A video of the identity with the motion of the driver's, or of the motion between two."""
+    drivers = [driver] if isinstance(driver, str) else list(driver)
+    expect_named(drivers, identity)
+    most = 1 if settings.between_drivers is None else 2
+    expect(
+        len(drivers) == most,
+        f"one video drives, or two with --between-drivers; got {len(drivers)} "
+        f"{'with' if most == 2 else 'without'} it; xfer transfer takes any number",
+    )
+    expect_film(drivers[0])
+    expect_suffix(Path(out), True)
+    (made,) = transfer(drivers, identity, out, settings, **weights)
     return made
 
 
-def _sheet(desk: Desk, drivers: Sequence[str], people: Sequence[str], out: Path) -> Made:
+def _sheet(desk: Desk, drivers: Sequence[str], people: Sequence[str], out: Path) -> Iterator[Made]:
+    """One sheet; a bad driver or identity costs only its own column or row."""
     expect(desk.settings.paste == "none", "a grid shows aligned pictures: leave --paste away")
-    plain = replace(desk.settings, compare=False, between_drivers=None)
-    opened = [desk.driver(text) for text in drivers]
-    rows = []
-    for text in people:
-        subject = open_identity([text], desk.studio, plain, desk._looker([text]))
-        rows.append((subject, [next(desk.moments(given, subject)) for given in opened]))
-    return make_sheet(out, rows, desk.studio, plain)
+    failed: list[str] = []
+    subjects = list(_each(people, lambda text: desk.subject([text]), failed))
+
+    def column(text: str) -> list[Moment]:
+        given = desk.driver(text)
+        return [next(desk.moments(given, subject)) for subject in subjects]
+
+    columns = list(_each(drivers, column, failed)) if subjects else []
+    if columns:
+        rows = list(zip(subjects, zip(*columns, strict=True), strict=True))
+        yield make_sheet(out, rows, desk.studio, replace(desk.settings, compare=False))
+    _expect_none(failed, f"{len(drivers) + len(people)} drivers and identities")
 
 
 def _batch(desk: Desk, texts: Sequence[str], subject: Subject, folder: Path) -> Iterator[Made]:
     """One output a driver; a bad driver costs only itself."""
-    failed, names = [], _names(texts)
-    for text, name in zip(texts, names, strict=True):
+    failed: list[str] = []
+    names = iter(_names(texts))
+
+    def one(text: str) -> Made:
+        name, given = next(names), desk.driver(text)
+        video = isinstance(given, Driver) and given.is_video
+        return desk.make([given], subject, folder / f"{name}{'.mp4' if video else '.png'}")
+
+    yield from _each(texts, one, failed)
+    _expect_none(failed, f"{len(texts)} drivers")
+
+
+def _each(texts: Sequence[str], make: Callable[[str], Found], failed: list[str]) -> Iterator[Found]:
+    """What is made of every text; says of which nothing can be made, and adds it to `failed`."""
+    for text in texts:
         try:
-            given = desk.driver(text)
-            video = isinstance(given, Driver) and given.is_video
-            yield desk.make([given], subject, folder / f"{name}{'.mp4' if video else '.png'}")
+            made = make(text)
         except XferError as error:
             failed.append(text)
             say(f"{text}: {error}")
+        else:
+            yield made
+
+
+def _expect_none(failed: Sequence[str], of: str) -> None:
     if failed:
-        raise RunError(f"{len(failed)} of {len(texts)} drivers gave nothing, for the reasons above")
+        raise RunError(f"{len(failed)} of {of} gave nothing, for the reasons above")
 
 
 def _names(texts: Sequence[str]) -> list[str]:
@@ -186,9 +166,15 @@ def _listed(text: str) -> list[str]:
     return found
 
 
-def _moves(text: str) -> bool:
-    """Whether a driver is a video or a camera."""
-    return text.startswith(LIVE) or (Path(text).is_file() and kind_of(Path(text)) == "video")
+def _remark_on_stills(texts: Sequence[str], grid: bool) -> None:
+    """Relative motion begins with a driver's first frame, and ends there for a picture."""
+    still = [text for text in texts if grid or not moves(text)]
+    if still:
+        more = f" (and {len(still) - 1} more)" if still[1:] else ""
+        say(
+            "--relative takes over what changes after a driver's first frame; from "
+            f"{still[0]}{more} one picture is taken, which leaves the person's own motion"
+        )
 
 
 def _expect_possible(desk: Desk, subject: Subject) -> None:
@@ -199,15 +185,3 @@ def _expect_possible(desk: Desk, subject: Subject) -> None:
         "give a photo, or leave --paste away",
     )
     switches(desk.settings).apply(subject.own, subject.own, subject.own, desk.studio.controls)
-
-
-def _expect_kept(inputs: Sequence[str], out: str) -> None:
-    for text in inputs:
-        if Path(text).exists() and Path(text).resolve() == Path(out).resolve():
-            raise BadValue(f"{out} is an input: it would be written over; choose another --out")
-
-
-def _expect_suffix(out: Path, video: bool) -> None:
-    """Refuse a name before any work is done."""
-    wanted, what = ((".mp4",), "a video") if video else (PICTURES, "a picture")
-    expect(out.suffix.lower() in wanted, f"{what} is written as {', '.join(wanted)}; got {out}")

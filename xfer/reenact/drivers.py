@@ -79,9 +79,12 @@ def whole_square(pixels: Pixels) -> Crop:
     return Crop(center, torch.tensor([[min(height, width) / 2, 0.0]]))
 
 
-def whole_place(pixels: Pixels) -> Place:
-    """The place of a face whose picture is aligned already."""
-    return Place(whole_square(pixels), None)
+def whole_place(pixels: Pixels, points: Points | None = None) -> Place:
+    """The place of a face whose picture is aligned already; landmarks where they are known."""
+    crop = whole_square(pixels)
+    if points is None:
+        return Place(crop, None)
+    return Place(crop, picture_to_crop(crop, torch.from_numpy(points)[None]))
 
 
 def cut(pixels: Pixels, crop: Crop, size: int, careful: bool) -> Float[Tensor, "1 3 size size"]:
@@ -105,6 +108,7 @@ def open_driver(
 
     Args:
         detector: None finds no landmarks: the frames are aligned squares already.
+        aligned: Take the frames for aligned squares also where landmarks are found.
 
     Raises:
         MissingFile, BadFile: There is no such file; it is damaged, or neither picture nor video.
@@ -118,11 +122,20 @@ def open_driver(
         raise BadFile(f"{path} is neither a picture nor a video")
     if kind == "picture":
         place = find_place(read_pixels(path), detector, str(path), aligned)
-        rendered = picture_source(path) is Source.RENDERED
-        return Driver(path, False, {0: place}, 1, rendered)
-    driver = Driver(path, True, reader=VideoReader(path))
-    driver.rendered = video_source(path) is Source.RENDERED
+        if detector is not None and place.landmarks is None:
+            raise NoFace(
+                f"no face was found in {path}, whose motion is to be read from landmarks; "
+                "with --read pictures nobody looks for them"
+            )
+        return Driver(path, False, {0: place}, 1, is_rendered(path))
+    driver = Driver(path, True, reader=VideoReader(path), rendered=is_rendered(path))
     return _looked_through(driver, detector, smoothing_s, aligned)
+
+
+def is_rendered(path: Path) -> bool:
+    """Whether a file says of itself that it was rendered, as the face world's do."""
+    source = {"picture": picture_source, "video": video_source, None: lambda _: None}
+    return source[kind_of(path)](path) is Source.RENDERED
 
 
 def find_place(
@@ -137,9 +150,7 @@ def find_place(
         )
     face = find_face(detector, pixels) if detector else None
     if aligned:
-        crop = whole_square(pixels)
-        points = None if face is None else torch.from_numpy(face.points)[None]
-        return Place(crop, None if points is None else picture_to_crop(crop, points))
+        return whole_place(pixels, None if face is None else face.points)
     if face is None:
         raise NoFace(
             f"no face was found in {name} ({width} x {height} pixels); a face should be at least "
@@ -164,7 +175,7 @@ def _looked_through(
     driver: Driver, detector: Detector | None, smoothing_s: float, aligned: bool
 ) -> Driver:
     """First reading: the face's place in every frame that shows it."""
-    if detector is None or aligned:
+    if detector is None:
         return _all_square(driver)
     tracker, cuts = Tracker(detector), CutFinder()
     numbers, times, shots, points, several = [], [], [], [], 0
@@ -186,9 +197,11 @@ def _looked_through(
     _remark(driver, several, len(numbers))
     clock, track = np.array(times), np.stack(points)
     pieces = segments(clock, np.array(shots))
-    steady = smooth(track, clock, pieces, smoothing_s)
     read = smooth(track, clock, pieces, POINTS_SMOOTHING * smoothing_s)
-    places = map(place_of, steady, read)
+    if aligned:  # all frames of a video have one size
+        places = (whole_place(frame.pixels, points) for points in read)
+    else:
+        places = map(place_of, smooth(track, clock, pieces, smoothing_s), read)
     driver.places = dict(zip(numbers, places, strict=True))
     return driver
 

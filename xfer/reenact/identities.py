@@ -55,8 +55,13 @@ def open_identity(
     """A person from photos of them, one latent file, or `random:SEED`."""
     expect(texts, "an identity is needed: a photo, a latent or random:SEED")
     seed = _seed(texts[0])
-    if seed is not None or Path(texts[0]).suffix.lower() in LATENTS:
-        expect(len(texts) == 1, f"several photos of one person may be given, no more {texts[0]}")
+    whole = [t for t in texts if Path(t).suffix.lower() in LATENTS or _seed(t) is not None]
+    if whole:
+        expect(
+            len(texts) == 1,
+            f"several identities are photos of one person, and {whole[0]} is a person by itself: "
+            "--grid shows one after the other, --between-identities one between two",
+        )
         code = _latent(texts[0], studio) if seed is None else random_code(studio, seed, settings)
         return from_code(code, studio, texts[0])
     paths = [path for text in texts for path in _photos(Path(text))]

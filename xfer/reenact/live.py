@@ -34,16 +34,18 @@ class LiveDriver(Driver):
 
     Args:
         device: Such as /dev/video0; a file is read as if it came from a camera.
-        detector: None takes every frame for an aligned square.
+        detector: None takes every frame for an aligned square, and finds no landmarks.
+        aligned: Take frames for aligned squares also where landmarks are found.
 
     Raises:
         MissingFile: PyAV cannot open it.
     """
 
-    def __init__(self, device: str, detector: Detector | None):
+    def __init__(self, device: str, detector: Detector | None, aligned: bool = False):
         super().__init__(Path(device), True, frames=0)
         self.container = _opened(device)
         self._detector, self._filter = detector, LandmarkFilter()
+        self._aligned = aligned
 
     def __iter__(self) -> Iterator[Sight]:
         """Every frame until the camera ends or Ctrl-C is pressed, which ends it well."""
@@ -70,6 +72,8 @@ class LiveDriver(Driver):
         if face is None or not makes_sense(face.points):
             return Sight(frame, None)
         points = self._filter(face.points, frame.time)
+        if self._aligned:
+            return Sight(frame, whole_place(frame.pixels, points))
         return Sight(frame, place_of(points, points))
 
 

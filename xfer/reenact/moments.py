@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.controls import between
+from xfer.controls import Controls, between, named_factors
 from xfer.errors import BadValue, expect
 from xfer.media.video import Frame
 from xfer.reenact.drivers import Driver, Place, Sight, cut
@@ -65,11 +65,9 @@ def _chunk(sights: list[Sight], read: Read, size: int, moving: bool) -> Iterator
 
 
 def _reader(driver: Driver, studio: Studio, own: Motion, read: str) -> Read:
-    foreign = studio.of_the_face_world and not driver.rendered
-    if read == "auto":
-        read = "landmarks" if foreign and studio.controls is not None else "pictures"
-        if read == "landmarks":
-            say(f"these weights know the face world only: {driver.path} is read by its landmarks")
+    asked, read = read, studio.reads(read, driver.rendered)
+    if asked == "auto" and read == "landmarks":
+        say(f"these weights know the face world only: {driver.path} is read by its landmarks")
     if read == "pictures":
         return lambda _, images: _encoded(studio, images)
     expect(
@@ -117,6 +115,17 @@ def factor_moment(studio: Studio, own: Motion, factors: Mapping[str, float]) -> 
             "learn them with `xfer train controls`"
         )
     return Moment(studio.controls.set(own, factors))
+
+
+def beyond(controls: Controls, factors: Mapping[str, float]) -> dict[str, float]:
+    """Limits of the factors that lie beyond them: what `Controls.set` takes instead."""
+    limits = {}
+    for name, value in named_factors(factors).items():
+        if name in controls.names:
+            row = controls.names.index(name)
+            limit = min(max(value, float(controls.lowest[row])), float(controls.highest[row]))
+            limits |= {name: limit} if limit != value else {}
+    return limits
 
 
 def parse_factors(text: str) -> dict[str, float] | None:

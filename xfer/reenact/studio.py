@@ -62,6 +62,17 @@ class Studio:
         """Whether these weights have seen rendered people only."""
         return self.landmark_reader is not None
 
+    def reads(self, read: str, rendered: bool) -> str:
+        """What a driver's motion is read from: `read`, or what `auto` stands for.
+
+        Args:
+            rendered: Whether the driver is from the face world.
+        """
+        if read != "auto":
+            return read
+        foreign = self.of_the_face_world and not rendered
+        return "landmarks" if foreign and self.controls is not None else "pictures"
+
 
 def open_studio(
     weights: str | Path | None = None,

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, UInt8
+from pyarrow import parquet
 from torch import Tensor
 
 from xfer.axes import Image
+from xfer.backbones import fit
 from xfer.crop import Crop
 from xfer.datasets.layout import INDEX, SETTINGS
 from xfer.errors import BadFile, BadValue, MissingFile, expect
@@ -24,6 +26,44 @@ FLAGS = ("is_blurred", "is_small", "is_turned", "is_outside")
 """Quality flags of the index."""
 
 
+def is_prepared(folder: str | Path) -> bool:
+    """Whether `xfer prepare` has begun to write this folder, be it complete or not."""
+    return any((Path(folder) / name).exists() for name in (INDEX, SETTINGS))
+
+
+def splits_of(folder: str | Path) -> set[str]:
+    """The splits that a prepared folder has."""
+    _check_there(Path(folder))
+    return set(_read_index(Path(folder), ["split"])["split"])
+
+
+def _check_there(folder: Path) -> None:
+    if (folder / INDEX).exists():
+        return
+    if is_prepared(folder):
+        raise MissingFile(
+            f"the preparation of {folder} is not complete (no {INDEX}): give the same "
+            f"`xfer prepare` again, or `xfer prepare merge {folder}` if several had a --shard"
+        )
+    raise MissingFile(
+        f"{folder} holds no prepared clips (no {INDEX}); make them with "
+        f"`xfer prepare SOURCES --out {folder}`"
+    )
+
+
+def _read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """All columns of the index, or some: landmarks are large."""
+    path = folder / INDEX
+    try:
+        rows = parquet.read_metadata(path).num_rows
+        index = pd.read_parquet(path, columns=columns) if rows else None
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{path} is no index of clips: {error}") from error
+    if index is None:
+        raise BadValue(f"{folder} holds no frame: every input was rejected")
+    return index
+
+
 class Clips:
     """Prepared clips of one folder.
 
@@ -31,35 +71,31 @@ class Clips:
         folder: As written by `xfer prepare`.
         split: 'train', 'val' or 'test'; None for all.
         without: Quality flags whose frames are left out, such as 'is_blurred'.
+        size: Edge of the pictures that are given; by default as they were prepared.
 
     Attributes:
         index: One row for every frame; its row number is the frame's item number here.
     """
 
-    def __init__(self, folder: str | Path, split: str | None = None, without: Sequence[str] = ()):
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str | None = None,
+        without: Sequence[str] = (),
+        size: int | None = None,
+    ):
         self.folder = Path(folder)
-        if not (self.folder / INDEX).exists():
-            raise MissingFile(
-                f"{folder} holds no prepared clips (no {INDEX}); make them with "
-                f"`xfer prepare SOURCES --out {folder}`"
-            )
+        _check_there(self.folder)
         self.settings: dict[str, Any] = read_json(self.folder / SETTINGS)["settings"]
-        self.index = self._chosen(self._read_index(), split, without)
+        self._size = size
+        self.index = self._chosen(_read_index(self.folder), split, without)
         self._files: dict[str, int] = {}
         self._lock = threading.Lock()
-
-    def _read_index(self) -> pd.DataFrame:
-        try:
-            return pd.read_parquet(self.folder / INDEX)
-        except (OSError, ValueError) as error:
-            raise BadFile(f"{self.folder / INDEX} is no index of clips: {error}") from error
 
     def _chosen(
         self, index: pd.DataFrame, split: str | None, without: Sequence[str]
     ) -> pd.DataFrame:
         expect(set(without) <= set(FLAGS), f"quality flags are {FLAGS}; got {tuple(without)}")
-        if not len(index):
-            raise BadValue(f"{self.folder} holds no frame: every input was rejected")
         if split is not None:
             splits = sorted(index["split"].unique())
             expect(split in splits, f"{self.folder} has the splits {splits}; got '{split}'")
@@ -75,6 +111,11 @@ class Clips:
     @property
     def resolution(self) -> int:
         """Edge of the pictures in pixels."""
+        return self._size or self.stored_resolution
+
+    @property
+    def stored_resolution(self) -> int:
+        """Edge of the pictures on disk."""
         return self.settings["size"]
 
     def items_by(self, column: str) -> dict[str, np.ndarray]:
@@ -82,12 +123,12 @@ class Clips:
         return dict(self.index.groupby(column, sort=False).indices.items())
 
     def pixels(self, items: Sequence[int]) -> UInt8[np.ndarray, "batch size size 3"]:
-        """Frames as bytes, channels last."""
+        """Frames as bytes, channels last, of the size they were prepared at."""
         return np.stack([self._read(int(item)) for item in items])
 
     def pictures(self, items: Sequence[int]) -> Image:
         """Frames in [-1, 1]."""
-        return from_uint8(self.pixels(items))
+        return fit(from_uint8(self.pixels(items)), self.resolution)
 
     def landmarks(self, items: Sequence[int]) -> Float[Tensor, "batch 68 2"]:
         """68 points in crop coordinates: the picture's edges are -1 and 1."""
@@ -114,7 +155,7 @@ class Clips:
         data = os.pread(self._file(row[0]), row[2], row[1])
         where = f"{self.folder / row[0]}, bytes {row[1]} to {row[1] + row[2]}"
         pixels = decode_picture(data, where)
-        if pixels.shape != (self.resolution, self.resolution, 3):
+        if pixels.shape != (self.stored_resolution, self.stored_resolution, 3):
             raise BadFile(f"{where}: a picture of another size than the index says")
         return pixels
 

@@ -60,7 +60,7 @@ class Frames:
     """Single frames in an endless order."""
 
     def __init__(self, clips: Clips, seed: int = 0):
-        self.clips, self._order = clips, Order(len(clips), seed)
+        self.clips, self.seed, self._order = clips, seed, Order(len(clips), seed)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -76,7 +76,11 @@ class Frames:
 
     def at(self, positions: Sequence[int]) -> Image:
         """Pictures at these positions, in [-1, 1]."""
-        return self.clips.pictures(self.items(positions))
+        return self.pictures(self.items(positions))
+
+    def pictures(self, items: Sequence[int]) -> Image:
+        """Pictures by item number, in [-1, 1]."""
+        return self.clips.pictures(items)
 
 
 class _ClipPairs:
@@ -96,8 +100,12 @@ class _ClipPairs:
 
     def _pair(self, position: int) -> tuple[int, int]:
         first = int(self._eligible[self._order[position]])
+        return first, self.partner(first, position)
+
+    def partner(self, first: int, position: int) -> int:
+        """Whom this frame would be shown with, if it stood at a position."""
         draw = np.random.default_rng((self.seed, self._stream, position))
-        return first, self._partner(first, draw)
+        return self._partner(first, draw)
 
     def _partner(self, first: int, draw: np.random.Generator) -> int:
         raise NotImplementedError

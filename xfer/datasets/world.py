@@ -19,6 +19,7 @@ from xfer.faceworld.factors import (
     draw_scene,
     seeded,
 )
+from xfer.faceworld.native import compiler
 from xfer.faceworld.render import render
 
 Renderer = Callable[[Group, Group, Group, int], Image]
@@ -31,6 +32,17 @@ PERSON, MOTION, SCENE = 10, 11, 12
 def render_aligned(identity: Group, motion: Group, scene: Group, size: int) -> Image:
     """The plain renderer: aligned pictures, no compiler needed."""
     return render(identity, motion, scene, size, aligned=True).picture
+
+
+def fast_renderer(device: torch.device | str = "cpu") -> Renderer:
+    """Draws on a device; on a CPU with the machine's C++ compiler, where there is one."""
+    compiled = compiler() is not None
+
+    def draw(identity: Group, motion: Group, scene: Group, size: int) -> Image:
+        groups = [group.to(device) for group in (identity, motion, scene)]
+        return render(*groups, size, aligned=True, compiled=compiled).picture
+
+    return draw
 
 
 class World:

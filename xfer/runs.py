@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -156,15 +156,23 @@ class Run:
         folder: Made if absent. A folder that another process holds raises `RunError`.
         config: Anything JSON-able or a dataclass; stands in run.json.
         seed: The run's seed; stands in run.json.
+        inputs: Names of what it is made from; they stand in run.json.
     """
 
-    def __init__(self, folder: str | Path, config: Any, seed: int | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        config: Any,
+        seed: int | None = None,
+        inputs: Mapping[str, str] | None = None,
+    ):
         self.folder = Path(folder)
         with _naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._acquire()
         self._started = time.monotonic()
         record = {"config": config, "seed": seed, "started": _now()} | environment()
+        record |= {"inputs": dict(inputs)} if inputs else {}
         self.changes: dict[str, tuple[Any, Any]] = {}
         """Settings that are others than before, by dotted name: the old and the new value."""
         self.record = self._resumed(record)

@@ -39,7 +39,7 @@ from xfer.training.train_transfer import (
     face_crop,
     train_transfer,
 )
-from xfer.training.transfer_clips import TransferClips
+from xfer.training.transfer_clips import PeopleCast, TransferClips
 
 SLIM = {"resolution": 16, "channels": (8, 12), "blocks": (1, 1), "reduction": 4}
 CODES = {"n_styles": 6, "w_dim": 8}
@@ -63,7 +63,8 @@ def clips():
     latents = (people + torch.randn(20, 1, 8, generator=rng)).repeat(1, 6, 1)
     with torch.no_grad():
         frames = to_uint8(generator.synthesis(latents))
-    return TransferClips(FrameArray(np.asarray(frames)), np.arange(20) // 4, latents.numpy())
+    array = FrameArray(np.asarray(frames))
+    return TransferClips(array, PeopleCast(array, np.arange(20) // 4), latents.numpy())
 
 
 def tiny(steps, **changes):
@@ -167,7 +168,7 @@ def test_a_driver_meets_another_frame_of_itself_and_another_person():
 
 def test_people_in_any_order_are_told_apart():
     found = clips()
-    mixed = TransferClips(found.frames, np.arange(20) % 5, found.latents)
+    mixed = PeopleCast(found.frames, np.arange(20) % 5)
     for driver, identity, other in zip(*mixed.items(0, 20), strict=True):
         assert driver % 5 == identity % 5 != other % 5 and driver != identity
 
@@ -175,7 +176,7 @@ def test_people_in_any_order_are_told_apart():
 def test_a_person_who_is_seen_once_is_refused():
     found = clips()
     with pytest.raises(BadValue, match="at least two frames"):
-        TransferClips(found.frames, [0] * 19 + [1], found.latents)
+        PeopleCast(found.frames, [0] * 19 + [1])
 
 
 def test_the_crop_is_the_papers():

@@ -1,12 +1,12 @@
 """What every recipe does around its loop: keep to the time, tell, draw, and export once."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from xfer.training.distributed import World
-from xfer.training.session import leave_if_stopped, time_limit
+from xfer.training.session import leave_if_stopped, made_from, time_limit
 
 
 def follow(
@@ -14,6 +14,7 @@ def follow(
     world: World,
     hours: float | None = None,
     draw: Callable[[], Any] | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> None:
     """Run a loop to its end, telling of every tick.
 
@@ -22,8 +23,9 @@ def follow(
         hours: End after so long, as if the work was done.
         draw: What draws a sheet of the newest checkpoint; called after every tick and at the end,
             by one process alone.
+        inputs: Names of what the run is made from, for its record.
     """
-    with time_limit(hours):
+    with time_limit(hours), made_from(inputs):
         for record in records:
             if world.rank == 0:
                 print(describe(record), file=sys.stderr, flush=True)

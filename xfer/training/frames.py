@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +11,24 @@ from torch import Tensor
 from xfer.errors import BadFile, expect
 from xfer.pixels import from_uint8
 from xfer.training.randomness import permutation
+
+
+@runtime_checkable
+class StoredFrames(Protocol):
+    """A fixed set of frames, by number and in an endless order of a seed."""
+
+    seed: int
+
+    @property
+    def resolution(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def at(self, positions: Sequence[int]) -> Float[Tensor, "batch 3 height width"]: ...
+
+    def items(self, positions: Sequence[int]) -> list[int]: ...
+
+    def pictures(self, items: Sequence[int]) -> Float[Tensor, "batch 3 height width"]: ...
 
 
 class FrameArray:
@@ -44,7 +63,7 @@ class FrameArray:
         """Edge of a picture in pixels."""
         return self.frames.shape[1]
 
-    def at(self, positions: list[int]) -> Float[Tensor, "batch 3 height width"]:
+    def at(self, positions: Sequence[int]) -> Float[Tensor, "batch 3 height width"]:
         """Pictures at these positions of the endless order, in [-1, 1]."""
         return self.pictures(self.items(positions))
 

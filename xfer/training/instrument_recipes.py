@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from xfer.errors import expect
-from xfer.files import read_checkpoint
 from xfer.instruments import Copy, FaceRecogniser, FactorReader, Instruments, load_instruments
 from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
@@ -18,6 +17,7 @@ from xfer.training.instrument_config import (
     RecogniserTraining,
 )
 from xfer.training.measure_instruments import instrument_errors
+from xfer.training.origins import facts_of, frames_origin, inputs
 from xfer.training.session import leave_if_stopped
 from xfer.training.train_instruments import ReaderTrainer, RecogniserTrainer, train_instrument
 from xfer.training.world_frames import WorldFrames
@@ -58,16 +58,17 @@ def train_instruments(
     begun = {part: getattr(first, part, None) for part in parts}
     if only:
         parts = {only: parts[only]}
+    made = inputs(frames=frames, unseen=unseen, start=start)
+    facts = facts_of(frames_origin(frames), start)
     for part, chosen in parts.items():
         seen.seed = chosen.seed
         records = train_instrument(chosen, seen, Path(out) / part, world, begun[part])
-        follow(records, world, hours and hours / len(parts))
+        follow(records, world, hours and hours / len(parts), inputs=made)
         if world.rank == 0:
             leave_if_stopped(Path(out) / part)
     path = Path(out) / "instruments.safetensors"
-    before = read_checkpoint(start).facts.get("trained_on") if start else None
     return finish(
-        world, path, lambda: export_instruments(path, copy, parts, seen, trial, first, before)
+        world, path, lambda: export_instruments(path, copy, parts, seen, trial, facts, first)
     )
 
 
@@ -77,14 +78,14 @@ def export_instruments(
     parts: Mapping[str, ReaderTraining | RecogniserTraining],
     seen: WorldFrames,
     trial: WorldFrames,
+    facts: Mapping[str, Any],
     start: Instruments | None = None,
-    before: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the newest reader and recogniser with their errors on unseen people.
 
     Args:
+        facts: Where they come from.
         start: Has those that are not among `parts`.
-        before: What the start was trained on.
     """
     trained = {
         part: instrument_of(path.parent / part, parts[part], seen)
@@ -93,9 +94,6 @@ def export_instruments(
         for part in get_args(Part)
     }
     errors = instrument_errors(*trained.values(), trial)
-    known = ("people", "frames", "seed", "preset")
-    trained_on = {name: seen.record[name] for name in known}
-    facts = {"licence": "MIT", "trained_on": trained_on | ({"before": before} if before else {})}
     return Instruments(*trained.values(), copy, errors).save(path, facts)
 
 

@@ -1,7 +1,8 @@
 """The inverter's training from names to weights on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,8 +15,9 @@ from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.following import finish, follow
-from xfer.training.frames import FrameArray
-from xfer.training.recipes import open_frames
+from xfer.training.origins import facts_of, frames_origin, inputs
+from xfer.training.sources import examples, open_frames
+from xfer.training.train_generator import Batches
 from xfer.training.train_inverter import INVERTER_PRESETS, InverterTraining
 from xfer.training.train_inverter import train_inverter as inverter_loop
 
@@ -34,6 +36,7 @@ def train_inverter(
     """Train an identity encoder for a generator and write `inverter.safetensors`.
 
     Args:
+        frames: As `sources` understands it.
         generator: A file or shipped name.
         instruments: The loss copy.
         hours: End after so long, as if the work was done.
@@ -42,12 +45,14 @@ def train_inverter(
     changes = config.parse_settings(list(settings))
     chosen = config.preset(INVERTER_PRESETS, preset, **changes)
     drawer, measure = Generator.load(generator), load_instruments(instruments, "loss")
-    pictures = open_frames(frames, drawer.resolution, chosen.seed)
     world, first = World.join(device), IdentityEncoder.load(start) if start else None
+    pictures = open_frames(frames, drawer.resolution, chosen.seed, world)
     records = inverter_loop(chosen, pictures, drawer, measure, out, world, first)
-    follow(records, world, hours, lambda: save_inversions(out, chosen, pictures, drawer))
+    made = inputs(frames=frames, generator=generator, instruments=instruments, start=start)
+    facts = facts_of(frames_origin(frames, chosen.seed), start, generator=generator)
+    follow(records, world, hours, lambda: save_inversions(out, chosen, pictures, drawer), made)
     path = Path(out) / "inverter.safetensors"
-    return finish(world, path, lambda: export_inverter(out, chosen))
+    return finish(world, path, lambda: export_inverter(out, chosen, facts))
 
 
 def latest_inverter(folder: str | Path, chosen: InverterTraining) -> tuple[float, IdentityEncoder]:
@@ -62,7 +67,7 @@ def latest_inverter(folder: str | Path, chosen: InverterTraining) -> tuple[float
 
 @torch.no_grad()
 def save_inversions(
-    folder: str | Path, chosen: InverterTraining, frames: FrameArray, generator: Generator
+    folder: str | Path, chosen: InverterTraining, frames: Batches, generator: Generator
 ) -> Path | None:
     """Frames above their inversions by the newest checkpoint, if there is a new one."""
     if not Checkpoints(folder).steps():
@@ -71,7 +76,7 @@ def save_inversions(
     path = Path(folder) / "sheets" / f"{round(kimg):06d}.png"
     if path.exists():
         return path
-    images = frames.pictures(range(0, len(frames), -(-len(frames) // 16))).to(generator.w_mean)
+    images = examples(frames).to(generator.w_mean)
     drawn = generator.synthesis(encoder.to(images).invert(images, generator))
     rows = [part for pair in zip(images.split(8), drawn.split(8), strict=True) for part in pair]
     labels = ["frame", "inversion"] * (len(rows) // 2)
@@ -79,8 +84,12 @@ def save_inversions(
     return save_figure(figure, path)
 
 
-def export_inverter(folder: str | Path, chosen: InverterTraining) -> Path:
-    """Write the newest encoder as safetensors, with where it comes from."""
+def export_inverter(folder: str | Path, chosen: InverterTraining, facts: Mapping[str, Any]) -> Path:
+    """Write the newest encoder as safetensors.
+
+    Args:
+        facts: Where it comes from.
+    """
     kimg, encoder = latest_inverter(folder, chosen)
-    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    facts = {"kimg": kimg, "seed": chosen.seed} | dict(facts)
     return encoder.save(Path(folder) / "inverter.safetensors", facts)

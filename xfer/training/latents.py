@@ -1,6 +1,7 @@
 """Latents of a whole folder of frames, inverted once and read by every training after.
 
-latents.npy      float32, n x styles x w, beside frames.npy and in its order
+latents.npy      float32, n x styles x w, beside frames.npy and in its order; beside index.parquet
+                 in the order of its rows of the split that is learned from
 latents.json     which generator, inverter and frames they belong to; written last
 """
 
@@ -19,7 +20,9 @@ from xfer.precision import autocast, half_dtype
 from xfer.runs import Progress, read_json, write_json
 from xfer.stylegan2.generator import Generator
 from xfer.training.distributed import World
-from xfer.training.world_frames import WorldFrames, open_array
+from xfer.training.frames import StoredFrames
+from xfer.training.sources import open_people, record_of
+from xfer.training.world_frames import open_array
 
 CHUNK = 1024
 """Frames between two notes of how far the inversion is."""
@@ -36,14 +39,15 @@ def invert_frames(
     """Write the latents of all frames; called again after an interruption, it goes on.
 
     Args:
-        folder: As written by `render_frames`.
+        folder: World frames, or prepared clips, of which those are inverted that are learned from.
         generator, inverter: Files or shipped names.
         half: Data type of convolutions: bfloat16, auto (that, where it is fast) or none.
 
     Raises:
         RunError: The folder holds latents of other weights, complete or begun.
     """
-    folder, frames = Path(folder), WorldFrames(folder)
+    place, drawer = World.join(device).device, Generator.load(generator)
+    frames, folder = open_people(folder, drawer.resolution), Path(folder)
     asked, note = wanted_latents(folder, generator, inverter), folder / ".latents.json"
     path, begun = folder / "latents.npy", folder / ".latents.npy"
     if (folder / "latents.json").exists():
@@ -51,9 +55,8 @@ def invert_frames(
         return path
     done = _same_weights(folder, asked, note.name)["done"] if note.exists() else 0
     if done < len(frames):
-        place = World.join(device).device
         dtype = half_dtype(half, place)
-        drawer = Generator.load(generator).to(place).prepare(dtype or torch.float32)
+        drawer = drawer.to(place).prepare(dtype or torch.float32)
         encoder = IdentityEncoder.load(inverter).to(place)
         shape = (len(frames), encoder.config.n_styles, encoder.config.w_dim)
         latents = open_array(begun, "r+" if done else "w+", np.float32, shape)
@@ -68,7 +71,7 @@ def invert_frames(
 
 
 def _invert(
-    frames: WorldFrames,
+    frames: StoredFrames,
     latents: np.ndarray,
     encoder: IdentityEncoder,
     drawer: DrawsLatents,
@@ -109,8 +112,7 @@ def wanted_latents(
     """What latents of a folder by these weights record."""
     files = {"generator": generator, "inverter": inverter}
     record = {role: sha256(registry.locate(file)) for role, file in files.items()}
-    frames = read_json(Path(folder) / "frames.json")
-    return record | {"frames": {key: frames[key] for key in sorted(frames) if key != "environment"}}
+    return record | {"frames": record_of(folder)}
 
 
 def _same_weights(folder: Path, wanted: dict[str, Any], name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ What the command line and the notebooks call; instruments and inverter have reci
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World
 from xfer.training.following import finish, follow
-from xfer.training.frames import FrameArray
+from xfer.training.origins import facts_of, frames_origin, inputs
 from xfer.training.redrawing import Anchor, LatentReader, Redrawing, Refinding
+from xfer.training.sources import open_frames
 from xfer.training.train_autoencoder import (
     AUTOENCODER_PRESETS,
     AutoencoderTrainer,
@@ -41,17 +42,6 @@ SHEET_SEEDS = range(32)
 """The people of every sheet of a run, so that sheets can be compared."""
 STRIP = 8
 """The first of them make a strip that is kept as bare pixels, for films of the training."""
-
-
-def open_frames(frames: str | Path, resolution: int, seed: int = 0) -> FrameArray:
-    """Training pictures from a folder of world frames or a .npy file, of the right size."""
-    path = Path(frames)
-    array = FrameArray(path / "frames.npy" if path.is_dir() else path, seed)
-    expect(
-        array.resolution == resolution,
-        f"{frames} holds pictures of {array.resolution} px; this preset trains at {resolution} px",
-    )
-    return array
 
 
 def train_generator(
@@ -68,6 +58,7 @@ def train_generator(
     """Train to the end, drawing a sheet every `sheet_kimg`, and write `generator.safetensors`.
 
     Args:
+        frames: As `sources` understands it.
         instruments: The loss copy, through which a projected critic and an anchor look.
         start: A generator's file or shipped name that a new run begins with.
         hours: End after so long, as if the work was done.
@@ -76,16 +67,19 @@ def train_generator(
     changes = config.parse_settings(list(settings))
     chosen = config.preset(config.GENERATOR_PRESETS, preset, **changes)
     world = World.join(device)
-    pictures = open_frames(frames, chosen.generator.resolution, chosen.seed)
+    pictures = open_frames(frames, chosen.generator.resolution, chosen.seed, world)
     through = load_instruments(instruments, "loss") if instruments else None
     bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
     first = Generator.load(start) if start else None
     redrawing = _anchor(chosen, start, inverter, through, world) if chosen.anchor else None
     records = generator_loop(chosen, pictures, out, world, bodies, first, redrawing)
-    follow(records, world, hours, lambda: save_due_sheet(out, chosen))
+    made = inputs(frames=frames, instruments=instruments, start=start, inverter=inverter)
+    began = {"inverter": inverter} if inverter and chosen.anchor else {}
+    facts = facts_of(frames_origin(frames, chosen.seed), start, **began)
+    follow(records, world, hours, lambda: save_due_sheet(out, chosen), made)
     companions = [redrawing.encoder.eval()] if redrawing else []
     path = Path(out) / "generator.safetensors"
-    return finish(world, path, lambda: export_generator(out, chosen, companions))
+    return finish(world, path, lambda: export_generator(out, chosen, facts, companions))
 
 
 def _anchor(
@@ -120,16 +114,25 @@ def train_autoencoder(
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(AUTOENCODER_PRESETS, preset, **changes)
-    pictures = open_frames(frames, chosen.generator.resolution, chosen.seed)
     measure = load_instruments(instruments, "loss")
     world = World.join(device)
-    follow(autoencoder_loop(chosen, pictures, measure, out, world), world, hours)
+    pictures = open_frames(frames, chosen.generator.resolution, chosen.seed, world)
+    made = inputs(frames=frames, instruments=instruments)
+    records = autoencoder_loop(chosen, pictures, measure, out, world)
+    facts = facts_of(frames_origin(frames, chosen.seed))
+    follow(records, world, hours, inputs=made)
     path = Path(out) / "generator.safetensors"
-    return finish(world, path, lambda: export_autoencoder(path, chosen, measure))
+    return finish(world, path, lambda: export_autoencoder(path, chosen, measure, facts))
 
 
-def export_autoencoder(path: Path, chosen: AutoencoderTraining, measure: Instruments) -> Path:
-    """Write the newest generator and its encoder, and draw a sheet of the people it draws."""
+def export_autoencoder(
+    path: Path, chosen: AutoencoderTraining, measure: Instruments, facts: Mapping[str, Any]
+) -> Path:
+    """Write the newest generator and its encoder, and draw a sheet of the people it draws.
+
+    Args:
+        facts: Where it comes from.
+    """
     step, state = Checkpoints(path.parent).load_latest()
     trainer = AutoencoderTrainer(chosen, measure, World())
     trainer.networks.load_state_dict(state["networks"])
@@ -139,7 +142,7 @@ def export_autoencoder(path: Path, chosen: AutoencoderTraining, measure: Instrum
     kimg = step * chosen.batch / 1000
     figure = picture_grid(images, 8, title=f"warm start, {kimg:g} kimg, psi 0.7")
     save_figure(figure, path.parent / "sheets" / f"{round(kimg):06d}.png")
-    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    facts = {"kimg": kimg, "seed": chosen.seed} | dict(facts)
     parts = {part.role: part.pack() for part in (generator, trainer.networks["encoder"].eval())}
     return write_checkpoint(path, parts, facts)
 
@@ -184,16 +187,20 @@ def read_strips(folder: str | Path, most: int = 8) -> tuple[Image, list[str]]:
 
 
 def export_generator(
-    folder: str | Path, chosen: GeneratorTraining, companions: Sequence[Storable] = ()
+    folder: str | Path,
+    chosen: GeneratorTraining,
+    facts: Mapping[str, Any],
+    companions: Sequence[Storable] = (),
 ) -> Path:
     """Draw the newest averaged generator's sheet, and write it with where it comes from.
 
     Args:
+        facts: Where it comes from.
         companions: What has learned beside it: an anchor's encoder.
     """
     save_sheet(folder, chosen)
     kimg, generator = latest_generator(folder, chosen)
-    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    facts = {"kimg": kimg, "seed": chosen.seed} | dict(facts)
     packed = {part.role: part.pack() for part in (generator, *companions)}
     return write_checkpoint(Path(folder) / "generator.safetensors", packed, facts)
 

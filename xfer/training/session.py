@@ -60,6 +60,20 @@ def time_limit(hours: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+_inputs: ContextVar[Mapping[str, str] | None] = ContextVar("inputs", default=None)
+"""Names of what runs are made from, for their records."""
+
+
+@contextlib.contextmanager
+def made_from(inputs: Mapping[str, str] | None) -> Iterator[None]:
+    """Let the records of sessions within name what their runs are made from."""
+    before = _inputs.set(inputs)
+    try:
+        yield
+    finally:
+        _inputs.reset(before)
+
+
 def leave_if_stopped(folder: str | Path) -> None:
     """Raise `Stopped` if the newest stay in a run's folder was ended by SIGTERM or Ctrl-C."""
     record = read_json(Path(folder) / "run.json")
@@ -139,7 +153,7 @@ class Session:
         score: str | None = None,
     ):
         self.config, self.state, self.world = config, state, world
-        self.run = Run(folder, config, config.seed) if world.rank == 0 else None
+        self.run = Run(folder, config, config.seed, _inputs.get()) if world.rank == 0 else None
         self.checkpoints = Checkpoints(folder)
         self.step, self.bad_steps, self.bad_in_a_row, self._bad = 0, 0, 0, False
         self.stopping: str | None = None

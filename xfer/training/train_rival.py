@@ -1,7 +1,8 @@
 """Training of the learned rival on the same clips, latents, losses and steps as a transfer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from xfer.training import config
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.following import finish, follow
+from xfer.training.origins import facts_of, frames_origin, inputs
 from xfer.training.train_transfer import (
     TRANSFER_PRESETS,
     TransferTrainer,
@@ -57,23 +59,33 @@ def train_rival(
     measure, world = load_instruments(instruments, "loss"), World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
-    follow(
-        train_transfer(chosen, pictures, drawer, measure, out, world, RivalTrainer), world, hours
-    )
+    parts = {"generator": generator, "inverter": inverter}
+    made = inputs(clips=clips, instruments=instruments, **parts)
+    records = train_transfer(chosen, pictures, drawer, measure, out, world, RivalTrainer)
+    facts = facts_of(frames_origin(clips), **parts)
+    follow(records, world, hours, inputs=made)
     path = Path(out) / "rival.safetensors"
-    return finish(world, path, lambda: export_rival(path, chosen, drawer, encoder))
+    return finish(world, path, lambda: export_rival(path, chosen, drawer, encoder, facts))
 
 
 def export_rival(
-    path: Path, chosen: TransferTraining, drawer: Generator, encoder: IdentityEncoder
+    path: Path,
+    chosen: TransferTraining,
+    drawer: Generator,
+    encoder: IdentityEncoder,
+    facts: Mapping[str, Any],
 ) -> Path:
-    """Write the newest mask with the networks it needs, and where it comes from."""
+    """Write the newest mask with the networks it needs.
+
+    Args:
+        facts: Where it comes from.
+    """
     step, state = Checkpoints(path.parent).load_latest()
     mask = StyleMask(StyleMaskConfig(style_channels(drawer)))
     mask.load_state_dict(
         {name.removeprefix("style_mask."): value for name, value in state["networks"].items()}
     )
     kimg = step * chosen.batch / 1000
-    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    facts = {"kimg": kimg, "seed": chosen.seed} | dict(facts)
     swap = StyleSwap(mask.eval(), drawer.cpu(), encoder.cpu())
     return swap.save(path, facts)

@@ -1,14 +1,15 @@
 """Who drives whom: frames of people with their latents, drawn in pairs and strangers."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from xfer.axes import Image, WPlus
+from xfer.datasets.sources import CrossPersonPairs, Frames, SamePersonPairs
 from xfer.errors import expect
-from xfer.training.frames import FrameArray
+from xfer.training.frames import StoredFrames
 from xfer.training.randomness import rng
 
 
@@ -36,22 +37,29 @@ class Drawn(NamedTuple):
     """Latents of the drivers' own frames; a rival's, no motion encoder sees them."""
 
 
-class TransferClips:
-    """Frames of people who are each seen several times, and a latent for each frame.
+@runtime_checkable
+class Cast(Protocol):
+    """Who appears with whom."""
+
+    def items(self, step: int, batch: int) -> Items:
+        """Which frames a step sees: a function of step and seed alone."""
+        ...
+
+
+class PeopleCast:
+    """All frames of a person, who keeps one scene, are partners; all others are strangers.
 
     Args:
         person: Whom each frame shows.
-        latents: `frames styles w`, mapped from disk or in memory.
     """
 
-    def __init__(self, frames: FrameArray, person: Sequence[int] | np.ndarray, latents: np.ndarray):
+    def __init__(self, frames: StoredFrames, person: Sequence[int] | np.ndarray):
         person = np.asarray(person)
         expect(
-            len(frames) == len(person) == len(latents) and latents.ndim == 3,
-            "every frame has a person and a latent; got "
-            f"{len(frames)} frames, {len(person)} persons, latents of shape {latents.shape}",
+            len(frames) == len(person),
+            f"every frame has a person; got {len(frames)} frames and {len(person)} persons",
         )
-        self.frames, self.latents = frames, latents
+        self.frames = frames
         self._order = np.argsort(person, kind="stable")
         self._place = np.argsort(self._order)
         _, index, counts = np.unique(person, return_inverse=True, return_counts=True)
@@ -63,12 +71,67 @@ class TransferClips:
         )
 
     def items(self, step: int, batch: int) -> Items:
-        """Which frames a step sees: a function of step and seed alone."""
+        """Which frames a step sees."""
         drivers = self.frames.items(range(step * batch, (step + 1) * batch))
         draws = [rng(self.frames.seed, "pairs", step, sample) for sample in range(batch)]
         pairs = [self._partners(item, draw) for item, draw in zip(drivers, draws, strict=True)]
         identities, others = zip(*pairs, strict=True)
         return Items(drivers, list(identities), list(others))
+
+    def _partners(self, driver: int, draw: torch.Generator) -> tuple[int, int]:
+        """Another frame of the driver's person, and a frame of anybody else."""
+        start, count = int(self._start[driver]), int(self._count[driver])
+        ahead = 1 + self._below(count - 1, draw)
+        place = start + (int(self._place[driver]) - start + ahead) % count
+        stranger = self._below(len(self.frames) - count, draw)
+        stranger += count * (stranger >= start)
+        return int(self._order[place]), int(self._order[stranger])
+
+    @staticmethod
+    def _below(count: int, draw: torch.Generator) -> int:
+        return int(torch.randint(count, (), generator=draw))
+
+
+class ClipCast:
+    """Prepared clips: partners are frames of one clip, strangers anybody else, each person alike.
+
+    Frames that are alone in their clip drive nobody, but may be strangers.
+    """
+
+    def __init__(self, frames: Frames):
+        people = frames.clips.index["person"].nunique()
+        expect(
+            people >= 2,
+            f"{frames.clips.folder} shows {people} person to learn from; a transfer learns from "
+            "at least two. A preparation keeps people for its other splits: prepare videos of "
+            "four people or more, with a folder for each and `--people folder`",
+        )
+        self._same = SamePersonPairs(frames.clips, frames.seed)
+        self._cross = CrossPersonPairs(frames.clips, frames.seed)
+
+    def items(self, step: int, batch: int) -> Items:
+        """Which frames a step sees."""
+        positions = range(step * batch, (step + 1) * batch)
+        drivers, identities = map(list, zip(*self._same.items(positions), strict=True))
+        others = [self._cross.partner(d, p) for d, p in zip(drivers, positions, strict=True)]
+        return Items(drivers, identities, others)
+
+
+class TransferClips:
+    """Frames of people who are each seen several times, and a latent for each frame.
+
+    Args:
+        cast: Who appears with whom in a step.
+        latents: `frames styles w`, mapped from disk or in memory.
+    """
+
+    def __init__(self, frames: StoredFrames, cast: Cast, latents: np.ndarray):
+        expect(
+            len(frames) == len(latents) and latents.ndim == 3,
+            f"every frame has a latent; got {len(frames)} frames and latents of shape "
+            f"{latents.shape}",
+        )
+        self.frames, self.latents, self.items = frames, latents, cast.items
 
     def draw(
         self, step: int, batch: int, device: torch.device, samples: Sequence[int] | None = None
@@ -93,16 +156,3 @@ class TransferClips:
     def codes(self, items: Sequence[int]) -> WPlus:
         """Latents by item number."""
         return torch.from_numpy(np.stack([self.latents[item] for item in items]))
-
-    def _partners(self, driver: int, draw: torch.Generator) -> tuple[int, int]:
-        """Another frame of the driver's person, and a frame of anybody else."""
-        start, count = int(self._start[driver]), int(self._count[driver])
-        ahead = 1 + self._below(count - 1, draw)
-        place = start + (int(self._place[driver]) - start + ahead) % count
-        stranger = self._below(len(self.frames) - count, draw)
-        stranger += count * (stranger >= start)
-        return int(self._order[place]), int(self._order[stranger])
-
-    @staticmethod
-    def _below(count: int, draw: torch.Generator) -> int:
-        return int(torch.randint(count, (), generator=draw))

@@ -1,10 +1,12 @@
 """A transfer's training from names to weights on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from xfer.datasets.sources import Frames
 from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import expect
 from xfer.figures import picture_grid, save_figure
@@ -17,9 +19,11 @@ from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
 from xfer.training.following import finish, follow
 from xfer.training.latents import invert_frames, read_latents
+from xfer.training.origins import facts_of, frames_origin, inputs
+from xfer.training.sources import open_people
 from xfer.training.train_transfer import TRANSFER_PRESETS, TransferTraining
 from xfer.training.train_transfer import train_transfer as transfer_loop
-from xfer.training.transfer_clips import TransferClips
+from xfer.training.transfer_clips import Cast, ClipCast, PeopleCast, TransferClips
 from xfer.training.world_frames import WorldFrames
 
 DRIVERS, PEOPLE = 7, 5
@@ -41,7 +45,7 @@ def train_transfer(
     """Train motion encoder and mapper, and write `transfer.safetensors` with all four networks.
 
     Args:
-        clips: World frames; their latents are made first where there are none.
+        clips: World frames or prepared clips; their latents are made first where there are none.
         generator, inverter: Files or shipped names; both stay as they are.
         instruments: The loss copy.
         hours: End after so long, as if the work was done.
@@ -58,9 +62,12 @@ def train_transfer(
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
     first = _begun(start) if start else None
     records = transfer_loop(chosen, pictures, drawer, measure, out, world, start=first)
-    follow(records, world, hours, lambda: save_transfers(out, chosen, pictures, drawer))
+    parts = {"generator": generator, "inverter": inverter}
+    made = inputs(clips=clips, instruments=instruments, start=start, **parts)
+    facts = facts_of(frames_origin(clips), start, **parts)
+    follow(records, world, hours, lambda: save_transfers(out, chosen, pictures, drawer), made)
     path = Path(out) / "transfer.safetensors"
-    return finish(world, path, lambda: export_transfer(out, chosen, drawer, encoder))
+    return finish(world, path, lambda: export_transfer(out, chosen, drawer, encoder, facts))
 
 
 def _begun(start: str | Path) -> dict[str, torch.nn.Module]:
@@ -77,20 +84,23 @@ def open_clips(
     seed: int = 0,
     device: str = "auto",
 ) -> TransferClips:
-    """World frames with the latents that these weights give them."""
-    frames = WorldFrames(folder, seed)
-    expect(
-        frames.resolution == resolution,
-        f"{folder} holds pictures of {frames.resolution} px; the generator draws {resolution} px",
-    )
+    """World frames or prepared clips with the latents that these weights give them."""
+    frames = open_people(folder, resolution, seed)
+    cast = _cast(folder, frames)
+    invert_frames(folder, generator, inverter, device=device)
+    return TransferClips(frames, cast, read_latents(folder, generator, inverter))
+
+
+def _cast(folder: str | Path, frames: WorldFrames | Frames) -> Cast:
+    """Who appears with whom."""
+    if isinstance(frames, Frames):
+        return ClipCast(frames)
     expect(
         frames.record.get("scenes", "frame") == "person",
         f"{folder} shows a person in another scene in every frame, which no driver can tell; "
         "render clips with `xfer world frames --scenes person`",
     )
-    invert_frames(folder, generator, inverter, device=device)
-    latents = read_latents(folder, generator, inverter)
-    return TransferClips(frames, frames.table["person"].to_numpy(), latents)
+    return PeopleCast(frames, frames.table["person"].to_numpy())
 
 
 def latest_transfer(
@@ -147,8 +157,13 @@ def export_transfer(
     chosen: TransferTraining,
     generator: Generator,
     inverter: IdentityEncoder,
+    facts: Mapping[str, Any],
 ) -> Path:
-    """Write the newest model as safetensors, with where it comes from."""
+    """Write the newest model as safetensors.
+
+    Args:
+        facts: Where it comes from.
+    """
     kimg, model = latest_transfer(folder, chosen, generator.cpu(), inverter.cpu())
-    facts = {"kimg": kimg, "seed": chosen.seed, "licence": "MIT", "trained_on": "face world"}
+    facts = {"kimg": kimg, "seed": chosen.seed} | dict(facts)
     return model.save(Path(folder) / "transfer.safetensors", facts)

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.errors import MissingFile, RunError, expect
+from xfer.datasets.clips import is_prepared
+from xfer.errors import BadValue, MissingFile, RunError, expect
 from xfer.faceworld.factors import Factors, draw_identity, draw_motion, draw_scene, seeded
 from xfer.faceworld.native import compiler
 from xfer.faceworld.render import Rendering, render
@@ -156,6 +157,11 @@ class WorldFrames(FrameArray):
 
     def __init__(self, folder: str | Path, seed: int = 0):
         folder = Path(folder)
+        if is_prepared(folder):
+            raise BadValue(
+                f"{folder} holds prepared clips, of which nobody knows the truth that is needed "
+                "here; name world frames, as `xfer world frames --out data/seen` makes them"
+            )
         if not (folder / "frames.json").exists():
             raise MissingFile(
                 f"{folder} holds no complete set of frames; make one with `xfer world frames "

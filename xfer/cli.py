@@ -182,7 +182,8 @@ def train_generator(
 
     Args:
         out: Folder of the run.
-        frames: Pictures: a folder made by `xfer world frames`, or a .npy of uint8 n x s x s x 3.
+        frames: Pictures: a folder made by `xfer prepare` or `xfer world frames`, a .npy of uint8
+            n x s x s x 3, or world (world:wild): the face world without end.
         preset: nano, small, medium or paper.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
@@ -210,7 +211,7 @@ def train_autoencoder(
 
     Args:
         out: Folder of the run and of generator.safetensors.
-        frames: Pictures: world frames, or a .npy of uint8 n x s x s x 3.
+        frames: Pictures, as for `xfer train generator`.
         instruments: The loss copy of the instruments.
         preset: nano, small or medium.
         set: Changes of single settings, as key=value.
@@ -272,7 +273,7 @@ def train_inverter(
 
     Args:
         out: Folder of the run and of inverter.safetensors.
-        frames: Pictures: world frames, or a .npy of uint8 n x s x s x 3.
+        frames: Pictures, as for `xfer train generator`.
         generator: Whose latents: a file or a shipped name.
         instruments: The loss copy of the instruments.
         preset: nano, small or medium.
@@ -295,7 +296,8 @@ def train_latents(
     """Invert all frames of a folder into latents.npy beside them; resumable.
 
     Args:
-        frames: World frames.
+        frames: World frames, or a folder made by `xfer prepare`, of which those are inverted that
+            are learned from.
         generator: Whose latents: a file or a shipped name.
         inverter: An identity encoder, as written by `xfer train inverter`.
         batch: Frames at a time.
@@ -323,7 +325,8 @@ def train_transfer(
 
     Args:
         out: Folder of the run and of transfer.safetensors.
-        clips: World frames of people who keep one scene (`xfer world frames --scenes person`).
+        clips: A folder made by `xfer prepare`, or world frames of people who keep one scene
+            (`xfer world frames --scenes person`).
         generator: Draws the people and stays as it is: a file or a shipped name.
         inverter: An identity encoder, as written by `xfer train inverter`.
         instruments: The loss copy of the instruments.

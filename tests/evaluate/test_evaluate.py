@@ -61,6 +61,16 @@ def table(trials):
     return ev.evaluate(methods, trials, oracle(trials))
 
 
+def test_pictures_are_compared_as_sets_too(table, trials):
+    found = ev.summarise(table).set_index(["metric", "method"]).loc["frechet"]
+    assert found.loc["truth", ["value", "low", "high"]].tolist() == pytest.approx([0, 0, 0])
+    assert found.loc["ceiling", "value"] == pytest.approx(0)
+    assert found.loc["copy driver", "value"] > 0 and found.loc["copy driver", "n"] == len(trials)
+    facts = table.attrs["frechet"]
+    assert facts["against"] == "truths" and facts["pictures"] == len(trials)
+    assert facts["halves"] > 0
+
+
 def value(table, method, metric):
     summary = ev.summarise(table).set_index(["method", "metric"])
     return summary.loc[(method, metric), "value"]
@@ -153,6 +163,8 @@ def test_without_truth_what_can_be_measured_is(trials):
     metrics = set(table.metric)
     assert {"yaw_deg_error", "cosine_photo", "rank"} <= metrics
     assert not {"psnr", "landmark_error"} & metrics
+    facts = table.attrs["frechet"]
+    assert facts["against"] == "drivers and identities" and facts["pictures"] == 2 * len(trials)
     with pytest.raises(BadValue, match="truth of these drivers is not known"):
         ev.evaluate({"truth": show_truth}, bare, oracle(trials))
 
@@ -162,3 +174,10 @@ def test_an_untrained_model_passes_through_the_whole_table(trials):
     methods = {"ceiling": Inverted(model, show_truth)}
     table = ev.evaluate(methods, trials, oracle(trials))
     assert np.isfinite(table["value"]).all()
+
+
+def test_a_judge_without_looks_compares_no_sets(trials):
+    from dataclasses import replace
+
+    table = ev.evaluate({"truth": show_truth}, trials, replace(oracle(trials), look=None))
+    assert "frechet" not in set(ev.summarise(table)["metric"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xfer.errors import BadValue
-from xfer.metrics.frechet import frechet_distance, precision_recall
+from xfer.metrics.frechet import frechet_distance, frechet_interval, precision_recall
 
 
 def cloud(n, width, seed, scale=1.0, shift=0.0):
@@ -35,6 +35,19 @@ def test_covariances_of_different_directions_are_compared_exactly():
         c1 + c2 - 2 * np.real(sqrtm(c1 @ c2))
     )
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-8)
+
+
+def test_an_interval_lies_around_the_distance_and_is_nothing_for_equal_sets():
+    points, people = cloud(120, 3, 6), np.arange(120) // 2
+    assert frechet_interval(points, points, people, people) == pytest.approx((0, 0, 0), abs=1e-9)
+    found = frechet_interval(points, points + 2.0, people, people)
+    # Equal people on both sides: every draw has the same gap of means, and nothing else.
+    assert found == pytest.approx((12, 12, 12))
+    other = frechet_interval(points, cloud(240, 3, 7, shift=1.0), people, np.arange(240) // 2)
+    assert 0 < other.low < other.value < other.high
+    assert other.value == frechet_distance(points, cloud(240, 3, 7, shift=1.0))
+    alone = frechet_interval(points[::2].repeat(2, 0), points + 2.0, people, people)
+    assert alone.high - alone.low > 0.1
 
 
 def test_precision_falls_with_strangers_and_recall_with_what_is_missing():

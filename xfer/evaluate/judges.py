@@ -64,6 +64,15 @@ def readings(judge: Judge, images: Image) -> Readings:
 
 
 @torch.no_grad()
+def features(judge: Judge, images: Image) -> Float[np.ndarray, "batch features"]:
+    """Channel means of the judging recogniser's last stage, in which sets of pictures are compared.
+
+    The same as `training.measure_generator.features`.
+    """
+    return torch.cat([judge.look(x)[-1].mean((2, 3)) for x in images.split(BATCH)]).numpy()
+
+
+@torch.no_grad()
 def perceptual_distances(judge: Judge, drawn: Image, truth: Image) -> Float[np.ndarray, " batch"]:
     """How different pictures look to the judge's recogniser, one by one.
 

@@ -2,7 +2,8 @@
 
 Names of metrics: `X_error` is a distance from the truth and `X_r` a correlation with it, over
 trials; `accepted` says that the identity is recognised at 1% false accepts among the trials'
-people, `median_rank` how many of them look more like the result than the identity, plus one.
+people, `median_rank` how many of them look more like the result than the identity, plus one;
+`frechet` is the distance of all of a method's pictures from what they should be like, as sets.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from xfer.evaluate.judges import (
     perceptual_distances,
     readings,
 )
+from xfer.evaluate.sets import Reference
 from xfer.evaluate.trials import Trials
 from xfer.metrics import intervals, transfer
 from xfer.metrics.recognition import ranks
@@ -48,7 +50,8 @@ def evaluate(
 
     What a judge reads stands beside its truth as `X_read` and `X_true`. Where the truth is not
     known, motion is compared with what the judge reads of the driver. In `attrs`: the judge's own
-    errors, the threshold of acceptance, mode, and who the identity of each trial is.
+    errors, the threshold of acceptance, mode, who the identity of each trial is, and under `sets`
+    what is true of all pictures of a method together, as rows of the summary.
 
     Args:
         dlib: A further judge; trials in which it finds no face have no number of its.
@@ -56,16 +59,21 @@ def evaluate(
     """
     expect(methods, "there is no method to evaluate")
     inversion = draw(methods[INVERSION], trials, device) if INVERSION in methods else None
-    bench = _Bench(trials, judge, dlib, inversion)
-    tables = [
-        _long(name, bench.measure(draw(method, trials, device))) for name, method in methods.items()
-    ]
+    bench, tables, sets = _Bench(trials, judge, dlib, inversion), [], []
+    reference = None if judge.look is None else Reference(judge, trials)
+    for name, method in methods.items():
+        drawn = inversion if name == INVERSION else draw(method, trials, device)
+        tables.append(_long(name, bench.measure(drawn)))
+        if reference is not None:
+            sets.append([name, "frechet", *reference.distance(drawn), len(drawn)])
     table = pd.concat(tables, ignore_index=True)
     table.attrs = {
         "judge_errors": dict(judge.errors),
         "threshold": bench.threshold,
         "mode": trials.mode,
         "people": trials.people.tolist(),
+        "sets": sets,
+        "frechet": None if reference is None else reference.facts,
     }
     return table
 
@@ -212,7 +220,8 @@ class _Bench:
 def summarise(table: pd.DataFrame, share: float = 0.95, seed: int = 0) -> pd.DataFrame:
     """Means, correlations and the median rank with intervals: method, metric, value, low, high, n.
 
-    Trials of one person are drawn together; n counts the trials that have a number.
+    Trials of one person are drawn together; n counts the trials that have a number. Distances of
+    whole sets follow after all methods.
     """
     people = np.asarray(table.attrs["people"])
     rows = []
@@ -228,6 +237,7 @@ def summarise(table: pd.DataFrame, share: float = 0.95, seed: int = 0) -> pd.Dat
             given = [values[column].to_numpy(float) for column in columns]
             interval = kind(*given, people[values.index], share=share, seed=seed)
             rows.append((method, _name(metric), *interval, len(values)))
+    rows += map(tuple, table.attrs.get("sets", []))
     summary = pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high", "n"])
     summary.attrs = dict(table.attrs)
     return summary

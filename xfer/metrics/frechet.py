@@ -3,14 +3,20 @@
 Fréchet distance: Heusel et al., 2017. Precision and recall: Kynkäänniemi et al., 2019.
 """
 
+from statistics import NormalDist
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from xfer.errors import expect
+from xfer.metrics.intervals import Interval
 
 FeatureSet = Float[np.ndarray, "_ features"]
+RowGroups = Int[np.ndarray, " _"]
+DRAWS = 60
+"""Enough for a standard error (Efron and Tibshirani, 1993, section 6.4)."""
 
 
 def frechet_distance(first: FeatureSet, second: FeatureSet) -> float:
@@ -26,7 +32,39 @@ def frechet_distance(first: FeatureSet, second: FeatureSet) -> float:
     values, vectors = np.linalg.eigh(c1)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     cross = np.sqrt(np.linalg.eigvalsh(root @ c2 @ root).clip(min=0)).sum()
-    return float(mean_gap + np.trace(c1) + np.trace(c2) - 2 * cross)
+    # Rounding may leave a little less than nothing.
+    return max(0.0, float(mean_gap + np.trace(c1) + np.trace(c2) - 2 * cross))
+
+
+def frechet_interval(
+    first: FeatureSet,
+    second: FeatureSet,
+    first_groups: RowGroups,
+    second_groups: RowGroups,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """The distance, give or take its bootstrap standard error times the normal quantile.
+
+    Not percentiles: sets that are drawn again hold fewer different pictures, so that their
+    distances lie higher than that of the sets themselves.
+
+    Args:
+        first_groups, second_groups: Rows of one number, such as a person's, are drawn together, in
+            both sets.
+    """
+    expect(0 < share < 1, f"an interval holds a share in (0, 1); got {share}")
+    names = np.unique(np.concatenate([first_groups, second_groups]))
+    rng, count = np.random.default_rng(seed), len(names)
+    again = lambda features, groups, times: features.repeat(times[names.searchsorted(groups)], 0)
+    drawn = [
+        frechet_distance(again(first, first_groups, times), again(second, second_groups, times))
+        for times in rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    ]
+    value = frechet_distance(first, second)
+    reach = NormalDist().inv_cdf((1 + share) / 2) * float(np.std(drawn))
+    return Interval(value, max(0.0, value - reach), value + reach)
 
 
 def precision_recall(

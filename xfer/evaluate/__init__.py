@@ -1,7 +1,10 @@
 """Methods compared on people never seen in training, in the eyes of judges only.
 
 trials.py   what is asked: pairs from the face world with the exact truth, or prepared clips
+sequences.py  short clips, and how steady methods are on them
 judges.py   who judges: the judging copy of the instruments, and dlib
+sets.py     all of a method's pictures against all that they should be like
+speed.py    frames a second on this machine
 table.py    `evaluate` and `summarise`: one number a trial, and means with intervals
 command.py  what the command line calls
 """

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,6 +12,8 @@ from xfer.baselines import CEILING, TRUTH, Method, Transferred, baselines
 from xfer.datasets.clips import Clips
 from xfer.errors import BadValue, expect
 from xfer.evaluate.judges import DlibJudge, open_judge
+from xfer.evaluate.sequences import clip_sequences, clips_for, steadiness, world_sequences
+from xfer.evaluate.speed import speed
 from xfer.evaluate.table import compare, draw, evaluate, summarise
 from xfer.evaluate.trials import Mode, Trials, clip_trials, world_trials
 from xfer.figures import SYNTHETIC, picture_grid, save_figure
@@ -22,9 +25,12 @@ from xfer.tables import interval_cells, write_csv, write_table
 SHOWN = (
     "yaw_deg_error", "yaw_deg_r", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "accepted",
     "median_rank", "cosine_photo", "cosine_inversion", "psnr_face", "ssim_face", "perceptual_face",
+    "frechet", "jitter",
 )  # fmt: skip
 """Columns of the table that people read; summary.csv has all."""
 SHEET_ROWS = 6
+ALL = "all"
+"""Asks for every split."""
 
 
 def run(
@@ -39,35 +45,46 @@ def run(
     dlib: bool = False,
     device: str = "cpu",
     inverter: str | None = None,
+    split: str | None = None,
 ) -> str:
     """Evaluate models beside all baselines, write everything, and give the printed report.
 
-    trials.csv (one number each), summary.csv (means with intervals), comparisons.csv (first model
-    against every other method), table.md and table.tex, sheet.png, and last evaluation.json.
+    trials.csv and sequences.csv (one number each, of pictures and of short clips), summary.csv
+    (means with intervals), comparisons.csv (first model against every other method), table.md and
+    table.tex, sheet.png, and last evaluation.json, which alone holds speeds: they differ from run
+    to run.
     """
     expect(mode in ("self", "cross"), f"a mode is self or cross; got '{mode}'")
+    expect(split is None or clips is not None, "a split is one of prepared clips: name them, too")
     judge = open_judge(judges)
     models = open_models(weights, device, inverter)
-    trials = _trials(next(iter(models.values())), clips, people, per_person, seed, mode)
+    chosen = None if clips is None else choose_clips(clips, split)
+    size = next(iter(models.values())).generator.resolution
+    trials, sequences = _asked(chosen, people, per_person, size, seed, mode)
     methods = all_methods(models, trials)
     table = evaluate(methods, trials, judge, DlibJudge() if dlib else None, device)
-    summary, folder = summarise(table), Path(out)
+    steady = None if sequences is None else steadiness(methods, sequences, judge, device)
+    tables = [table] if steady is None else [table, steady]
+    summary, folder = pd.concat([summarise(part) for part in tables]), Path(out)
     columns = [name for name in SHOWN if name in set(summary["metric"])]
     columns += [name for name in summary["metric"].unique() if name.startswith("dlib_")]
-    notes = _notes(table, trials, judges)
+    notes = [*_notes(table, trials, judges, chosen), _note_on_jitter(steady)]
     cells = interval_cells(summary, columns)
     write_csv(table, folder / "trials.csv")
+    if steady is not None:
+        write_csv(steady, folder / "sequences.csv")
     write_csv(summary, folder / "summary.csv")
     write_csv(compare(table, next(iter(models))), folder / "comparisons.csv")
     write_table(cells, folder / "table", notes)
     _sheet(methods, trials, folder / "sheet.png", device, SYNTHETIC if clips is None else "")
     asked = {
         "weights": list(weights), "judges": judges, "people": people, "per_person": per_person,
-        "seed": seed, "mode": mode, "clips": clips, "device": device,
+        "seed": seed, "mode": mode, "clips": clips, "split": split, "device": device,
     }  # fmt: skip
-    facts = {key: value for key, value in table.attrs.items() if key != "people"}
+    facts = {k: v for k, v in table.attrs.items() if k not in ("people", "sets")}
+    facts["speed"] = speed(methods, trials, device)
     write_json(folder / "evaluation.json", asked | facts | {"environment": environment()})
-    return "\n".join([cells.T.to_string(), "", *notes, str(folder)])
+    return "\n".join([cells.T.to_string(), "", *notes, _speed_note(facts["speed"]), str(folder)])
 
 
 def open_models(
@@ -105,26 +122,82 @@ def all_methods(models: dict[str, Transfer | StyleSwap], trials: Trials) -> dict
     return methods | {k: v for k, v in others.items() if known or k not in (CEILING, TRUTH)}
 
 
-def _trials(
-    model: Transfer, clips: str | None, people: int, per_person: int, seed: int, mode: Mode
-) -> Trials:
+def choose_clips(folder: str | Path, split: str | None = None) -> Clips:
+    """Prepared clips of a split; 'all' takes every one.
+
+    By default those of `test`, if it has the two people at least that recognising needs, else all:
+    a small folder of one's own has a person or none in `test`.
+    """
+    found = Clips(folder)
+    if split == ALL:
+        return found
+    if split is not None:
+        return Clips(folder, split)
+    tested = found.index.loc[found.index["split"] == "test", "person"].nunique()
+    if tested >= 2:
+        return Clips(folder, "test")
+    told = f"{folder}: {tested} people in the split test, and two are needed: all clips are taken"
+    print(told, file=sys.stderr, flush=True)
+    return found
+
+
+def _asked(
+    clips: Clips | None, people: int, per_person: int, size: int, seed: int, mode: Mode
+) -> tuple[Trials, Trials | None]:
+    """Trials, and short clips to be driven through, if there are any."""
     if clips is not None:
-        found = Clips(clips)
-        split = "test" if "test" in set(found.index["split"]) else None
-        return clip_trials(Clips(clips, split), per_person, seed, mode)
+        trials = clip_trials(clips, per_person, seed, mode)
+        return trials, clip_sequences(clips, clips_for(len(trials)), seed, mode)
     print(f"rendering {people} people, {per_person} trials of each", file=sys.stderr, flush=True)
-    return world_trials(people, per_person, model.generator.resolution, seed, mode)
+    sequences = world_sequences(clips_for(people * per_person), size, seed, mode)
+    return world_trials(people, per_person, size, seed, mode), sequences
 
 
-def _notes(table: pd.DataFrame, trials: Trials, judges: str) -> list[str]:
+def _notes(table: pd.DataFrame, trials: Trials, judges: str, clips: Clips | None) -> list[str]:
     """What a reader must know beside the numbers."""
     people = len(set(table.attrs["people"]))
     errors = ", ".join(f"{k} {v:g}" for k, v in table.attrs["judge_errors"].items())
+    whom = f"{people} unseen people"
+    if clips is not None:
+        whom = f"{people} people (splits: {', '.join(sorted(clips.index['split'].unique()))})"
     return [
-        f"{trials.mode}-reenactment, {len(trials)} trials of {people} unseen people; "
+        f"{trials.mode}-reenactment, {len(trials)} trials of {whom}; "
         "means with 95% bootstrap intervals over people.",
         f"Judged by {Path(judges).name}; its own errors on unseen people: {errors or 'not known'}.",
+        _note_on_sets(table.attrs["frechet"]),
     ]
+
+
+def _note_on_sets(known: dict[str, Any]) -> str:
+    halves = known["halves"]
+    floor = (
+        "" if halves is None else f" Two halves of them, of other people, lie {halves:.3g} apart."
+    )
+    return (
+        f"frechet: squared distance from the {known['pictures']} {known['against']}, as sets, in "
+        "the judging recogniser's features, give or take 1.96 standard errors of the bootstrap."
+        f"{floor} Smaller sets lie further apart."
+    )
+
+
+def _note_on_jitter(steady: pd.DataFrame | None) -> str:
+    if steady is None:
+        return "jitter: not measured; no clip has three consecutive frames."
+    clips, true = steady["trial"].nunique(), steady.attrs.get("true_jitter")
+    exact = "" if true is None else f" The truth's own points, exactly: {true:.3g}."
+    return (
+        f"jitter: second differences of the judge's 68 points over {clips} smooth clips, root mean "
+        "square, in distances of the eyes. More than in truth or driver is unrest, less is motion "
+        f"that is missing.{exact}"
+    )
+
+
+def _speed_note(known: dict[str, Any]) -> str:
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in known["frames_a_second"].items())
+    return (
+        f"Frames a second of the networks, one at a time, the identity known beforehand: {rates} "
+        f"({known['device']}, threads: {known['threads']}, {known['processor']})."
+    )
 
 
 def _sheet(methods: dict[str, Method], trials: Trials, path: Path, device: str, note: str) -> None:

@@ -1,6 +1,6 @@
 """What methods are asked: drivers, identities, and the exact answer where it is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,7 +78,7 @@ def world_trials(
 
     Args:
         seed: Another seed, other people; nobody here is in any set of training frames.
-        compiled: Render through torch.compile; by default where there is a C++ compiler.
+        compiled: As for `renderer`.
     """
     expect(people >= 2, f"recognising needs two people at least; got {people}")
     expect(per_person >= 1, f"every person has a trial at least; got {per_person}")
@@ -92,8 +92,7 @@ def world_trials(
     giver, place = who, scene
     if mode == "cross":
         giver, place = draw_identity(total, draw(5)), draw_scene(total, draw(6), preset)
-    compiled = compiler() is not None if compiled is None else compiled
-    shown = lambda *groups: _render(Factors(*groups), size, compiled)
+    shown = renderer(size, compiled)
     truth = shown(who, moving, scene)
     driver = truth if mode == "self" else shown(giver, moving, place)
     return Trials(
@@ -107,8 +106,20 @@ def world_trials(
     )
 
 
+Shows = Callable[[Group, Group, Group], tuple[Tensor, Tensor, Tensor]]
+
+
+def renderer(size: int, compiled: bool | None = None) -> Shows:
+    """From identity, motion and scene to aligned pictures, their faces and landmarks.
+
+    Args:
+        compiled: Render through compiled code; by default where there is a C++ compiler.
+    """
+    compiled = compiler() is not None if compiled is None else compiled
+    return lambda *groups: _render(Factors(*groups), size, compiled)
+
+
 def _render(factors: Factors, size: int, compiled: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Aligned pictures, their faces and landmarks."""
     parts: list[Rendering] = [
         render(*factors.index(slice(i, i + BATCH)).groups, size, aligned=True, compiled=compiled)
         for i in range(0, len(factors), BATCH)

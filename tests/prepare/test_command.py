@@ -32,3 +32,54 @@ def test_portraits_are_prepared_and_their_shares_merged(tmp_path, capsys):
     assert main(["prepare", str(tmp_path)]) == 2
     assert "--out" in capsys.readouterr().err
     assert (tmp_path / "out/index.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("--workers -1", "at least one process prepares; got -1"),
+        ("--workers 0", "got 0 workers"),
+        ("--fps 0", "fps is a number of frames above 0; got 0"),
+        ("--fps -3", "fps is a number of frames above 0; got -3"),
+        ("--fps nan", "fps is a number of frames above 0; got nan"),
+        ("--most-frames 0", "at least one frame of a video is read"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_told_before_anything_is_made(
+    given, told, tmp_path, capsys
+):
+    Image.fromarray(astronaut()).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    typed = ["prepare", str(tmp_path / "a.png"), "--out", str(out), *given.split()]
+    assert main(typed) == 2
+    assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_preparation_that_rejects_everything_ends_with_an_error(tmp_path, capsys):
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "dark.png")
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    (tmp_path / "worse.mp4").write_bytes(b"nothing")
+    out = tmp_path / "out"
+    typed = [str(tmp_path), "--out", str(out), "--size", "32", "--landmarks", "dlib"]
+    assert main(["prepare", *typed, "--workers", "1"]) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("xfer: every input was rejected, 2 of 3 since: ")
+    assert str(out / "manifest.jsonl") in told
+    assert main(["prepare", "merge", str(out)]) == 2
+
+
+def test_what_is_no_preparation_is_not_merged(tmp_path, capsys):
+    assert main(["prepare", "merge", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds no preparation" in capsys.readouterr().err
+
+
+def test_a_refused_request_leaves_the_record_of_the_run(tmp_path, capsys):
+    Image.fromarray(astronaut()).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    typed = ["prepare", str(tmp_path / "a.png"), "--out", str(out), "--landmarks", "dlib"]
+    assert main([*typed, "--size", "32"]) == 0
+    before = (out / "runs/0-of-1/run.json").read_bytes()
+    assert main([*typed, "--size", "64"]) == 2
+    assert "other settings" in capsys.readouterr().err
+    assert (out / "runs/0-of-1/run.json").read_bytes() == before

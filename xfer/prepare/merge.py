@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from xfer.datasets.layout import SETTINGS, shard_name
-from xfer.errors import RunError, expect
+from xfer.errors import MissingFile, RunError, expect
 from xfer.prepare.run import Summary, summarise
 from xfer.prepare.shards import WORK, records_of, rows_of, write_index
 from xfer.runs import atomic, read_json, write_json
@@ -23,6 +23,7 @@ def merge(folders: Sequence[str | Path], out: str | Path | None = None) -> Summa
         out: Where several go. Their shards are linked, or copied where that cannot be.
 
     Raises:
+        MissingFile: A folder is no preparation.
         RunError: A share is missing, or the preparations do not fit together.
     """
     expect(folders, "merge needs at least one folder")
@@ -40,6 +41,8 @@ def merge(folders: Sequence[str | Path], out: str | Path | None = None) -> Summa
 
 
 def _check_complete(folder: Path) -> None:
+    if not (folder / SETTINGS).exists():
+        raise MissingFile(f"{folder} holds no preparation: name what `xfer prepare --out` has made")
     record = read_json(folder / SETTINGS)
     missing = [n for n in range(record["groups"]) if not records_of(folder, n).exists()]
     if missing:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -88,12 +89,20 @@ def prepare(
     i, n = share
     expect(0 <= i <= n and n >= 1, f"a share is i of n, with i up to n; got {i} of {n}")
     expect(clips_per_shard >= 1, f"a shard holds at least one clip; got {clips_per_shard}")
+    expect(workers is None or workers >= 1, f"at least one process prepares; got {workers} workers")
+    settings = settings or Settings(landmarks="auto")
+    _check(settings)
     inputs = find_inputs(sources, people, images)
     groups = groups_of(inputs, clips_per_shard)
-    settings = _settled(settings or Settings(landmarks="auto"), inputs, out)
+    settings = _settled(settings, inputs, out)
     record = _record(inputs, groups, settings, splits)
-    with Run(out / "runs" / f"{i % n}-of-{n}", record) as run:
+    run = Run(out / "runs" / f"{i % n}-of-{n}", record)
+    try:
         _claim(out, record)
+    except RunError:
+        run.leave()
+        raise
+    with run:
         mine = {number: group for number, group in enumerate(groups) if number % n == i % n}
         _sweep(out, mine, alone=n == 1)
         pool = Pool(workers or os.cpu_count() or 1, settings, limits)
@@ -110,8 +119,8 @@ def prepare(
     return summary
 
 
-def _settled(settings: Settings, inputs: list[Input], out: Path) -> Settings:
-    """The settings with `auto` and `truth` replaced by what they mean for these inputs."""
+def _check(settings: Settings) -> None:
+    """Raise `BadValue` for what no input could be prepared with."""
     expect(
         settings.landmarks in LANDMARKS,
         f"landmarks are {', '.join(LANDMARKS)}; got '{settings.landmarks}'",
@@ -121,6 +130,15 @@ def _settled(settings: Settings, inputs: list[Input], out: Path) -> Settings:
         settings.picture_format in ("jpg", "png"),
         f"frames are kept as jpg or png; got '{settings.picture_format}'",
     )
+    expect(0 < settings.fps < math.inf, f"fps is a number of frames above 0; got {settings.fps:g}")
+    expect(
+        settings.most_frames is None or settings.most_frames >= 1,
+        f"at least one frame of a video is read; got most_frames {settings.most_frames}",
+    )
+
+
+def _settled(settings: Settings, inputs: list[Input], out: Path) -> Settings:
+    """The settings with `auto` and `truth` replaced by what they mean for these inputs."""
     if settings.landmarks == "truth":
         return replace(settings, only_truth=True)
     if settings.landmarks == "auto":

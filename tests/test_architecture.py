@@ -16,7 +16,7 @@ FLOORS = [
     {"encoders", "mapper", "baselines"},
     {"model", "controls", "rival"},
     {"weights", "evaluate", "training", "prepare", "reenact", "notebooks"},
-    {"explorer", "disentangle", "ablations", "pipeline"},
+    {"explorer", "disentangle", "ablations", "pipeline", "quality"},
     {"cli"},
     {"__main__"},
 ]

@@ -624,9 +624,9 @@ def quality(
         seed: Of the first one.
         dlib: Ask dlib, too: which share of pictures at psi 0.7 shows a face.
     """
-    from xfer.evaluate import generators
+    from xfer import quality as measuring
 
-    print(generators.run(weights, judges, frames, unseen, out, count, seed, dlib))
+    print(measuring.run(weights, judges, frames, unseen, out, count, seed, dlib))
 
 
 @app.command(name="ablate")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from made_frames import make_frames
 
+from xfer import quality
 from xfer.cli import main
-from xfer.evaluate import generators
 from xfer.instruments import (
     MOTION_FACTORS,
     FaceRecogniser,
@@ -94,10 +94,10 @@ def test_frames_of_another_size_are_refused(files, tmp_path, capsys):
 def test_a_generator_that_copies_is_found_out(judge, files, tmp_path):
     seen, unseen = WorldFrames(files["frames"]), WorldFrames(files["unseen"])
     rendered = unseen.pictures(range(12))
-    copied = generators._memory(judge, seen.pictures(range(12)), rendered, seen, tmp_path)
+    copied = quality._memory(judge, seen.pictures(range(12)), rendered, seen, tmp_path)
     assert copied["nearest_drawn"] == pytest.approx(0, abs=1e-5)
     assert copied["nearer_than_any_unseen"] == 1
-    fresh = generators._memory(judge, rendered, rendered, seen, tmp_path)
+    fresh = quality._memory(judge, rendered, rendered, seen, tmp_path)
     assert fresh["nearest_drawn"] == fresh["nearest_unseen"] > 0
     assert fresh["nearer_than_any_unseen"] == 0
 

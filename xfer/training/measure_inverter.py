@@ -1,6 +1,6 @@
 """How faithfully an encoder finds pictures again, in the eyes of the judges."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -43,16 +43,17 @@ def inversion_table(
     rounds = [_round(*found) for found in _rounds(images, encoder, generator)]
     embedded = _embed(judge, images)
     threshold = accept_threshold(pair_scores(embedded.numpy(), people)[1])
-    truth, look = _read(judge, images), judge.look()
+    truth = _read(judge, images)
+    distances = _perceptual(judge.look(), [drawn for drawn, _ in rounds], images)
     rows = []
-    for drawn, spread in rounds:
+    for (drawn, spread), distance in zip(rounds, distances, strict=True):
         cosine = (_embed(judge, drawn) * embedded).sum(1)
         yaw, points = _read(judge, drawn)
         eyes = (truth[1][:, RIGHT_EYE] - truth[1][:, LEFT_EYE]).norm(dim=1).mean()
         rows.append(
             {
                 "l2": float((drawn.clamp(-1, 1) - images).square().mean()),
-                "perceptual": _perceptual(look, drawn, images),
+                "perceptual": distance,
                 "psnr_db": float(psnr(drawn.numpy(), images.numpy()).mean()),
                 "cosine": float(cosine.mean()),
                 "accepted": float((cosine > threshold).float().mean()),
@@ -92,11 +93,19 @@ def _read(
     return torch.cat([p[0][:, column] for p in parts]), torch.cat([p[1] for p in parts])
 
 
-def _perceptual(look: Look, drawn: Image, truth: Image) -> float:
-    """Feature distance, mean over all pictures, of which few fit in memory with their features."""
-    parts = zip(drawn.split(BATCH), truth.split(BATCH), strict=True)
-    sums = [len(b) * float(losses.feature_distance(look(a), look(b))) for a, b in parts]
-    return sum(sums) / len(truth)
+def _perceptual(look: Look, rounds: Sequence[Image], truth: Image) -> list[float]:
+    """Feature distance of every round, mean over all pictures.
+
+    In parts, because features are many times as large as pictures.
+    """
+    sums = [0.0] * len(rounds)
+    for start in range(0, len(truth), BATCH):
+        part = slice(start, start + BATCH)
+        wanted = look(truth[part])
+        for i, drawn in enumerate(rounds):
+            distance = losses.feature_distance(look(drawn[part]), wanted)
+            sums[i] += float(distance) * len(truth[part])
+    return [total / len(truth) for total in sums]
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from xfer.figures import (
     curves,
     heatmap,
     histograms,
+    maps,
     picture_grid,
     save_figure,
     tile,
@@ -84,3 +85,10 @@ def test_bands_draw_points_in_order_of_x():
     figure = bands({"R squared": {"yaw": points}}, x_label="style")
     (line,) = figure.axes[0].get_lines()
     assert line.get_xdata().tolist() == [1, 2] and line.get_ydata().tolist() == [0.1, 0.5]
+
+
+def test_maps_share_one_scale_from_zero():
+    figure = maps({"round 1": torch.full((4, 4), 0.5), "round 2": torch.eye(4) / 4}, unit="error")
+    first, second, scale = figure.axes
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (0, 0.5)
+    assert scale.get_ylabel() == "error"

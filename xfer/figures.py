@@ -272,6 +272,30 @@ def histograms(
     return figure
 
 
+def maps(
+    values: Mapping[str, Float[Tensor, "height width"]], *, unit: str, title: str = ""
+) -> Figure:
+    """How much of a quantity lies where in a picture: one panel a name, one scale from 0 for all.
+
+    Args:
+        unit: What the scale counts.
+    """
+    figure = Figure(figsize=(1.5 * len(values) + 1.0, 1.5 + 0.6))
+    axes = figure.subplots(1, len(values), squeeze=False)[0]
+    most = max(float(value.max()) for value in values.values())
+    for place, (name, value) in zip(axes, values.items(), strict=True):
+        _bare(place)
+        drawn = place.imshow(value.numpy(), cmap="magma", vmin=0, vmax=most)
+        place.set_title(name, fontsize=STYLE["size"], pad=3)
+    _finish(figure, title, "")
+    figure.subplots_adjust(right=1 - 0.7 / figure.get_figwidth())
+    last = axes[-1].get_position()
+    beside = figure.add_axes((last.x1 + 0.1 / figure.get_figwidth(), last.y0, 0.012, last.height))
+    figure.colorbar(drawn, cax=beside).set_label(unit, fontsize=STYLE["size"] - 1)
+    beside.tick_params(labelsize=STYLE["size"] - 1)
+    return figure
+
+
 def crops_on_pictures(
     pictures: Sequence[Float[Tensor, "1 3 _ _"]],
     corners: Float[Tensor, "batch 4 2"],

@@ -1,5 +1,7 @@
 """Shapes are checked in tests: jaxtyping's hook wraps every function of the package in beartype."""
 
+from pathlib import Path
+
 import pytest
 from jaxtyping import install_import_hook
 
@@ -8,3 +10,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Install the hook before anything of the package is imported; benchmarks measure without."""
     if config.getoption("markexpr") != "benchmark":
         install_import_hook("xfer", "shape_checker.check")
+
+
+@pytest.fixture(scope="session")
+def arcface(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the public ArcFace layout, its weights made by rule."""
+    import torch
+    from by_rule import KEYS
+    from encoder_rule import encoder_state
+
+    path = tmp_path_factory.mktemp("arcface") / "model_ir_se50.pth"
+    torch.save(encoder_state(KEYS["arcface_ir_se50"]), path)
+    return path

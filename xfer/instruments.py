@@ -1,6 +1,8 @@
 """Measuring networks, trained apart from anything that they judge."""
 
+import functools
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,23 @@ class FaceRecogniser(Storable, nn.Module):
     def forward(self, image: Image) -> Embedding:
         """Args: `image` shows the aligned face; it is brought to the recogniser's size."""
         return F.normalize(self.head(self.backbone(fit(image, self.config.resolution))), dim=1)
+
+
+SHOWN_SIZE = 256
+SHOWN_ROWS, SHOWN_COLUMNS = (35, 223), (32, 220)
+"""What public code (pSp, ReStyle) cuts out of aligned pictures of that size for ArcFace."""
+
+
+class ArcFace(FaceRecogniser):
+    """The public recogniser, shown aligned pictures as the public code shows them to it.
+
+    Its weights know tight crops of faces, and an aligned picture has hair and background around.
+    """
+
+    def forward(self, image: Image) -> Embedding:
+        """Args: `image` is an aligned picture of any size, of which the face is cut out."""
+        (top, bottom), (left, right) = SHOWN_ROWS, SHOWN_COLUMNS
+        return super().forward(fit(image, SHOWN_SIZE)[:, :, top:bottom, left:right])
 
 
 MOTION_FACTORS = (
@@ -157,59 +176,95 @@ class Look(nn.Module):
 
     A recogniser is taught to overlook expressions and a reader sees little else, so that either
     alone lets go of what the other keeps. The bodies are copies for inference.
+
+    Args:
+        resolution: What pictures and crops are brought to; their own size by default.
     """
 
-    def __init__(self, *instruments: FaceRecogniser | FactorReader):
+    def __init__(self, *instruments: FaceRecogniser | FactorReader, resolution: int | None = None):
         super().__init__()
         self.bodies = nn.ModuleList(part.backbone.folded() for part in instruments)
+        self.resolution = resolution
 
     def forward(self, image: Image) -> list[Tensor]:
-        """Features layer by layer, of one instrument after the other, at the picture's own size."""
-        return [x for body in self.bodies for x in body.stages(image)]
+        """Features layer by layer, of one instrument after the other."""
+        shown = image if self.resolution is None else fit(image, self.resolution)
+        return [x for body in self.bodies for x in body.stages(shown)]
 
 
 Copy = Literal["loss", "judge"]
 """Which of the twins: one serves in losses, the other, which saw other people, only ever judges."""
 
 
-class Instruments(NamedTuple):
-    """The two measuring networks of one copy."""
+NO_READER = "ArcFace recognises people and reads neither pose nor expression"
 
-    reader: FactorReader
+
+class Instruments(NamedTuple):
+    """The two measuring networks of one copy, or ArcFace alone."""
+
+    reader: FactorReader | None
+    """None beside ArcFace, which knows people and reads neither pose nor expression."""
     recogniser: FaceRecogniser
     copy: Copy
     errors: dict[str, float]
     """Their own errors on frames of unseen people, as measured when they were written."""
 
+    @property
+    def networks(self) -> tuple[FactorReader | FaceRecogniser, ...]:
+        """Those that are there."""
+        return tuple(part for part in (self.reader, self.recogniser) if part is not None)
+
     def look(self, through: str = "both") -> Look:
-        """Features for losses, through `both` networks, the `reader` or the `recogniser`."""
+        """Features for losses, through `both` networks, the `reader` or the `recogniser`.
+
+        Without a reader `both` is the recogniser, at the size that its weights know.
+        """
         choices = {
-            "both": (self.reader, self.recogniser),
+            "both": self.networks,
             "reader": (self.reader,),
             "recogniser": (self.recogniser,),
         }
         expect(through in choices, f"look is {', '.join(choices)}; got {through!r}")
-        return Look(*choices[through])
+        if self.reader is not None:
+            return Look(*choices[through])
+        expect(through != "reader", f"look=reader: {NO_READER}; look=recogniser is what it can do")
+        if through == "both":
+            _tell_who_looks()
+        return Look(self.recogniser, resolution=self.recogniser.config.resolution)
 
     def save(self, path: str | Path, facts: Mapping[str, Any] | None = None) -> Path:
-        """Write both networks, which copy they are, and their errors."""
-        packed = {part.role: part.pack() for part in (self.reader, self.recogniser)}
+        """Write the networks, which copy they are, and their errors."""
+        packed = {part.role: part.pack() for part in self.networks}
         told = {"copy": self.copy, "errors": self.errors}
         return write_checkpoint(path, packed, told | dict(facts or {}))
 
 
-def load_instruments(path: str | Path, copy: Copy) -> Instruments:
+@functools.cache
+def _tell_who_looks() -> None:
+    """Said once in a process."""
+    print(f"look=both is the recogniser alone: {NO_READER}", file=sys.stderr, flush=True)
+
+
+def load_instruments(path: str | Path, copy: Copy, reader: bool = True) -> Instruments:
     """Open the instruments of a file, if they are of the copy that the task may use.
 
     Args:
         path: A file, or the name of a shipped one.
         copy: "loss" for training, "judge" for measuring.
+        reader: Does the task need one? Without, the public ArcFace file serves either copy.
 
     Raises:
         BadFile: The file holds the other copy, which would judge what it has trained, or none.
     """
     checkpoint = read_checkpoint(path)
     found = checkpoint.facts.get("copy")
+    if checkpoint.layout == "arcface":
+        if reader:
+            raise BadFile(
+                f"{checkpoint.path}: {NO_READER}; instruments with a reader are needed here"
+            )
+        recogniser = load_network(checkpoint, ArcFace.role, ArcFace.from_network)
+        return Instruments(None, recogniser, copy, {})
     if found != copy:
         raise BadFile(
             f"{checkpoint.path} holds {f'the {found} copy of the' if found else 'no'} instruments; "

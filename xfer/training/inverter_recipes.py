@@ -38,13 +38,14 @@ def train_inverter(
     Args:
         frames: As `sources` understands it.
         generator: A file or shipped name.
-        instruments: The loss copy.
+        instruments: The loss copy, or an ArcFace file.
         hours: End after so long, as if the work was done.
         start: A file or shipped name whose identity encoder a new run begins with.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(INVERTER_PRESETS, preset, **changes)
-    drawer, measure = Generator.load(generator), load_instruments(instruments, "loss")
+    drawer = Generator.load(generator)
+    measure = load_instruments(instruments, "loss", reader=False)
     world, first = World.join(device), IdentityEncoder.load(start) if start else None
     pictures = open_frames(frames, drawer.resolution, chosen.seed, world)
     records = inverter_loop(chosen, pictures, drawer, measure, out, world, first)

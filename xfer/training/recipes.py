@@ -59,7 +59,8 @@ def train_generator(
 
     Args:
         frames: As `sources` understands it.
-        instruments: The loss copy, through which a projected critic and an anchor look.
+        instruments: The loss copy, or an ArcFace file, through which a projected critic and an
+            anchor look.
         start: A generator's file or shipped name that a new run begins with.
         hours: End after so long, as if the work was done.
         inverter: The file of the encoder that an anchor in W+ begins with; the start's by default.
@@ -68,8 +69,8 @@ def train_generator(
     chosen = config.preset(config.GENERATOR_PRESETS, preset, **changes)
     world = World.join(device)
     pictures = open_frames(frames, chosen.generator.resolution, chosen.seed, world)
-    through = load_instruments(instruments, "loss") if instruments else None
-    bodies = [part.backbone for part in (through.reader, through.recogniser)] if through else []
+    through = load_instruments(instruments, "loss", reader=False) if instruments else None
+    bodies = [part.backbone for part in through.networks] if through else []
     first = Generator.load(start) if start else None
     redrawing = _anchor(chosen, start, inverter, through, world) if chosen.anchor else None
     records = generator_loop(chosen, pictures, out, world, bodies, first, redrawing)
@@ -110,11 +111,11 @@ def train_autoencoder(
     """Warm a generator up by redrawing pictures, and write `generator.safetensors`.
 
     Args:
-        instruments: The loss copy.
+        instruments: The loss copy, or an ArcFace file.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(AUTOENCODER_PRESETS, preset, **changes)
-    measure = load_instruments(instruments, "loss")
+    measure = load_instruments(instruments, "loss", reader=False)
     world = World.join(device)
     pictures = open_frames(frames, chosen.generator.resolution, chosen.seed, world)
     made = inputs(frames=frames, instruments=instruments)

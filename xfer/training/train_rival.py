@@ -56,7 +56,8 @@ def train_rival(
 ) -> Path:
     """Train the mask and write `rival.safetensors`; arguments as of a transfer's training."""
     chosen = config.preset(TRANSFER_PRESETS, preset, **config.parse_settings(list(settings)))
-    measure, world = load_instruments(instruments, "loss"), World.join(device)
+    measure = load_instruments(instruments, "loss", reader=False)
+    world = World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
     parts = {"generator": generator, "inverter": inverter}

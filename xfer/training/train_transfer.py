@@ -19,7 +19,7 @@ from xfer.axes import Image, WPlus
 from xfer.encoders import MotionEncoder, MotionEncoderConfig
 from xfer.errors import expect
 from xfer.files import fill
-from xfer.instruments import Instruments
+from xfer.instruments import NO_READER, Instruments
 from xfer.mapper import MapperConfig, build_mapper
 from xfer.precision import autocast, full, half_dtype
 from xfer.stylegan2.generator import Generator
@@ -175,8 +175,12 @@ class TransferTrainer:
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.networks = nn.ModuleDict(parts).to(**place).train()
         share_layers(self.networks, world)
+        expect(
+            measure.reader is not None or "motion" not in config.terms,
+            f"motion={config.motion:g} needs a reader: {NO_READER}",
+        )
         self.generator, self.recogniser, self.reader = (
-            part.to(**place).eval().requires_grad_(False)
+            None if part is None else part.to(**place).eval().requires_grad_(False)
             for part in (generator, measure.recogniser, measure.reader)
         )
         self.look = measure.look(config.look).to(**place)

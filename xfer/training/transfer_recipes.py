@@ -47,13 +47,14 @@ def train_transfer(
     Args:
         clips: World frames or prepared clips; their latents are made first where there are none.
         generator, inverter: Files or shipped names; both stay as they are.
-        instruments: The loss copy.
+        instruments: The loss copy, or an ArcFace file.
         hours: End after so long, as if the work was done.
         start: A model whose motion encoder and mapper a new run begins with, file or shipped name.
     """
     changes = config.parse_settings(list(settings))
     chosen = config.preset(TRANSFER_PRESETS, preset, **changes)
-    measure, world = load_instruments(instruments, "loss"), World.join(device)
+    measure = load_instruments(instruments, "loss", reader=False)
+    world = World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
     expect(
         world.size == 1 or (Path(clips) / "latents.json").exists(),

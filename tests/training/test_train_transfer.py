@@ -259,6 +259,8 @@ def test_the_recipe_writes_a_model_and_a_sheet(tmp_path, monkeypatch):
     assert list((out / "sheets").glob("*.png"))
     same = zip(model.generator.parameters(), generator.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
+    assert transfer_recipes._begun(path, "affine").keys() == {"motion_encoder", "mapper"}
+    assert transfer_recipes._begun(path, "conditioned").keys() == {"motion_encoder"}
 
 
 def test_the_rival_learns_on_the_same_clips(tmp_path):

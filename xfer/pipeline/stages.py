@@ -28,9 +28,10 @@ UNTIL_TIME_IS_UP = {"generator", "inverter", "together", "transfer"}
 GAMES = {
     "generator": ("anchor=20", "path_interval=0", "learning_rate=1e-3", "critic_first_kimg=2"),
     "together": (
-        "anchor=20", "anchor_in=w_plus", "anchor_learning_rate=3e-4", "redrawn_game=1",
+        "anchor=40", "anchor_in=w_plus", "anchor_learning_rate=3e-4", "redrawn_game=1",
+        "game_interval=4",
         "learning_rate=1e-3", "beta1=0.5", "path_interval=0", "style_mixing=0.5", "batch=32",
-        "critic=normed", "critic_width=32", "critic_learning_rate=2e-4", "r1_interval=0",
+        "critic=normed", "critic_width=48", "critic_learning_rate=1e-4", "r1_interval=0",
     ),
 }  # fmt: skip
 """Settings of the two games: against StyleGAN2's critic from the warm start on, then against a

@@ -61,7 +61,7 @@ def train_transfer(
         f"several processes read latents that are there: make {clips}'s with `xfer train latents`",
     )
     pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
-    first = _begun(start) if start else None
+    first = _begun(start, chosen.mapper.kind) if start else None
     records = transfer_loop(chosen, pictures, drawer, measure, out, world, start=first)
     parts = {"generator": generator, "inverter": inverter}
     made = inputs(clips=clips, instruments=instruments, start=start, **parts)
@@ -71,10 +71,11 @@ def train_transfer(
     return finish(world, path, lambda: export_transfer(out, chosen, drawer, encoder, facts))
 
 
-def _begun(start: str | Path) -> dict[str, torch.nn.Module]:
-    """What a model has learned that a new run can begin with."""
+def _begun(start: str | Path, kind: str) -> dict[str, torch.nn.Module]:
+    """What a model has learned that a new run can begin with; its mapper only if of that kind."""
     model = Transfer.load(start)
-    return {"motion_encoder": model.motion_encoder, "mapper": model.mapper}
+    begun = {"motion_encoder": model.motion_encoder, "mapper": model.mapper}
+    return begun if model.mapper.config.kind == kind else {"motion_encoder": model.motion_encoder}
 
 
 def open_clips(

@@ -188,7 +188,8 @@ def train_generator(
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.
-        instruments: The loss copy of the instruments, for `--set critic=projected` and anchors.
+        instruments: The loss copy of the instruments, or an ArcFace file, for
+            `--set critic=projected` and anchors.
         start: A generator to begin with: a warm start, or one to be adapted to other pictures.
         inverter: Where the start has none: the encoder for `--set anchor_in=w_plus`.
     """
@@ -212,7 +213,7 @@ def train_autoencoder(
     Args:
         out: Folder of the run and of generator.safetensors.
         frames: Pictures, as for `xfer train generator`.
-        instruments: The loss copy of the instruments.
+        instruments: The loss copy of the instruments, or an ArcFace file (real faces).
         preset: nano, small or medium.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
@@ -275,7 +276,7 @@ def train_inverter(
         out: Folder of the run and of inverter.safetensors.
         frames: Pictures, as for `xfer train generator`.
         generator: Whose latents: a file or a shipped name.
-        instruments: The loss copy of the instruments.
+        instruments: The loss copy of the instruments, or an ArcFace file (real faces).
         preset: nano, small or medium.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
@@ -329,7 +330,7 @@ def train_transfer(
             (`xfer world frames --scenes person`).
         generator: Draws the people and stays as it is: a file or a shipped name.
         inverter: An identity encoder, as written by `xfer train inverter`.
-        instruments: The loss copy of the instruments.
+        instruments: The loss copy of the instruments, or an ArcFace file (real faces).
         preset: nano, small or medium.
         set: Changes of single settings, as key=value, such as mapper.kind=affine.
         device: cpu, cuda, or auto.
@@ -362,7 +363,7 @@ def train_rival(
         clips: As for `xfer train transfer`, and so are the others.
         generator: Draws the people and stays as it is.
         inverter: An identity encoder; the rival inverts drivers with it too.
-        instruments: The loss copy of the instruments.
+        instruments: The loss copy of the instruments, or an ArcFace file (real faces).
         preset: nano, small or medium.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
@@ -576,7 +577,7 @@ def evaluate(
 
     Args:
         weights: Models; the first one's inverter and generator serve the baselines.
-        judges: The judging copy of the instruments.
+        judges: The judging copy of the instruments; with --clips an ArcFace file, too.
         out: Folder of the tables.
         people: How many are rendered; the rank is among so many.
         per_person: Trials of each.

@@ -56,7 +56,7 @@ def run(
     """
     expect(mode in ("self", "cross"), f"a mode is self or cross; got '{mode}'")
     expect(split is None or clips is not None, "a split is one of prepared clips: name them, too")
-    judge = open_judge(judges)
+    judge = open_judge(judges, clips)
     models = open_models(weights, device, inverter)
     chosen = None if clips is None else choose_clips(clips, split)
     size = next(iter(models.values())).generator.resolution
@@ -68,7 +68,7 @@ def run(
     summary, folder = pd.concat([summarise(part) for part in tables]), Path(out)
     columns = [name for name in SHOWN if name in set(summary["metric"])]
     columns += [name for name in summary["metric"].unique() if name.startswith("dlib_")]
-    notes = [*_notes(table, trials, judges, chosen), _note_on_jitter(steady)]
+    notes = [*_notes(table, trials, judges, chosen), _note_on_jitter(steady), *judge.notes]
     cells = interval_cells(summary, columns)
     write_csv(table, folder / "trials.csv")
     if steady is not None:

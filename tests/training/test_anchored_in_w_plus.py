@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from two_processes import Double, assert_two_equal_one
 
 from xfer import losses
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
@@ -43,6 +44,10 @@ def game(steps, **changes):
 
 @pytest.fixture
 def instruments():
+    return tiny_instruments()
+
+
+def tiny_instruments():
     torch.manual_seed(0)
     reader = FactorReader(FactorReaderConfig(**SLIM)).eval()
     recogniser = FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=8)).eval()
@@ -51,12 +56,20 @@ def instruments():
 
 @pytest.fixture
 def encoder():
+    return tiny_encoder()
+
+
+def tiny_encoder():
     torch.manual_seed(1)
     return IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=8, w_dim=8, rounds=2))
 
 
 @pytest.fixture
 def pictures():
+    return coarse_pictures()
+
+
+def coarse_pictures():
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 255, (16, 4, 4, 3), dtype=np.uint8)
     return coarse.repeat(8, 1).repeat(8, 2)
@@ -90,9 +103,7 @@ def test_the_critic_also_judges_redrawn_pictures(instruments, encoder, pictures,
 
 def test_a_stopped_run_resumes_exactly(instruments, pictures, tmp_path):
     def play(name, steps):
-        torch.manual_seed(1)
-        first = IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=8, w_dim=8, rounds=2))
-        anchor = Refinding(first, instruments.look())
+        anchor = Refinding(tiny_encoder(), instruments.look())
         list(train_generator(game(steps), FrameArray(pictures), tmp_path / name, redrawing=anchor))
 
     play("whole", 5)
@@ -101,6 +112,21 @@ def test_a_stopped_run_resumes_exactly(instruments, pictures, tmp_path):
     whole, again = (Checkpoints(tmp_path / name).load_latest()[1] for name in ("whole", "broken"))
     for part in ("encoder", "generator", "ema", "discriminator"):
         assert all(torch.equal(value, again[part][name]) for name, value in whole[part].items())
+
+
+def play_in_double(folder, world):
+    """Real, random and redrawn pictures before the critic, and a penalty of its gradients."""
+    chosen = game(10, redrawn_game=1.0, r1_interval=3)
+    anchor = Refinding(tiny_encoder(), tiny_instruments().look())
+    list(
+        train_generator(
+            chosen, Double(FrameArray(coarse_pictures())), folder, world, (), None, anchor
+        )
+    )
+
+
+def test_two_processes_equal_one(tmp_path):
+    assert_two_equal_one(play_in_double, tmp_path, "discriminator")
 
 
 def test_the_recipe_writes_generator_and_encoder(

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from two_processes import Double, assert_two_equal_one
 
 from xfer.errors import BadValue
 from xfer.instruments import FactorReader
@@ -68,10 +69,10 @@ def test_augmented_pictures_are_shifted_copies_with_other_colours():
     assert torch.equal(out[1:2], augmented(image[1:2], 0, "a", 5, [1]))
 
 
-def tiny(kimg):
+def tiny(kimg, batch=4):
     return config.preset(
         config.GENERATOR_PRESETS, "nano", critic="projected", critic_width=8, r1_interval=0,
-        path_interval=0, augment=True, batch=4, total_kimg=kimg, tick_kimg=0.004, save_kimg=0.004,
+        path_interval=0, augment=True, batch=batch, total_kimg=kimg, tick_kimg=0.004, save_kimg=0.004,
         half="none", **{"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8},
     )  # fmt: skip
 
@@ -90,6 +91,18 @@ def test_a_stopped_projected_run_resumes_exactly(body, tmp_path):
     whole, again = (Checkpoints(tmp_path / name).load_latest()[1] for name in ("whole", "broken"))
     for part in ("generator", "discriminator"):
         assert all(torch.equal(v, again[part][name]) for name, v in whole[part].items())
+
+
+def play_in_double(folder, world):
+    torch.manual_seed(0)
+    body = FactorReader(READER_PRESETS["nano"].reader).eval().backbone
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), dtype=np.uint8)
+    frames = Double(FrameArray(pictures))
+    list(train_generator(tiny(0.04, 8), frames, folder, world, bodies=[body]))
+
+
+def test_two_processes_equal_one(tmp_path):
+    assert_two_equal_one(play_in_double, tmp_path, "discriminator")
 
 
 def test_a_projected_critic_needs_instruments(tmp_path):

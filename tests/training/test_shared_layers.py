@@ -6,6 +6,8 @@ from torch import nn
 from two_processes import train_in_two
 
 from xfer.backbones import Backbone, BackboneConfig
+from xfer.losses import r1_penalty
+from xfer.training import shared_layers
 from xfer.training.distributed import World
 from xfer.training.shared_layers import SharedDropout, share_layers
 
@@ -30,6 +32,18 @@ def pass_through(layers, samples):
     return shown.detach()
 
 
+def penalised(layers, samples):
+    """Gradients of a penalty of gradients, as R1 is, through norms that keep no statistics."""
+    x = numbers(10, 6, 3, 2, 2)[samples].requires_grad_()
+    r1_penalty(layers(x).square().sum(1, keepdim=True), x).backward()
+
+
+def critic():
+    layers = norms()
+    layers[0] = nn.BatchNorm2d(3, track_running_stats=False).double()
+    return layers
+
+
 def norms_in_two(folder, world):
     layers, samples = norms(), world.samples(6)
     share_layers(layers, world)
@@ -37,6 +51,11 @@ def norms_in_two(folder, world):
     world.average_gradients(layers)
     found = {name: p.grad for name, p in layers.named_parameters()} | dict(layers.named_buffers())
     torch.save((shown, found), folder / f"{world.rank}.pt")
+    layers = critic()
+    share_layers(layers, world)
+    penalised(layers, samples)
+    world.average_gradients(layers)
+    torch.save([p.grad for p in layers.parameters()], folder / f"penalty_{world.rank}.pt")
 
 
 def test_norms_of_two_processes_are_those_of_the_whole_batch(tmp_path):
@@ -48,6 +67,19 @@ def test_norms_of_two_processes_are_those_of_the_whole_batch(tmp_path):
     whole = {name: p.grad for name, p in layers.named_parameters()} | dict(layers.named_buffers())
     for _, found in parts:
         torch.testing.assert_close(found, whole)
+    layers = critic()
+    penalised(layers, list(range(6)))
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"penalty_{rank}.pt")
+        torch.testing.assert_close(found, [p.grad for p in layers.parameters()])
+
+
+def test_norms_that_keep_no_statistics_look_at_the_batch_in_eval_mode_too(monkeypatch):
+    monkeypatch.setattr(shared_layers, "_mean", lambda x: x)
+    layers, x = critic()[:1].eval(), numbers(10, 6, 3, 2, 2)
+    wanted = layers(x)
+    share_layers(layers, World(size=2))
+    torch.testing.assert_close(layers(x), wanted)
 
 
 def test_a_lone_process_keeps_its_norms_and_every_name():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from xfer.axes import Image, Logits
-from xfer.precision import autocast
+from xfer.precision import autocast, full
 from xfer.stylegan2.layers import minibatch_stddev
 
 EDGE = 4
@@ -49,4 +49,4 @@ class NormedDiscriminator(nn.Module):
         """Args: `half` is the data type of convolutions; None for float32."""
         with autocast(half, image.device):
             x = self.features(image.contiguous(memory_format=torch.channels_last))
-        return self.verdict(minibatch_stddev(x.float(), self.stddev_group).flatten(1))
+        return self.verdict(minibatch_stddev(full(x), self.stddev_group).flatten(1))

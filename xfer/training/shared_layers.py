@@ -16,7 +16,8 @@ from xfer.training.distributed import World
 
 
 class _MeanOfAll(torch.autograd.Function):
-    """The mean of a tensor over the processes; the gradient is averaged likewise, once."""
+    """The mean of a tensor over the processes; the gradient is averaged likewise, once, and so is
+    the gradient of that, which penalties of gradients need."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -24,7 +25,7 @@ class _MeanOfAll(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        return _mean(gradient)
+        return _MeanOfAll.apply(gradient)
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -43,14 +44,15 @@ class SharedNorm(_BatchNorm):
         pass
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
+        if not self.training and self.running_mean is not None:
             return super().forward(x)
         axes = [0, *range(2, x.ndim)]
         values = full(x)
         mean = _MeanOfAll.apply(values.mean(axes))
         spread = values - _per_channel(mean, x)
         variance = _MeanOfAll.apply(spread.square().mean(axes))
-        self._follow(mean.detach(), variance.detach(), x.numel() // x.shape[1])
+        if self.training and self.running_mean is not None:
+            self._follow(mean.detach(), variance.detach(), x.numel() // x.shape[1])
         scaled = spread * _per_channel((variance + self.eps).rsqrt() * self.weight, x)
         return (scaled + _per_channel(self.bias, x)).to(x.dtype)
 
@@ -105,7 +107,10 @@ def share_layers(
 
 
 def _shared_norm(layer: _BatchNorm) -> SharedNorm:
-    shared = SharedNorm(layer.num_features, layer.eps, layer.momentum).train(layer.training)
+    shared = SharedNorm(
+        layer.num_features, layer.eps, layer.momentum,
+        track_running_stats=layer.track_running_stats,
+    ).train(layer.training)  # fmt: skip
     for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
         setattr(shared, name, getattr(layer, name))
     return shared

@@ -86,6 +86,7 @@ class GeneratorTrainer:
             generator, critic = Generator(config.generator), _critic(config, bodies)
         if start is not None:
             fill(generator, start.state_dict())
+        share_layers(critic, world)
         place = {"device": world.device, "memory_format": torch.channels_last}
         self.generator, self.discriminator = generator.to(**place), critic.to(**place)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -304,10 +305,6 @@ def train_generator(
         redrawing: What `anchor` needs: an encoder that the start comes with, and a look.
     """
     world = world or World()
-    expect(
-        world.size == 1 or config.critic == "plain",
-        "this critic's batch norms see one process; start without torchrun",
-    )
     trainer = GeneratorTrainer(config, world, bodies, start, redrawing)
     session = Session(folder, config, trainer.state(), world)
     g, d = trainer.drawing, trainer.discriminator

@@ -84,6 +84,17 @@ def test_a_parameter_that_no_notebook_has_is_refused_before_anything_runs(tmp_pa
         parse_settings(["k"])
 
 
+def test_a_preset_that_a_notebook_does_not_know_is_refused_before_anything_runs(tmp_path):
+    table = "people = {'nano': 1, 'small': 2}[preset]"
+    strict = notebook(tmp_path, "00_a", "%matplotlib inline", table)
+    lenient = notebook(tmp_path, "01_b", table.replace("[preset]", ".get(preset, 3)"))
+    assert plan([lenient], "paper", {}) == {lenient: {"preset": "paper"}}
+    assert plan([strict, lenient], "small", {})[strict] == {"preset": "small"}
+    for given in (("paper", {}), (None, {"preset": "paper"})):
+        with pytest.raises(BadValue, match="00_a knows the presets nano, small; got 'paper'"):
+            plan([lenient, strict], *given)
+
+
 def test_each_notebook_gets_its_results_folder(tmp_path):
     notebook(tmp_path / "nb", "00_a", "n = n * 2", FINISH)
     notebook(tmp_path / "nb", "01_b", "import sys; print(sys.executable)", FINISH)

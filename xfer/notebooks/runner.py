@@ -122,16 +122,45 @@ def convert(name: str, text: str, default: Any) -> Any:
     return value
 
 
+def read_choices(path: Path, name: str) -> list[str]:
+    """What a notebook's code can make of a parameter: the keys of every `{...}[name]` in it.
+
+    Empty where it is not looked up so, and any value may do.
+    """
+    found: list[str] = []
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        with contextlib.suppress(SyntaxError):  # a line for the shell or for Jupyter
+            for node in ast.walk(ast.parse("".join(cell["source"]))):
+                if (
+                    isinstance(node, ast.Subscript)
+                    and isinstance(node.value, ast.Dict)
+                    and isinstance(node.slice, ast.Name)
+                    and node.slice.id == name
+                ):
+                    keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+                    found = [key for key in keys if key in found or not found]
+    return found
+
+
 def plan(
     notebooks: Sequence[Path], preset: str | None, settings: dict[str, str]
 ) -> dict[Path, dict[str, Any]]:
-    """The parameters of each notebook; a setting that none of them has is refused."""
+    """The parameters of each notebook; a setting that none of them has is refused, and so is a
+    preset that one of them does not know."""
     known = {path: read_parameters(path) for path in notebooks}
     for name in settings:
         if not any(name in parameters for parameters in known.values()):
             has = "; ".join(f"{path.stem}: {', '.join(p) or 'none'}" for path, p in known.items())
             raise BadValue(f"no chosen notebook has a parameter '{name}'. Parameters are: {has}")
     wanted = settings | ({"preset": preset} if preset else {})
+    for path in notebooks if "preset" in wanted else ():
+        choices = read_choices(path, "preset")
+        if choices and wanted["preset"] not in choices:
+            raise BadValue(
+                f"{path.stem} knows the presets {', '.join(choices)}; got '{wanted['preset']}'"
+            )
     return {
         path: {n: convert(n, text, has[n]) for n, text in wanted.items() if n in has}
         for path, has in known.items()

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from xfer.errors import BadValue
 from xfer.faceworld import judge as room
 from xfer.faceworld.factors import draw_factors
 from xfer.faceworld.render import render
@@ -37,3 +38,9 @@ def test_dlib_finds_calm_frontal_faces_and_places_the_same_landmarks():
         eyes = np.linalg.norm(truth[i, 45].numpy() - truth[i, 36].numpy())
         off = np.linalg.norm(verdicts[i].points - truth[i].numpy(), axis=1).mean()
         assert off / eyes < 0.15
+
+
+@pytest.mark.parametrize("few", [{"frames": 0}, {"people": 1}])
+def test_nobody_is_not_judged(few):
+    with pytest.raises(BadValue, match="at least one frame is judged"):
+        room.judge(**few)

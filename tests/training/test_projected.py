@@ -72,8 +72,9 @@ def test_augmented_pictures_are_shifted_copies_with_other_colours():
 def tiny(kimg, batch=4):
     return config.preset(
         config.GENERATOR_PRESETS, "nano", critic="projected", critic_width=8, r1_interval=0,
-        path_interval=0, augment=True, batch=batch, total_kimg=kimg, tick_kimg=0.004, save_kimg=0.004,
-        half="none", **{"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8},
+        path_interval=0, augment=True, batch=batch, total_kimg=kimg, tick_kimg=0.004,
+        save_kimg=0.004, half="none",
+        **{"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8},
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from two_processes import assert_two_equal_one
 
-from xfer.errors import RunError
+from xfer.errors import BadValue, RunError
 from xfer.runs import read_stats
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GENERATOR_PRESETS, preset
@@ -101,6 +101,12 @@ def test_the_average_follows_with_its_half_life():
     for step in range(4):
         trainer.average(step)
     torch.testing.assert_close(trainer.ema.get_parameter(name), start + 0.75)
+
+
+def test_pictures_that_are_no_squares_are_refused(tmp_path):
+    wide = FrameArray(np.zeros((12, 8, 16, 3), np.uint8))
+    with pytest.raises(BadValue, match="8 pixels square here; got 16 x 8"):
+        list(train_generator(tiny(), wide, tmp_path))
 
 
 class Poisoned(FrameArray):

@@ -108,6 +108,10 @@ def test_settings_reach_inside_and_keep_their_kind():
         ("generator=8", "is a group of settings"),
         ("batch", "key=value"),
         ("half=float8", "half is none"),
+        ("total_kimg=-1", "total_kimg is above 0; got -1"),
+        ("save_kimg=0", "save_kimg is above 0; got 0"),
+        ("r1_interval=-3", "r1_interval is at least 0; got -3"),
+        ("game_interval=0", "game_interval is at least 1; got 0"),
     ],
 )
 def test_a_wrong_setting_is_named_with_the_nearest_right_one(setting, message):

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from xfer.errors import MissingPackage
+from xfer.errors import MissingPackage, expect
 from xfer.faceworld.factors import (
     HAIR_STYLES,
     Factors,
@@ -104,6 +104,10 @@ def judge(
         people: People of four random frames each, whom the recogniser must tell apart.
         compiled: How frames are rendered; by default compiled where there is a compiler.
     """
+    expect(
+        frames >= 1 and people >= 2,
+        f"at least one frame is judged, and two people are told apart; got {frames} and {people}",
+    )
     detectors = Detectors(compiled)
     factors = draw_factors(frames, seed, "wild", **LIMITS)
     verdicts, _ = _run(detectors, factors, size, cascade=True)

@@ -99,7 +99,7 @@ class GeneratorTraining:
             "redrawn pictures come from an anchor: redrawn_game needs one",
         )
         expect(
-            self.game_interval == 1 or self.anchor > 0,
+            self.game_interval <= 1 or self.anchor > 0,
             "between turns of the game only the anchor learns: game_interval above 1 needs one",
         )
         expect(
@@ -144,6 +144,15 @@ GENERATOR_PRESETS: dict[str, GeneratorTraining] = {
 }  # fmt: skip
 
 
+LEAST = {
+    "batch": 1, "learning_rate": 0.0, "critic_learning_rate": 0.0,
+    "anchor_learning_rate": 0.0, "r1_interval": 0, "path_interval": 0, "game_interval": 1,
+    "ema_kimg": 0.0, "critic_first_kimg": 0.0,
+}  # fmt: skip
+"""The smallest value of settings that any training may have."""
+ABOVE_ZERO = ("total_kimg", "tick_kimg", "save_kimg", "sheet_kimg")
+
+
 def preset(table: dict[str, Any], name: str, **changes: Any) -> Any:
     """A row of a preset table, with some fields replaced.
 
@@ -153,7 +162,14 @@ def preset(table: dict[str, Any], name: str, **changes: Any) -> Any:
     """
     if name not in table:
         raise BadValue(f"there is no preset {name!r}; there are {', '.join(table)}")
-    return _replaced(table[name], changes, prefix="")
+    chosen = _replaced(table[name], changes, prefix="")
+    for setting, value in vars(chosen).items():
+        if setting in ABOVE_ZERO:
+            expect(value > 0, f"{setting} is above 0; got {value}")
+        elif setting in LEAST:
+            least = LEAST[setting]
+            expect(value >= least, f"{setting} is at least {least:g}; got {value}")
+    return chosen
 
 
 def parse_settings(settings: list[str]) -> dict[str, str]:

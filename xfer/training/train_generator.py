@@ -170,6 +170,11 @@ class GeneratorTrainer:
         """This process's share of the step's real pictures, mirrored by choice."""
         first = step * self.config.batch
         images = batches.at([first + sample for sample in self.samples]).to(self.world.device)
+        (height, width), edge = images.shape[2:], self.config.generator.resolution
+        expect(
+            height == width == edge,
+            f"pictures to learn from are {edge} pixels square here; got {width} x {height}",
+        )
         if not self.config.flip:
             return images
         rngs = sample_rngs(self.config.seed, "flip", step, self.samples)

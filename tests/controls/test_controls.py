@@ -103,6 +103,15 @@ def test_what_motions_can_do_is_done_to_the_letter_and_without_a_jump():
     assert (lengths(controls, h, h) == 0).all()
 
 
+def test_factors_that_follow_from_one_another_do_no_harm():
+    """Few pictures, few numbers: S has no inverse, and what is asked still gives way."""
+    controls, h = LinearWorld().controls(), LinearWorld().motions(2)
+    loads = torch.tensor([[1.0, 0.3], [0.2, 1.0], [0.5, 0.5], [1.0, -1.0], [0.0, 0.7]])
+    controls.seen.copy_(loads @ loads.T)
+    assert controls.set(h, {"yaw": 5.0, "jaw": 0.1, "smile": -0.3}).isfinite().all()
+    assert controls.farthest().isfinite().all()
+
+
 def test_controls_of_older_files_know_no_such_limit():
     controls = LinearWorld().controls()
     config, state = controls.pack()

@@ -44,6 +44,8 @@ FAR = 1e30
 FARTHEST = 4.0
 """Mean square of a change of motion, per factor, in standard deviations of the motions seen. Two of
 them are 2 apart on average, and hardly ever more than this."""
+SLACK = 1e-5
+"""Share of each variance; ours are stored in single precision."""
 HALVINGS = 40
 """Of the interval in which the least yielding that suffices is looked for."""
 
@@ -121,7 +123,7 @@ class Controls(Storable, nn.Module):
         S (S + t N)^-1 of a change is the likeliest one if readings err by t N; t is the least for
         which the motion's mean square, a' S^-1 a, keeps to its limit (0 for most).
         """
-        root = torch.linalg.cholesky(self.seen.double())
+        root = torch.linalg.cholesky(self._slackened())
         half = torch.linalg.solve_triangular(
             root, torch.diag(self.doubt.double().sqrt()), upper=False
         )
@@ -140,8 +142,13 @@ class Controls(Storable, nn.Module):
 
     def farthest(self) -> Float[Tensor, " factors"]:
         """How far each factor can be moved alone before it has to give way."""
-        alone = torch.linalg.inv(self.seen.double()).diagonal().rsqrt()
+        alone = torch.linalg.inv(self._slackened()).diagonal().rsqrt()
         return (FARTHEST * len(self.names)) ** 0.5 * alone
+
+    def _slackened(self) -> Float[Tensor, "factors factors"]:
+        """S, proof against rounding where few pictures made one factor follow from others."""
+        seen = self.seen.double()
+        return seen + SLACK * seen.diagonal().diag()
 
     def moved(self, h: Motion, name: str, spreads: float) -> Motion:
         """The motions with one factor changed by as many of its spreads, without limits."""

@@ -42,7 +42,7 @@ TRANSFER = {
     "psnr_face": "PSNR on the face, dB",
 }
 METHODS = (
-    "small", "rival", "copy identity", "copy driver", "latent difference", "ceiling", "truth",
+    "small", "small-affine", "small-rival", "copy identity", "copy driver", "latent difference", "ceiling", "truth",
 )  # fmt: skip
 PICTURES = {
     "00_face_world": "people.png",
@@ -65,11 +65,24 @@ RUNS = {
     "small_transfer_before": "motion encoder and mapper",
     "small_refound": "generator and identity encoder together",
     "small_transfer": "motion encoder and mapper, on the latter",
+    "small_sharpened": "generator and encoder against a stronger critic",
+    "small_rejoined": "what lies between the last two and `small_refound`, together",
+    "small_moved": "motion encoder and mapper, on what the last two blend to",
+    "small_affine": "the same motion encoder with an affine mapper",
     "small_rival": "the rival",
 }
 ABLATED = (
     "yaw_deg_error", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "cosine_photo", "psnr_face",
 )  # fmt: skip
+QUALITY = {
+    "frechet": ("Fréchet distance (rendered: between two halves)", "frechet_floor"),
+    "precision": ("share of drawn pictures that look like rendered ones", ""),
+    "recall": ("share of rendered pictures that the generator reaches", ""),
+    "nearest_drawn": ("distance to the nearest training frame (rendered: of unseen people)",
+                      "nearest_unseen"),
+    "dlib_finds_drawn": ("dlib's HOG detector finds a face, psi 0.7, enlarged to 256 px",
+                         "dlib_finds_rendered"),
+}  # fmt: skip
 KNOWN = ("yaw_deg", "pitch_deg", "jaw", "skin_tone", "eye_spacing", "background_value")
 
 
@@ -150,13 +163,59 @@ def synthesis(results: Path) -> str:
     )
 
 
+def quality(results: Path) -> str:
+    """What the judges say of the generator, beside what they say of rendered pictures."""
+    known = read_json(results / "quality" / "small" / "quality.json")
+    rows = [
+        [f"`{name}`", meaning, f"{known[name]:.3g}", f"{known[limit]:.3g}" if limit else ""]
+        for name, (meaning, limit) in QUALITY.items()
+    ]
+    return _markdown(["", "", "drawn", "rendered"], rows)
+
+
+def networks(results: Path) -> str:
+    """Frames a second of the transfer's networks and of what lies around them."""
+    known = read_json(results / "speed" / "transfer.json")["frames_a_second"]
+    parts = ["motion encoder", "mapper, per frame", "generator", "whole network"]
+    rows = [
+        [case, *(f"{speeds[part]:.3g}" for part in parts)]
+        for case, speeds in known.items()
+        if parts[-1] in speeds
+    ]
+    return _markdown(["frames a second", *parts], rows)
+
+
+def rendering(results: Path) -> str:
+    """Frames a second of the renderer, aligned pictures in batches of eight."""
+    known = read_json(results / "speed" / "faceworld.json")
+    speed = lambda kind, px: f"{known[f'{kind}_{px}_px_aligned']['frames_a_second']:.3g}"
+    rows = [[px, speed("compiled", px), speed("plain", px)] for px in (64, 128, 256)]
+    return _markdown(["px", "compiled", "without a compiler"], rows)
+
+
+def loops(results: Path) -> str:
+    """Pictures a second of the training loops at `small`, and what a step is spent on."""
+    known = read_json(results / "speed" / "training.json")["loops"]
+    rows = []
+    for name, loop in known.items():
+        whole = sum(loop["seconds_a_step"].values())
+        shares = sorted(loop["seconds_a_step"].items(), key=lambda item: -item[1])
+        spent = ", ".join(f"{part} {seconds / whole:.0%}" for part, seconds in shares)
+        rows.append([name, f"{loop['pictures_a_second']:.3g}", spent, loop["peak_mib"]])
+    return _markdown(["loop", "pictures a second", "spent on", "peak MiB"], rows)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "ablations": ablations,
     "detectors": detectors,
-    "runs": runs,
-    "transfer": transfer,
     "latents": latents,
+    "loops": loops,
+    "networks": networks,
+    "quality": quality,
+    "rendering": rendering,
+    "runs": runs,
     "synthesis": synthesis,
+    "transfer": transfer,
 }
 
 

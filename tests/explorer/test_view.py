@@ -61,7 +61,7 @@ def test_no_slider_leads_further_than_motions_do(explorer):
     assert [explorer.reach(name) for name in ("yaw_deg", "jaw")] == [3.0, 3.0]
     controls.seen.copy_(torch.tensor([[1.0, 0.9], [0.9, 1.0]]))
     alone = (1 - 0.9**2) ** 0.5
-    assert explorer.reach("jaw") == pytest.approx((FARTHEST * 2) ** 0.5 * alone, rel=1e-5)
+    assert explorer.reach("jaw") == pytest.approx((FARTHEST * 2) ** 0.5 * alone, rel=1e-3)
 
 
 def test_components_are_orthogonal_and_sorted(explorer):

@@ -42,7 +42,8 @@ TRANSFER = {
     "psnr_face": "PSNR on the face, dB",
 }
 METHODS = (
-    "small", "small-affine", "small-rival", "copy identity", "copy driver", "latent difference", "ceiling", "truth",
+    "small", "small-affine", "small-rival", "copy identity", "copy driver", "latent difference",
+    "ceiling", "truth",
 )  # fmt: skip
 PICTURES = {
     "00_face_world": "people.png",

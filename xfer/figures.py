@@ -89,7 +89,7 @@ def picture_grid(
         if labels:
             place.set_xlabel(labels[number], fontsize=STYLE["size"] - 1, labelpad=2)
     for place, label in zip(axes[0], column_labels, strict=False):
-        place.set_title(label, fontsize=STYLE["size"], pad=3)
+        place.set_title(label.replace(", ", ",\n"), fontsize=STYLE["size"], pad=3)
     for place, label in zip(axes[:, 0], row_labels, strict=False):
         place.set_ylabel(label, fontsize=STYLE["size"])
     _finish(figure, title, note)

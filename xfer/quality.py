@@ -22,7 +22,7 @@ from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import draw
 from xfer.tables import write_csv, write_table
 from xfer.training.frames import FrameArray
-from xfer.training.measure_generator import generator_quality, nearest_frames, read_factor
+from xfer.training.measure_generator import nearest_frames, picture_quality, read_factor
 from xfer.training.world_frames import WorldFrames
 
 SHOWN = ("yaw_deg", "pitch_deg", "jaw", "smile", "blink_left")
@@ -30,8 +30,11 @@ SHOWN = ("yaw_deg", "pitch_deg", "jaw", "smile", "blink_left")
 KNOWN = 0.8
 """Least correlation with the truth, on the judge's own trial, of factors in the table."""
 PSI = 0.7
-SHEET = 32
-PAIRS = 8
+"""Truncation of the sheet and of what dlib is shown."""
+MOST_ASKED = 200
+"""Pictures of each kind that dlib is shown."""
+SHEET, PAIRS = 32, 8
+"""People on the sheet, and pairs of drawn and nearest ones."""
 
 
 def run(
@@ -53,6 +56,11 @@ def run(
         unseen: Frames of other people, which it is compared with; twice `count` are needed.
         count: Pictures drawn, from seeds `seed` on, without truncation.
         dlib: Ask dlib, too: which share of pictures at psi 0.7 shows a face.
+
+    Raises:
+        BadValue: Frames are of another size than what is drawn, or too few.
+        BadFile: The judges are the loss copy.
+        MissingFile: A folder holds no complete frames.
     """
     generator, judge = Generator.load(weights), load_instruments(judges, "judge")
     seen, others, folder = WorldFrames(frames), WorldFrames(unseen), Path(out)
@@ -61,19 +69,12 @@ def run(
             pictures.resolution == generator.resolution,
             f"{weights} draws {generator.resolution} px; got frames of {pictures.resolution} px",
         )
-    facts = generator_quality(generator, judge, others, count, seed)
     drawn = draw(generator, range(seed, seed + count))
     rendered = others.pictures(others.items(range(count)))
-    facts |= _memory(judge, drawn, rendered, seen, folder)
+    facts = picture_quality(drawn, judge, others) | _memory(judge, drawn, rendered, seen, folder)
     table = _factors(judge, drawn, rendered, folder)
     if dlib:
-        asked, finder = min(count, 200), DlibJudge()
-        shares = {
-            "drawn": finder.find(draw(generator, range(seed, seed + asked), psi=PSI)).found,
-            "rendered": finder.find(rendered[:asked]).found,
-        }
-        facts |= {f"dlib_finds_{name}": float(found.mean()) for name, found in shares.items()}
-        facts |= {"dlib_asked": asked, "dlib_psi": PSI}
+        facts |= _found_by_dlib(generator, rendered[:MOST_ASKED], seed)
     sheet = draw(generator, range(seed, seed + SHEET), psi=PSI)
     figure = picture_grid(sheet, 8, title=f"random people, psi {PSI}", inches=0.8)
     save_figure(figure, folder / "samples.png")
@@ -85,6 +86,15 @@ def run(
     write_json(folder / "quality.json", asked | facts | {"environment": environment()})
     shown = "\n".join(f"{name:24} {value:g}" for name, value in facts.items())
     return "\n".join([shown, "", table.to_string(), "", note, str(folder)])
+
+
+def _found_by_dlib(generator: Generator, rendered: Image, seed: int) -> dict[str, float]:
+    """Shares of faces that dlib finds among drawn pictures, truncated, and as many rendered."""
+    finder, count = DlibJudge(), len(rendered)
+    drawn = draw(generator, range(seed, seed + count), psi=PSI)
+    shares = {"drawn": finder.find(drawn).found, "rendered": finder.find(rendered).found}
+    found = {f"dlib_finds_{name}": float(share.mean()) for name, share in shares.items()}
+    return found | {"dlib_asked": count, "dlib_psi": PSI}
 
 
 def _memory(

@@ -141,7 +141,7 @@ class Controls(Storable, nn.Module):
         return torch.where(length(torch.zeros_like(low)) <= most, change, yielded.to(change))
 
     def farthest(self) -> Float[Tensor, " factors"]:
-        """How far each factor can be moved alone before it has to give way."""
+        """How far each factor can be moved alone before it has to give way, in its unit."""
         alone = torch.linalg.inv(self._slackened()).diagonal().rsqrt()
         return (FARTHEST * len(self.names)) ** 0.5 * alone
 

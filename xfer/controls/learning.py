@@ -122,5 +122,6 @@ def calibrate(controls: Controls, response: Float[Tensor, "factors factors"]) ->
     better.load_state_dict(controls.state_dict())
     better.moves.copy_(controls.moves.double() @ torch.linalg.inv(block).T)
     better.reads.copy_(block.T @ controls.reads.double())
+    # What reading leaves in doubt is a matter of the factors, which keep their units.
     better.seen.copy_(block.T @ controls.seen.double() @ block)
     return better

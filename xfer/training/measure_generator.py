@@ -35,23 +35,34 @@ def generator_quality(
 ) -> dict[str, float]:
     """Fréchet distance, precision and recall of drawn pictures against rendered ones.
 
-    The floor is the distance between two disjoint halves of the rendered pictures, of `count`
-    each: what a perfect generator would score.
-
     Args:
         judge: The judging copy.
         frames: Rendered pictures; at least `2 * count`.
         count: Pictures of each set; drawn without truncation from seeds on.
     """
+    return picture_quality(draw(generator, range(seed, seed + count)), judge, frames)
+
+
+@torch.no_grad()
+def picture_quality(drawn: Image, judge: Instruments, frames: FrameArray) -> dict[str, float]:
+    """The same of pictures that are drawn already.
+
+    The floor is the distance between two disjoint halves of the rendered pictures, of as many each
+    as are drawn: what a perfect generator would score.
+
+    Raises:
+        BadValue: There are fewer rendered pictures than twice those drawn.
+    """
+    count = len(drawn)
     expect(len(frames) >= 2 * count, f"{2 * count} rendered pictures are needed; got {len(frames)}")
     real, other = (
         features(judge, frames.pictures(frames.items(range(start, start + count))))
         for start in (0, count)
     )
-    drawn = features(judge, draw(generator, range(seed, seed + count)))
-    precision, recall = precision_recall(real, drawn)
+    ours = features(judge, drawn)
+    precision, recall = precision_recall(real, ours)
     return {
-        "frechet": frechet_distance(real, drawn),
+        "frechet": frechet_distance(real, ours),
         "frechet_floor": frechet_distance(real, other),
         "precision": precision,
         "recall": recall,

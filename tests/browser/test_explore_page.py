@@ -30,24 +30,29 @@ class Hands:
     def shown(self):
         return self.picture.evaluate(BYTES)
 
+    def settled(self):
+        """What is shown once a slow machine has drawn all that was asked for."""
+        self.ready(0.6)
+        return self.shown()
+
     def run_all(self):
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
 
-    def ready(self):
-        """Nothing is being computed any more, and has not been for two seconds."""
+    def ready(self, seconds=2.0):
+        """Nothing is being computed any more, and has not been for so long."""
         self.picture.wait_for()
         idle = 0
         for _ in range(1200):
             idle = idle + 1 if self.page.get_by_text("(ipykernel) | Idle").count() else 0
-            if idle >= 10:
+            if idle >= 5 * seconds:
                 return
             self.page.wait_for_timeout(200)
         raise AssertionError("the kernel never came to rest")
 
     def changes(self, what, act):
         """Do it, and see another picture."""
-        before = self.shown()
+        before = self.settled()
         act()
         for _ in range(200):
             self.page.wait_for_timeout(100)
@@ -58,7 +63,7 @@ class Hands:
 
     def keeps(self, what, act, says=""):
         """Do it, and see the same picture when the page has said so."""
-        before = self.shown()
+        before = self.settled()
         act()
         for _ in range(200):
             self.page.wait_for_timeout(100)
@@ -75,12 +80,19 @@ class Hands:
         self.page.wait_for_timeout(300)
 
     def row(self, label):
-        """The widget with this description."""
-        exact = self.page.locator(".widget-label").filter(has_text=label)
-        for i in range(exact.count()):
-            if exact.nth(i).inner_text().strip() == label:
-                return exact.nth(i).locator("xpath=..")
-        raise AssertionError(f"there is no widget {label!r}")
+        """The widget with this description.
+
+        JupyterLab takes cells out of the page that are not in view, and a new output moves the
+        view: so look again for a while, with the picture in view, before giving up.
+        """
+        there = self.page.locator(".widget-label")
+        for _ in range(60):
+            found = [text.strip() for text in there.all_inner_texts()]
+            if label in found:
+                return there.nth(found.index(label)).locator("xpath=..")
+            self.picture.scroll_into_view_if_needed()
+            self.page.wait_for_timeout(500)
+        raise AssertionError(f"there is no widget {label!r} among {found}")
 
     def number(self, label, value):
         box = self.row(label).locator("input")
@@ -185,14 +197,14 @@ def explore(hands, folder):
     name = hands.row("name").locator("input")
     name.fill("mine")
     name.press("Enter")
-    saved = hands.shown()
+    saved = hands.settled()
     hands.keeps("save", lambda: hands.press("save"), says="saved mine.png")
     results = folder / "results" / "07_explore"
     state = json.loads((results / "mine.json").read_text())
     assert state["seed"] == 6 and state["components"] and (results / "mine.png").exists()
     hands.changes("random", lambda: hands.press("random"))
     hands.changes("load", lambda: hands.press("load"))
-    assert hands.shown() == saved
+    assert hands.settled() == saved
     hands.changes("a preset", lambda: hands.choose("preset", "exaggerated"))
     hands.changes("reset all", lambda: hands.press("reset all"))
     name.fill("never saved")

@@ -73,5 +73,16 @@ def test_every_variant_is_a_setting_that_exists():
     from xfer.training import config
 
     for name, settings in ablations.VARIANTS.items():
-        chosen = config.preset(TRANSFER_PRESETS, "nano", **config.parse_settings(list(settings)))
-        assert (chosen == TRANSFER_PRESETS["nano"]) == (not settings), name
+        asked = config.parse_settings([*ablations.BASE, *settings])
+        chosen = config.preset(TRANSFER_PRESETS, "nano", **asked)
+        kind = "conditioned" if name == "conditioned" else "affine"
+        assert chosen.mapper.kind == kind, name
+
+
+def test_a_variant_that_changes_nothing_is_not_trained_again():
+    own = TRANSFER_PRESETS["small"].encoder.bottleneck
+    everything = set(ablations.VARIANTS)
+    assert set(ablations.differing("small")) == everything - {f"bottleneck {own}"}
+    assert set(ablations.differing("nano")) == everything
+    without = ablations.differing("nano", ["recolour=0.3", "encoder.bottleneck=8"])
+    assert set(without) == everything - {"recoloured drivers", "bottleneck 8"}

@@ -21,11 +21,15 @@ from xfer.metrics.transfer import cosines
 from xfer.model import Transfer
 from xfer.stylegan2.sampling import z_from_seeds
 from xfer.tables import interval_cells, over_seeds, write_csv, write_table
+from xfer.training import config
+from xfer.training.train_transfer import TRANSFER_PRESETS, TransferTraining
 from xfer.training.transfer_recipes import train_transfer
 
+BASE = ("mapper.kind=affine",)
+"""The paper's mapper: in short trainings it shows soonest what a change is worth."""
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "conditioned": (),
-    "affine": ("mapper.kind=affine",),
+    "affine": (),
+    "conditioned": ("mapper.kind=conditioned",),
     "no identity loss": ("identity=0",),
     "with contrastive": ("contrastive=0.1",),
     "no other people": ("cross_person=false",),
@@ -37,7 +41,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "bottleneck 128": ("encoder.bottleneck=128",),
     "bottleneck 512": ("encoder.bottleneck=512",),
 }
-"""The first is what all others differ from in one thing."""
+"""The first is `BASE` itself, and all others differ from it in one thing."""
 METRICS = (
     "yaw_deg_error", "yaw_deg_r", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "cosine_photo",
     "psnr_face",
@@ -62,14 +66,14 @@ def run_ablations(
 
     Args:
         kimg: Thousands of pictures for each training.
-        variants: Some of `VARIANTS`; by default all.
+        variants: Some of `VARIANTS`; by default all that change something at this preset.
         people: Unseen ones, two trials of each, the same for all.
         settings: Of all variants.
 
     Returns:
         variant, seed, metric, value.
     """
-    chosen = list(variants) or list(VARIANTS)
+    chosen = list(variants) or differing(preset, settings)
     unknown = [name for name in chosen if name not in VARIANTS]
     expect(not unknown, f"there is no variant {unknown}; there are {', '.join(VARIANTS)}")
     folder, judge = Path(out), open_judge(judges)
@@ -79,7 +83,7 @@ def run_ablations(
         for seed in range(seeds):
             place = folder / name.replace(" ", "_") / str(seed)
             if not (place / "judged.csv").exists():
-                asked = [f"total_kimg={kimg}", f"seed={seed}", *settings, *VARIANTS[name]]
+                asked = [f"total_kimg={kimg}", f"seed={seed}", *BASE, *settings, *VARIANTS[name]]
                 path = train_transfer(place, clips, *networks, preset, asked)
                 model = Transfer.load(path).prepare()
                 trials = trials or world_trials(people, 2, model.generator.resolution)
@@ -89,9 +93,26 @@ def run_ablations(
             rows.append(pd.read_csv(place / "judged.csv").assign(variant=name, seed=seed))
     table = pd.concat(rows)[["variant", "seed", "metric", "value"]]
     write_csv(table, folder / "ablations.csv")
-    note = f"{seeds} seeds of {kimg:g} kimg at {preset}; in brackets the lowest and highest seed."
+    changed = f" with {', '.join(settings)}" if settings else ""
+    note = (
+        f"{seeds} seeds of {kimg:g} kimg at {preset}{changed}; "
+        "in brackets the lowest and highest seed."
+    )
     write_table(interval_cells(over_seeds(table)), folder / "table", [note])
     return table
+
+
+def differing(preset: str, settings: Sequence[str] = ()) -> list[str]:
+    """The first variant, and all that differ from it: a bottleneck may be a preset's own."""
+    trained: list[TransferTraining] = []
+    names = []
+    for name, changes in VARIANTS.items():
+        asked = config.parse_settings([*BASE, *settings, *changes])
+        chosen = config.preset(TRANSFER_PRESETS, preset, **asked)
+        if chosen not in trained[:1]:
+            names.append(name)
+            trained.append(chosen)
+    return names
 
 
 def _judged(model: Transfer, trials: Trials, judge: Judge) -> Iterator[tuple[str, float]]:

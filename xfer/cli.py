@@ -657,7 +657,7 @@ def ablate(
         preset: nano, small or medium.
         kimg: Thousands of pictures for each training.
         seeds: Trainings of each variant.
-        variants: Some of them by name; by default all.
+        variants: Some of them by name; by default all that change something.
         people: Unseen ones on whom all are judged.
         set: Changes of settings of all variants, as key=value.
     """

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge, RidgeCV
 
 from xfer.errors import BadValue
 from xfer.metrics import disentanglement as d
@@ -73,7 +74,7 @@ def test_turning_a_code_costs_axes_but_no_knowledge():
     code = d.rotated(labels, seed=1)
     people = np.arange(1500) // 5
     test = d.held_out_people(people)
-    assert d.probe(code, labels, test) == pytest.approx(labels[test], abs=0.02)
+    assert d.probe(code, labels, people, test) == pytest.approx(labels[test], abs=0.02)
     assert d.dci(d.importance(labels, labels)).disentanglement > 0.98
     assert d.dci(d.importance(code, labels)).disentanglement < 0.6
     assert d.mig(code, labels).mean() < 0.2 < 0.8 < d.mig(labels, labels).mean()
@@ -82,9 +83,45 @@ def test_turning_a_code_costs_axes_but_no_knowledge():
 def test_a_probe_finds_what_is_there_and_nothing_else():
     code = normal(1000, 40)
     labels = np.stack([code @ np.arange(40) / 100, normal(1000, 1, seed=5)[:, 0]], axis=1)
-    test = d.held_out_people(np.arange(1000) // 4)
-    error = ((d.probe(code, labels, test) - labels[test]) ** 2).mean(0) / labels[test].var(0)
+    people = np.arange(1000) // 4
+    test = d.held_out_people(people)
+    error = ((d.probe(code, labels, people, test) - labels[test]) ** 2).mean(0)
+    error /= labels[test].var(0)
     assert error[0] < 0.01 and 0.9 < error[1] < 1.15
+
+
+def test_a_faint_trait_is_read_of_people_who_were_not_there():
+    """Two hundred people of five pictures, whose codes differ in much else, picture by picture
+    alike: leaving out pictures would choose a penalty that recognises people, and predict worse
+    than the mean."""
+    people, trait = np.repeat(np.arange(200), 5), normal(200, 1, 2)
+    person = normal(200, 200, 1) + trait * normal(1, 200, 3) / 12
+    code, labels = person[people] + 0.1 * normal(1000, 200, 4), trait[people]
+    test = d.held_out_people(people)
+    taught, read = labels[~test], labels[test]
+    r2 = lambda found: 1 - np.square(found - read).sum() / np.square(read - read.mean()).sum()
+    scaled = (code - code[~test].mean(0)) / code[~test].std(0)
+    by_rows = RidgeCV(alphas=d.PENALTIES).fit(scaled[~test], taught[:, 0])
+    assert r2(by_rows.predict(scaled[test])[:, None]) < -0.3
+    best = max(
+        r2(Ridge(alpha=alpha).fit(scaled[~test], taught).predict(scaled[test]).reshape(-1, 1))
+        for alpha in d.PENALTIES
+    )
+    assert r2(d.probe(code, labels, people, test)) > best - 0.02 > 0.3
+
+
+def test_narrow_codes_and_wide_ones_are_read_alike():
+    """Numbers that repeat make a code wider than it has rows, and add nothing."""
+    code = normal(60, 3)
+    labels = normal(60, 2, 1) + code[:, :2]
+    wide = np.tile(code, 20)  # as if every penalty were a twentieth
+    narrow = d._ridge_path(code[:50], labels[:50], code[50:])
+    assert d._ridge_path(wide[:50], labels[:50], wide[50:])[4] == pytest.approx(
+        Ridge(alpha=d.PENALTIES[4] / 20).fit(code[:50], labels[:50]).predict(code[50:])
+    )
+    assert narrow[4] == pytest.approx(
+        Ridge(alpha=d.PENALTIES[4]).fit(code[:50], labels[:50]).predict(code[50:])
+    )
 
 
 def test_people_are_held_out_whole():
@@ -93,6 +130,16 @@ def test_people_are_held_out_whole():
     assert test.sum() == 18 and not set(people[test]) & set(people[~test])
     with pytest.raises(BadValue, match="two people at least"):
         d.held_out_people(np.zeros(5, int))
+
+
+def test_labels_are_shuffled_by_person():
+    people = np.repeat(np.arange(6), [3, 2, 3, 1, 4, 3])
+    order = d.shuffled_by_person(people, seed=1)
+    given = people[order]
+    assert (given != people).all() and set(given) == set(people)
+    assert all(len(set(given[people == name])) == 1 for name in range(6))
+    with pytest.raises(BadValue, match="two people at least are needed; got 1"):
+        d.shuffled_by_person(np.zeros(5, int))
 
 
 def test_directions_that_tell_people_apart_carry_over_to_others():

@@ -1,5 +1,6 @@
 """What codes know of factors, as tables with intervals."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,23 +27,23 @@ def probe_table(
 ) -> pd.DataFrame:
     """How well ridge regression reads each factor from each code, on people not taught with.
 
-    Columns: code, factor, labels ("true", or "shuffled": the control, in which a code that knows
-    nothing is taught), value (R squared), low, high.
+    Columns: code, factor, labels ("true", or "shuffled": the control, in which everybody has the
+    labels of somebody else), value (R squared), low, high.
 
     Args:
         labels: Of all codes, or by code where they differ.
     """
     test = scores.held_out_people(people, seed=seed)
-    shuffle = np.random.default_rng(seed).permutation(len(people))
-    rows = []
+    shuffle, rows = scores.shuffled_by_person(people, seed), []
     for name, code in codes.items():
         own = labels if isinstance(labels, pd.DataFrame) else labels[name]
         truth = own[list(factors)].to_numpy(float)
-        for kind, wanted in {"true": truth, "shuffled": truth[shuffle]}.items():
-            found = scores.probe(code, wanted, test)
-            for i, factor in enumerate(factors):
-                r2 = r2_interval(found[:, i], wanted[test, i], people[test], seed=seed)
-                rows.append((name, factor, kind, *r2))
+        wanted = np.concatenate([truth, truth[shuffle]], axis=1)
+        found = scores.probe(code, wanted, people, test)
+        asked = itertools.product(("true", "shuffled"), factors)
+        for i, (kind, factor) in enumerate(asked):
+            r2 = r2_interval(found[:, i], wanted[test, i], people[test], seed=seed)
+            rows.append((name, factor, kind, *r2))
     return pd.DataFrame(rows, columns=["code", "factor", "labels", "value", "low", "high"])
 
 

@@ -8,7 +8,7 @@ from made_frames import make_frames
 from tests.controls.linear_world import SLIM
 from xfer import ablations
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoderConfig
-from xfer.errors import BadValue
+from xfer.errors import BadValue, RunError
 from xfer.instruments import (
     FaceRecogniser,
     FaceRecogniserConfig,
@@ -58,6 +58,11 @@ def test_every_variant_is_trained_and_judged_once(files, tmp_path, monkeypatch):
     monkeypatch.setattr(ablations, "train_transfer", None)  # nothing is left to train
     again = ablations.run_ablations(tmp_path / "out", variants=some, **asked)
     pd.testing.assert_frame_equal(again, table)
+    with pytest.raises(RunError, match=r"kimg was 0\.008, not 8\.0"):
+        ablations.run_ablations(tmp_path / "out", variants=some, **asked | {"kimg": 8.0})
+    (tmp_path / "out" / "asked.json").unlink()
+    with pytest.raises(RunError, match=r"should say what .* was made with"):
+        ablations.run_ablations(tmp_path / "out", variants=some, **asked)
     with pytest.raises(BadValue, match="no variant"):
         ablations.run_ablations(tmp_path / "out", variants=["wishes"], **asked)
 

@@ -1,5 +1,6 @@
 """What each part of a transfer's training is worth: the same training without it, several seeds.
 
+asked.json           what all of them share; another request needs another folder
 ablations.csv        a row for each variant, seed and metric
 table.md, table.tex  means over seeds, with the lowest and the highest seed
 """
@@ -7,21 +8,24 @@ table.md, table.tex  means over seeds, with the lowest and the highest seed
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from xfer.baselines import Transferred
-from xfer.errors import expect
+from xfer.errors import RunError, expect
 from xfer.evaluate import evaluate, open_judge, summarise, world_trials
 from xfer.evaluate.judges import Judge, readings
 from xfer.evaluate.trials import Trials
 from xfer.metrics.transfer import cosines
 from xfer.model import Transfer
+from xfer.runs import environment, read_json, write_json
 from xfer.stylegan2.sampling import z_from_seeds
 from xfer.tables import interval_cells, over_seeds, write_csv, write_table
 from xfer.training import config
+from xfer.training.origins import inputs
 from xfer.training.train_transfer import TRANSFER_PRESETS, TransferTraining
 from xfer.training.transfer_recipes import train_transfer
 
@@ -78,6 +82,17 @@ def run_ablations(
     expect(not unknown, f"there is no variant {unknown}; there are {', '.join(VARIANTS)}")
     folder, judge = Path(out), open_judge(judges)
     networks = (generator, inverter, instruments)
+    _keep_request(
+        folder / "asked.json",
+        {
+            "base": list(BASE), "settings": list(settings), "preset": preset, "kimg": kimg,
+            "people": people,
+        }
+        | inputs(
+            clips=clips, generator=generator, inverter=inverter, instruments=instruments,
+            judges=judges,
+        ),
+    )  # fmt: skip
     trials, rows = None, []
     for name in chosen:
         for seed in range(seeds):
@@ -100,6 +115,20 @@ def run_ablations(
     )
     write_table(interval_cells(over_seeds(table)), folder / "table", [note])
     return table
+
+
+def _keep_request(path: Path, asked: dict[str, Any]) -> None:
+    """Write down what is asked for, or raise `RunError` where the folder was made otherwise."""
+    if not path.exists():
+        if made := next(path.parent.glob("*/*/judged.csv"), None):
+            raise RunError(f"{path} should say what {made} was made with; choose another folder")
+        write_json(path, asked | {"environment": environment()})
+        return
+    before = read_json(path)
+    others = [name for name, value in asked.items() if before.get(name) != value]
+    if others:
+        told = ", ".join(f"{name} was {before.get(name)}, not {asked[name]}" for name in others)
+        raise RunError(f"{path.parent} holds other ablations: {told}; choose another folder")
 
 
 def differing(preset: str, settings: Sequence[str] = ()) -> list[str]:

@@ -175,6 +175,8 @@ class Run:
         record |= {"inputs": dict(inputs)} if inputs else {}
         self.changes: dict[str, tuple[Any, Any]] = {}
         """Settings that are others than before, by dotted name: the old and the new value."""
+        self.changed_inputs: dict[str, tuple[Any, Any]] = {}
+        """The same of what it is made from."""
         self.record = self._resumed(record)
 
     def begin(self) -> None:
@@ -201,12 +203,20 @@ class Run:
         before = read_json(path)
         again = {"at": record["started"], "commit": record["commit"]}
         self.changes = dict(_changes(before.get("config"), _plain(record["config"])))
-        again |= {"changes": self.changes} if self.changes else {}
-        return record | {
-            "started": before.get("started", record["started"]),
-            "resumed": [*before.get("resumed", []), again],
-            "hours": before.get("hours", 0.0),
-        }
+        inputs = before.get("inputs", {})
+        self.changed_inputs = dict(_changes(inputs, record.get("inputs")))
+        changes = self.changes | self.changed_inputs
+        again |= {"changes": changes} if changes else {}
+        inputs = inputs | record.get("inputs", {})
+        return (
+            record
+            | ({"inputs": inputs} if inputs else {})
+            | {
+                "started": before.get("started", record["started"]),
+                "resumed": [*before.get("resumed", []), again],
+                "hours": before.get("hours", 0.0),
+            }
+        )
 
     def log(self, **values: Any) -> dict[str, Any]:
         """Append one line to stats.jsonl and return it."""

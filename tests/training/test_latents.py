@@ -6,10 +6,12 @@ import torch
 from made_frames import make_frames
 
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
-from xfer.errors import MissingFile, RunError
+from xfer.errors import BadValue, MissingFile, RunError
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.training import latents
+from xfer.training.distributed import World
 from xfer.training.latents import invert_frames, read_latents
+from xfer.training.transfer_recipes import open_clips
 from xfer.training.world_frames import WorldFrames
 
 SLIM = {"resolution": 16, "channels": (8, 12), "blocks": (1, 1), "reduction": 4}
@@ -72,3 +74,10 @@ def test_latents_of_other_weights_are_refused(files):
     for refused in (read_latents, invert_frames):
         with pytest.raises(RunError, match="another inverter; delete"):
             refused(folder, generator, other)
+
+
+def test_several_processes_make_no_latents_at_once(files):
+    folder, generator, inverter = files
+    with pytest.raises(BadValue, match=r"make .*'s with `xfer train latents`"):
+        open_clips(folder, generator, inverter, 16, device="cpu", world=World(size=2))
+    assert not (folder / "latents.json").exists()

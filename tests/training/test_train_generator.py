@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from two_processes import assert_two_equal_one
 
+from xfer import losses
 from xfer.errors import BadValue, RunError
 from xfer.runs import read_stats
 from xfer.training.checkpoint import Checkpoints
@@ -126,6 +127,21 @@ def test_non_finite_steps_are_skipped_and_counted(tmp_path):
     assert records[-1]["bad_steps"] >= 2
     state = weights(tmp_path)
     assert all(value.isfinite().all() for value in state["ema"].values())
+
+
+def test_path_lengths_that_overflow_once_are_forgotten(tmp_path, monkeypatch):
+    """They are averaged over steps, and the average must not keep what is no number."""
+    lengths, calls = losses.path_lengths, []
+
+    def overflowing(*args):
+        calls.append(1)
+        return lengths(*args) * (float("inf") if len(calls) == 1 else 1)
+
+    monkeypatch.setattr(losses, "path_lengths", overflowing)
+    records = list(train_generator(tiny(6), pictures(), tmp_path))
+    assert len(calls) == 3 and records[-1]["bad_steps"] == 1
+    path_mean = weights(tmp_path)["scalars"]["path_mean"]
+    assert path_mean.isfinite() and path_mean > 0
 
 
 def test_ten_bad_steps_in_a_row_stop_the_run_and_spare_the_checkpoint(tmp_path):

@@ -14,7 +14,7 @@ from xfer.training.config import GENERATOR_PRESETS, parse_settings, preset
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
 from xfer.training.randomness import normal, sample_rngs
-from xfer.training.session import Session
+from xfer.training.session import Session, made_from
 
 
 def test_a_sample_s_noise_does_not_depend_on_who_holds_it():
@@ -139,13 +139,13 @@ def test_records_are_shown_on_tensorboard(tmp_path):
     assert [e.value for e in events.Scalars("loss")] == pytest.approx([r["loss"] for r in lines])
 
 
-def test_a_resumed_run_takes_the_learning_rate_that_is_asked_for_now(tmp_path):
+def test_a_resumed_run_takes_the_rates_that_are_asked_for_now(tmp_path):
     config = dataclasses.replace(
         GENERATOR_PRESETS["nano"], batch=1000, total_kimg=1.0, tick_kimg=1.0, save_kimg=1.0
     )
-    for total, rate in ((1.0, 0.1), (2.0, 0.01)):
+    for total, rate, beta1 in ((1.0, 0.1, 0.0), (2.0, 0.01, 0.5)):
         network = torch.nn.ParameterDict({"x": torch.nn.Parameter(torch.ones(1))})
-        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+        optimiser = torch.optim.Adam(network.parameters(), lr=rate, betas=(beta1, 0.99))
         config = dataclasses.replace(config, total_kimg=total)
         state = {"network": network, "optimiser": optimiser}
         with Session(tmp_path, config, state, World()) as session:
@@ -153,7 +153,8 @@ def test_a_resumed_run_takes_the_learning_rate_that_is_asked_for_now(tmp_path):
                 session.update(optimiser, network, network["x"].square().sum())
                 session.tick()
     assert optimiser.param_groups[0]["lr"] == 0.01
-    assert float(network["x"].detach()) == pytest.approx(1 - 0.1 - 0.01, abs=0.002)
+    assert optimiser.param_groups[0]["betas"] == (0.5, 0.99)
+    assert float(network["x"].detach()) == pytest.approx(1 - 0.1 - 0.01, abs=0.005)
 
 
 def begin(folder, network=None, **changes):
@@ -190,6 +191,22 @@ def test_a_run_takes_other_settings_and_notes_them(tmp_path):
         "learning_rate": [2e-3, 1e-3],
         "total_kimg": [0.016, 0.032],
     }
+
+
+def test_a_run_keeps_the_weights_that_it_began_with(tmp_path):
+    of = lambda sha, frames="a": {"generator": f"g.safetensors, sha256 {sha}", "frames": frames}
+    with made_from(of("aa")):
+        begin(tmp_path)
+    with made_from(of("bb")), pytest.raises(RunError, match=r"generator was .*aa, not .*bb; name"):
+        begin(tmp_path)
+    assert read_json(tmp_path / "run.json")["inputs"] == of("aa")
+    moved = of("aa", "b") | {"generator": "elsewhere.safetensors, sha256 aa"}
+    with made_from(moved):
+        begin(tmp_path)
+    record = read_json(tmp_path / "run.json")
+    assert record["resumed"][0]["changes"]["frames"] == ["a", "b"]
+    begin(tmp_path)  # by a caller who names nothing
+    assert read_json(tmp_path / "run.json")["inputs"] == moved
 
 
 def test_networks_that_do_not_fit_a_checkpoint_are_told_with_the_settings_that_changed(tmp_path):

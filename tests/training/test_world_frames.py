@@ -48,6 +48,21 @@ def test_an_interrupted_rendering_goes_on_to_the_same_bytes(tmp_path, monkeypatc
     assert not np.array_equal(*(WorldFrames(tmp_path / "whole").frames[i] for i in (0, 1)))
 
 
+def test_a_rendering_killed_before_its_record_gets_it_later(tmp_path, monkeypatch):
+    render_frames(tmp_path / "whole", **ASK)
+    with monkeypatch.context() as patch:
+        patch.setattr(world_frames, "environment", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            render_frames(tmp_path / "broken", **ASK)
+    assert not (tmp_path / "broken" / "frames.json").exists()
+    with pytest.raises(RunError, match="holds other frames"):
+        render_frames(tmp_path / "broken", **ASK | {"seed": 6})
+    render_frames(tmp_path / "broken", **ASK)
+    names = sorted(path.name for path in (tmp_path / "broken").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert WorldFrames(tmp_path / "broken").landmarks.shape == (6, 136)
+
+
 def test_a_folder_with_other_frames_is_not_touched(tmp_path):
     render_frames(tmp_path, **ASK)
     with pytest.raises(RunError, match="holds other frames"):

@@ -24,6 +24,7 @@ from xfer.errors import RunError, Stopped, expect
 from xfer.runs import Progress, Run, read_json
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
+from xfer.training.resuming import HasState, refuse_changes, restore, told, way_out
 
 MAX_BAD_STEPS = 10
 """So many steps in a row with a non-finite update end a run."""
@@ -82,15 +83,6 @@ def leave_if_stopped(folder: str | Path) -> None:
 
 
 @runtime_checkable
-class HasState(Protocol):
-    """Anything that can be saved and restored: networks, optimisers, counters."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
-
-
-@runtime_checkable
 class RunConfig(Protocol):
     """What a session reads from any training configuration."""
 
@@ -99,39 +91,6 @@ class RunConfig(Protocol):
     total_kimg: float
     tick_kimg: float
     save_kimg: float
-
-
-KEPT = ("seed", "batch")
-"""What pictures a step shows, and how many were seen, follow from these; so a run keeps them, and
-the settings of its networks."""
-FREE = ("conv_clamp", "half_resolutions", "stddev_group", "dropout")
-"""Settings of networks that decide nothing of what these hold."""
-SETTINGS = ("lr", "weight_decay")
-"""Of an optimiser: they come from the configuration, which a resumption may change."""
-
-
-def _restore(part: HasState, state: dict[str, Any]) -> None:
-    """Load what was saved; an optimiser keeps the settings that it was built with."""
-    groups = part.param_groups if isinstance(part, torch.optim.Optimizer) else []
-    built = [{name: group[name] for name in SETTINGS} for group in groups]
-    part.load_state_dict(state)
-    if isinstance(part, torch.optim.Optimizer):
-        for group, settings in zip(part.param_groups, built, strict=True):
-            group.update(settings)
-
-
-def _told(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """Changed settings in words."""
-    if not changes:
-        return ""
-    return ": " + ", ".join(f"{name} was {old}, not {new}" for name, (old, new) in changes.items())
-
-
-def _way_out(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """What to do about changed settings."""
-    text = lambda old: str(tuple(old) if isinstance(old, list) else old).replace(" ", "")
-    back = " ".join(f"{name}={text(old)}" for name, (old, _) in changes.items())
-    return (f"go on with --set {back}, or " if back else "") + "choose another folder"
 
 
 class Session:
@@ -302,34 +261,22 @@ class Session:
         found = self.checkpoints.load_latest()
         if found is None:
             return
-        self._refuse_changes()
+        if self.run:
+            refuse_changes(self.run)
         self.step, state = found
         for name, part in self.state.items():
             try:
-                _restore(part, state[name])
+                restore(part, state[name])
             except (KeyError, RuntimeError, ValueError) as error:
                 changes = self.run.changes if self.run else {}
                 raise RunError(
                     f"{self.checkpoints.folder.parent} holds another {name} than is asked for"
-                    f"{_told(changes)}; {_way_out(changes)}"
+                    f"{told(changes)}; {way_out(changes)}"
                 ) from error
         counters = state["session"]
         self.bad_steps, self._totals = counters["bad_steps"], counters["totals"]
         self._share = counters.get("share", self.step / self.total_steps)
         self._ticked = self.step
-
-    def _refuse_changes(self) -> None:
-        """Raise `RunError` where a setting is changed that the run began with and must keep."""
-        changes = {
-            name: values
-            for name, values in (self.run.changes if self.run else {}).items()
-            if name in KEPT or ("." in name and name.rpartition(".")[2] not in FREE)
-        }
-        if changes:
-            raise RunError(
-                f"{self.run.folder} cannot go on with other networks, batches or seeds"
-                f"{_told(changes)}; {_way_out(changes)}"
-            )
 
     # Stopping ------------------------------------------------------------------------------
 

@@ -256,7 +256,8 @@ class GeneratorTrainer:
         mean = lengths.detach().mean()
         self.world.mean_([mean])
         path_mean = self.scalars.values["path_mean"]
-        path_mean.lerp_(mean, self.config.path_decay)
+        if bool(mean.isfinite()):  # the step is skipped then, and must leave nothing behind
+            path_mean.lerp_(mean, self.config.path_decay)
         penalty = losses.path_length_penalty(lengths, path_mean)
         weight = self.config.path_weight * self.config.path_interval
         return penalty * weight, {"path_length": mean}

@@ -59,7 +59,7 @@ def train_rival(
     measure = load_instruments(instruments, "loss", reader=False)
     world = World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
-    pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
+    pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device, world)
     parts = {"generator": generator, "inverter": inverter}
     made = inputs(clips=clips, instruments=instruments, **parts)
     records = train_transfer(chosen, pictures, drawer, measure, out, world, RivalTrainer)

@@ -56,11 +56,7 @@ def train_transfer(
     measure = load_instruments(instruments, "loss", reader=False)
     world = World.join(device)
     drawer, encoder = Generator.load(generator), IdentityEncoder.load(inverter)
-    expect(
-        world.size == 1 or (Path(clips) / "latents.json").exists(),
-        f"several processes read latents that are there: make {clips}'s with `xfer train latents`",
-    )
-    pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device)
+    pictures = open_clips(clips, generator, inverter, drawer.resolution, chosen.seed, device, world)
     first = _begun(start, chosen.mapper.kind) if start else None
     records = transfer_loop(chosen, pictures, drawer, measure, out, world, start=first)
     parts = {"generator": generator, "inverter": inverter}
@@ -85,8 +81,17 @@ def open_clips(
     resolution: int,
     seed: int = 0,
     device: str = "auto",
+    world: World | None = None,
 ) -> TransferClips:
-    """World frames or prepared clips with the latents that these weights give them."""
+    """World frames or prepared clips with the latents that these weights give them.
+
+    Args:
+        world: The processes that train together; one alone makes latents that are missing.
+    """
+    expect(
+        world is None or world.size == 1 or (Path(folder) / "latents.json").exists(),
+        f"several processes read latents that are there: make {folder}'s with `xfer train latents`",
+    )
     frames = open_people(folder, resolution, seed)
     cast = _cast(folder, frames)
     invert_frames(folder, generator, inverter, device=device)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+import xfer  # noqa: F401  before torch, which reads what this sets
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install the hook before anything of the package is imported; benchmarks measure without."""

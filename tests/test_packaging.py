@@ -1,11 +1,15 @@
 """pyproject.toml, environment.yml and constraints.txt say the same; no second torch sneaks in."""
 
+import importlib
 import importlib.util
+import os
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import xfer
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = re.compile(r"^[A-Za-z0-9_.-]+")
@@ -63,3 +67,17 @@ def test_the_version_is_written_once_and_agrees(project):
     import xfer
 
     assert project["version"] == xfer.__version__
+
+
+def test_threads_of_a_busy_computer_do_not_wait_long_for_one_another(monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    importlib.reload(xfer)
+    assert os.environ["GOMP_SPINCOUNT"] == "3000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    importlib.reload(xfer)
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    importlib.reload(xfer)
+    assert "GOMP_SPINCOUNT" not in os.environ

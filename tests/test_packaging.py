@@ -64,8 +64,6 @@ def test_packages_that_would_bring_another_torch_are_absent(package):
 
 
 def test_the_version_is_written_once_and_agrees(project):
-    import xfer
-
     assert project["version"] == xfer.__version__
 
 

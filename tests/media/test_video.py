@@ -41,6 +41,17 @@ def test_a_turned_video_comes_out_upright(tmp_path, rotation):
     assert (reader.facts.width, reader.facts.height) == shown
 
 
+@pytest.mark.parametrize("rotation, shown", [(0, (48, 80)), (90, (80, 48))])
+def test_pixels_that_are_no_squares_are_made_square(tmp_path, rotation, shown):
+    path = write_video(
+        tmp_path / "a.mp4", ramps(2, 48, 60), rotation=rotation, pixel_aspect=Fraction(4, 3)
+    )
+    reader = VideoReader(path)
+    pixels = next(iter(reader)).pixels
+    assert pixels.shape[:2] == shown == (reader.facts.height, reader.facts.width)
+    assert near(pixels, np.rot90(ramps(1, 48, 80)[0], rotation // 90))
+
+
 @pytest.mark.parametrize(
     "codec, pixel_format, suffix",
     [("libx264", "yuv420p10le", "mp4"), ("ffv1", "yuv422p", "mkv"), ("mpeg4", "yuv420p", "avi"),
@@ -136,6 +147,12 @@ def test_a_written_video_keeps_frames_times_and_says_what_it_is(tmp_path):
     assert video_source(tmp_path / "a.mp4") is Source.GENERATED
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert "seed 5" in container.metadata["comment"]
+
+
+def test_a_name_may_be_in_capitals_and_of_no_other_kind():
+    assert VideoWriter("A.MP4").path.name == "A.MP4"
+    with pytest.raises(BadValue, match=r"written as \.mp4; got a\.avi"):
+        VideoWriter("a.avi")
 
 
 @pytest.mark.parametrize("codec, suffix", [("aac", "mp4"), ("pcm_f32le", "mkv"), ("flac", "mkv")])

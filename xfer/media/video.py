@@ -137,7 +137,8 @@ class VideoReader:
         first = next(self._decoded(container, stream), None)
         if first is None:
             raise BadFile(f"{self.path}: no frame of this video can be decoded")
-        self._size = _shown_size(first)
+        self._size = _shown_size(first, stream)
+        self._check_size(*self._size)
         self._turns = round(first.rotation / 90) % 4
         width, height = self._size[::-1] if self._turns % 2 else self._size
         seconds = _seconds(container, stream)
@@ -207,9 +208,10 @@ class VideoReader:
         return np.ascontiguousarray(np.rot90(pixels, self._turns))
 
 
-def _shown_size(frame: VideoFrame) -> tuple[int, int]:
+def _shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
     """Width and height with pixels made square."""
-    aspect = getattr(frame, "sample_aspect_ratio", None)
+    # PyAV's frames do not tell; its streams know what the container says, else what the codec does.
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     if not aspect or not Fraction(1, 4) < aspect < 4:
         return frame.width, frame.height
     return max(1, round(frame.width * aspect)), frame.height

@@ -35,7 +35,7 @@ def write_video(
     rotation: int = 0,
     sound_seconds: float = 0.0,
     sound_codec: str = "aac",
-    pixel_aspect: Fraction = Fraction(1),
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """Write frames with the plainest means."""
     with av.open(str(path), "w") as out:
@@ -44,7 +44,8 @@ def write_video(
             stream = out.add_stream(codec, rate=fps, options={"crf": "2", "g": "5"})
             stream.height, stream.width = frames[0].shape[:2]
             stream.pix_fmt = pixel_format
-            stream.codec_context.sample_aspect_ratio = pixel_aspect
+            if pixel_aspect:
+                stream.codec_context.sample_aspect_ratio = pixel_aspect
             if rotation:
                 stream.set_display_rotation(rotation)
             stream.codec_context.time_base = Fraction(1, 1000)

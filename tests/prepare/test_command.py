@@ -6,8 +6,14 @@ from PIL import Image
 from skimage.data import astronaut
 
 from xfer.cli import main
-from xfer.errors import BadValue
+from xfer.errors import BadValue, RunError
+from xfer.prepare import command
 from xfer.prepare.command import parse_share
+from xfer.prepare.locks import holding
+from xfer.prepare.merge import merge
+from xfer.prepare.records import Settings
+from xfer.prepare.run import Summary, prepare
+from xfer.runs import write_json
 
 
 def test_a_share_is_written_as_i_of_n():
@@ -67,6 +73,28 @@ def test_a_preparation_that_rejects_everything_ends_with_an_error(tmp_path, caps
     assert told.startswith("xfer: every input was rejected, 2 of 3 since: ")
     assert str(out / "manifest.jsonl") in told
     assert main(["prepare", "merge", str(out)]) == 2
+
+
+def test_a_share_may_be_all_bad_though_it_ends_last(tmp_path, capsys, monkeypatch):
+    last = Summary(tmp_path, 0, 2, 0, complete=True, is_share=True)
+    monkeypatch.setattr(command, "prepare_sources", lambda *_, **__: last)
+    assert main(["prepare", str(tmp_path), "--out", str(tmp_path), "--shard", "2/2"]) == 0
+    told = capsys.readouterr().out
+    assert "2 rejected" in told and "all shares are done, join them with merge" in told
+
+
+def test_only_shares_work_on_one_folder_side_by_side(tmp_path):
+    Image.fromarray(astronaut()).save(tmp_path / "a.png")
+    out, settings = tmp_path / "out", Settings(size=32, landmarks="dlib")
+    with holding(out, shared=True), holding(out, shared=True):
+        with pytest.raises(RunError, match=r"only shares .* go side by side"):
+            prepare([tmp_path / "a.png"], out, settings)
+        assert not (out / "prepare.json").exists()
+    with holding(out, shared=False), pytest.raises(RunError, match="is in use"):
+        prepare([tmp_path / "a.png"], out, settings, share=(1, 2))
+    with holding(out, shared=False), pytest.raises(RunError, match="is in use"):
+        write_json(out / "prepare.json", {"groups": 0, "splits": {}})
+        merge([out])
 
 
 def test_what_is_no_preparation_is_not_merged(tmp_path, capsys):

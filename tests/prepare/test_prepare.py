@@ -155,6 +155,7 @@ def test_shares_of_two_machines_give_the_same_bytes_as_one(prepared, tmp_path):
         for i in (1, 2)
     ]
     assert [part.complete for part in parts] == [False, True]
+    assert "other shares are missing" in str(parts[0])
     assert not (tmp_path / "set/index.parquet").exists()
     assert merge([tmp_path / "set"]).frames == summary.frames
     assert shards_of(tmp_path / "set") == shards_of(out)

@@ -1,5 +1,7 @@
 """What is found below a source, in which order, and who is taken for whom."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,9 +93,70 @@ def test_numbered_pictures_are_one_clip_and_others_are_portraits(tmp_path):
 
 def test_clips_that_would_share_a_name_get_different_ones(tmp_path):
     root = tree(tmp_path / "x", "a.mp4", "a.mov", "a.png")
-    assert [clip for _, clip, _ in found(root, root)] == [
+    other = tree(tmp_path / "y/x", "a.mp4", "a.mov", "a.png")
+    assert [clip for _, clip, _ in found(root, other)] == [
         "x/a", "x/a-2", "x/a-3", "x/a-4", "x/a-5", "x/a-6",
     ]  # fmt: skip
+
+
+def test_what_several_sources_lead_to_is_found_once_and_that_is_told(tmp_path, capsys):
+    names = "anna/1.mp4", "anna/2.mp4", "bob/1.mp4", *(f"film/{n}.png" for n in range(6))
+    root = tree(tmp_path / "videos", *names)
+    once = found(root)
+    assert capsys.readouterr().err == ""
+    assert found(root, root / "anna", root / "film/3.png", root / "bob/1.mp4") == once
+    told = capsys.readouterr().err
+    assert "4 left out, such as" in told and "videos/anna/1.mp4" in told
+    assert told.count("\n") == 1
+
+
+def test_links_are_followed_once_and_real_names_come_before_theirs(tmp_path):
+    far = tree(tmp_path / "far", "1.mp4", "2.mp4")
+    root = tree(tmp_path / "family", "zed/1.mp4")
+    (root / "ann").symlink_to(far)
+    (root / "best").mkdir()
+    (root / "best/one.mp4").symlink_to(root / "zed/1.mp4")
+    (root / "best/all").symlink_to(root)
+    expected = [
+        ("video", "family/zed/1", "family/zed"),
+        ("video", "family/ann/1", "family/ann"),
+        ("video", "family/ann/2", "family/ann"),
+    ]
+    assert found(root, people="folder") == expected
+    assert len(found(root / "best", root / "zed", people="folder")) == 3
+
+
+def test_folders_that_cannot_be_read_are_told(tmp_path, capsys, monkeypatch):
+    root, list_folder = tree(tmp_path / "x", "a.mp4", "shut/b.mp4"), os.scandir
+
+    def scandir(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [clip for _, clip, _ in found(root)] == ["x/a"]
+    told = capsys.readouterr().err
+    assert "1 folders cannot be read" in told and "shut (Permission denied)" in told
+
+
+def album(folder, shapes, levels):
+    """Numbered pictures of these shapes and brightnesses."""
+    folder.mkdir(parents=True)
+    for number, (shape, level) in enumerate(zip(shapes, levels, strict=True)):
+        Image.fromarray(np.full((*shape, 3), level, np.uint8)).save(folder / f"{number:05d}.png")
+
+
+def test_numbered_pictures_that_differ_like_portraits_are_portraits(tmp_path, capsys):
+    alike, sizes = [(8, 8)] * 6, [(8, 8 + number) for number in range(6)]
+    album(tmp_path / "x/faces", alike, [0, 200, 90, 250, 10, 120])
+    album(tmp_path / "x/camera", sizes, [100] * 6)
+    album(tmp_path / "x/film", alike, [0, 100, 104, 108, 112, 116])
+    kinds = [(kind, clip.split("/")[1]) for kind, clip, _ in found(tmp_path / "x")]
+    assert kinds == [("picture", "camera")] * 6 + [("picture", "faces")] * 6 + [("frames", "film")]
+    told = capsys.readouterr().err
+    assert "in 2 folders" in told and "--images frames" in told
+    assert [kind for kind, *_ in found(tmp_path / "x", images="frames")] == ["frames"] * 3
 
 
 def test_clips_of_the_face_world_are_known_by_their_table(tmp_path):

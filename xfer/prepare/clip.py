@@ -56,6 +56,9 @@ def _remarks(seen: Sightings, skipped: int) -> list[str]:
     remarks = {
         f"{several} frames show several faces, the main one was followed": several,
         f"{seen.cuts} cuts, the longest shot was kept": seen.cuts,
+        f"{seen.takes} times the face was lost and one elsewhere taken up, which counts as a cut": (
+            seen.takes
+        ),
         f"{skipped} damaged packets or pictures were skipped": skipped,
     }
     return [text for text, count in remarks.items() if count]
@@ -83,10 +86,10 @@ def _look(job: Input, frames: Iterable[Frame], settings: Settings, beat: Beat) -
         cut = cuts.is_cut(frame.pixels) if job.kind != "world" else False
         found = find(frame, cut)
         if found is not None:
-            points, others = found
+            points, others, seen.takes = found
             seen.numbers.append(frame.number)
             seen.times.append(frame.time)
-            seen.shots.append(cuts.shot)
+            seen.shots.append(cuts.shot + seen.takes)
             seen.points.append(points)
             seen.others.append(others)
         beat(seen.frames)
@@ -94,15 +97,16 @@ def _look(job: Input, frames: Iterable[Frame], settings: Settings, beat: Beat) -
     return seen
 
 
-Finder = Callable[[Frame, bool], tuple[Points, int] | None]
+Finder = Callable[[Frame, bool], tuple[Points, int, int] | None]
+"""Landmarks, other faces, and how often another face was taken up, from a frame and its cut."""
 
 
 def _truth_of(job: Input) -> Finder:
     rows = world_rows(job)
 
-    def find(frame: Frame, _: bool) -> tuple[Points, int] | None:
+    def find(frame: Frame, _: bool) -> tuple[Points, int, int] | None:
         points = true_points(rows, frame.number)
-        return None if points is None else (points, 0)
+        return None if points is None else (points, 0, 0)
 
     return find
 
@@ -112,11 +116,11 @@ def _finder(job: Input, settings: Settings) -> Finder:
         raise NoFace("it brings no landmarks of its own, and only such clips were asked for")
     tracker = Tracker(_detector(settings.landmarks))
 
-    def find(frame: Frame, cut: bool) -> tuple[Points, int] | None:
+    def find(frame: Frame, cut: bool) -> tuple[Points, int, int] | None:
         if cut:
             tracker.reset()
         face = tracker.find(frame.pixels)
-        return None if face is None else (face.points, face.others)
+        return None if face is None else (face.points, face.others, tracker.takes)
 
     return find
 

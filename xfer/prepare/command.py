@@ -36,7 +36,7 @@ def merge(folders: Sequence[str], out: str | None) -> Summary:
 
 def _some(summary: Summary) -> Summary:
     """A summary that tells of something to use; a single share may be all bad."""
-    if summary.complete and summary.bad and not summary.good:
+    if not summary.is_share and summary.bad and not summary.good:
         path = summary.folder / MANIFEST
         reasons = Counter(line["reason"] for line in read_manifest(summary.folder))
         (reason, count) = reasons.most_common(1)[0]

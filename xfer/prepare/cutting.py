@@ -55,23 +55,26 @@ def cut_out(
     inside = picture_to_crop(crops, torch.from_numpy(points)).numpy()
     measures, places = [], []
     with atomic(tar) as temporary, open(temporary, "wb") as out:
-        for row, frame in _matching(frames, seen.numbers):
+        for row, frame in _matching(frames, seen.numbers, beat):
             crop = Crop(crops.center[row : row + 1], crops.half[row : row + 1])
             oversample = None if moving else 4
             pixels = align(frame.pixels, crop, settings.size, oversample)
             name = f"{job.number:08d}_{row:06d}.{settings.picture_format}"
             places.append(_append(out, name, _encoded(pixels, job, settings)))
             measures.append(_measure(pixels, points[row], crop, frame.pixels, settings))
-            beat(row)
     if len(places) != len(seen.numbers):
         raise BadFile("its frames changed while they were read")
     return _table(job, seen, crops, inside, pieces, measures, places)
 
 
-def _matching(frames: Iterable[Frame], numbers: list[int]) -> Iterator[tuple[int, Frame]]:
+def _matching(
+    frames: Iterable[Frame], numbers: list[int], beat: Callable[[int], None]
+) -> Iterator[tuple[int, Frame]]:
     """The frames of these numbers, with their rows."""
     row = 0
-    for frame in frames:
+    for read, frame in enumerate(frames):
+        # Also where many must be decoded before the first one wanted.
+        beat(read)
         if row < len(numbers) and frame.number == numbers[row]:
             yield row, frame
             row += 1

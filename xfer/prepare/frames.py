@@ -14,7 +14,9 @@ from xfer.media.detectors import Points
 from xfer.media.kinds import kind_of
 from xfer.media.pictures import read_pixels
 from xfer.media.video import Frame, VideoReader
-from xfer.prepare.sources import WORLD_TABLE, Input
+from xfer.prepare.sequences import in_order
+from xfer.prepare.sources import Input
+from xfer.prepare.walking import WORLD_TABLE
 
 REMEMBERED = 160 << 20
 """Clips of so many bytes or less are decoded once and kept for the second reading."""
@@ -65,7 +67,8 @@ class _Folder:
     """A folder of pictures as frames; damaged ones are skipped and counted."""
 
     def __init__(self, path: str, fps: float):
-        self._paths = sorted(p for p in Path(path).iterdir() if kind_of(p) == "picture")
+        shown = [p for p in Path(path).iterdir() if not p.name.startswith(".")]
+        self._paths = in_order([p for p in shown if kind_of(p) == "picture"])
         self._fps, self.skipped = fps, 0
 
     def __iter__(self) -> Iterator[Frame]:

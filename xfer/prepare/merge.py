@@ -10,6 +10,7 @@ import pandas as pd
 
 from xfer.datasets.layout import SETTINGS, shard_name
 from xfer.errors import MissingFile, RunError, expect
+from xfer.prepare.locks import holding
 from xfer.prepare.run import Summary, summarise
 from xfer.prepare.shards import WORK, records_of, rows_of, write_index
 from xfer.runs import atomic, read_json, write_json
@@ -24,7 +25,7 @@ def merge(folders: Sequence[str | Path], out: str | Path | None = None) -> Summa
 
     Raises:
         MissingFile: A folder is no preparation.
-        RunError: A share is missing, or the preparations do not fit together.
+        RunError: A share is missing or still at work, or the preparations do not fit together.
     """
     expect(folders, "merge needs at least one folder")
     folders = [Path(folder) for folder in folders]
@@ -32,12 +33,10 @@ def merge(folders: Sequence[str | Path], out: str | Path | None = None) -> Summa
         _check_complete(folder)
     if out is None or [Path(out)] == folders:
         expect(len(folders) == 1, "several preparations are joined into a new folder: name it")
-        (folder,) = folders
-        record = read_json(folder / SETTINGS)
-        write_index(folder, record["groups"], record["splits"])
-        shutil.rmtree(folder / WORK, ignore_errors=True)
-        return summarise(folder, range(record["groups"]), True)
-    return _gather(folders, Path(out))
+        return _join(folders[0])
+    _check_alike(folders)
+    with holding(Path(out), shared=False):
+        return _gather(folders, Path(out))
 
 
 def _check_complete(folder: Path) -> None:
@@ -52,13 +51,26 @@ def _check_complete(folder: Path) -> None:
         )
 
 
-def _gather(folders: list[Path], out: Path) -> Summary:
-    """Shards of several preparations side by side; clips that share a name get new ones."""
+def _join(folder: Path) -> Summary:
+    """The index and manifest over all shares of a folder."""
+    record = read_json(folder / SETTINGS)
+    with holding(folder, shared=False):
+        write_index(folder, record["groups"], record["splits"])
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        return summarise(folder, range(record["groups"]), True)
+
+
+def _check_alike(folders: list[Path]) -> None:
     records = [read_json(folder / SETTINGS) for folder in folders]
     for folder, record in zip(folders, records, strict=True):
         for key in ("size", "picture_format"):
             if record["settings"][key] != records[0]["settings"][key]:
                 raise RunError(f"{folder} was prepared with another {key} than {folders[0]}")
+
+
+def _gather(folders: list[Path], out: Path) -> Summary:
+    """Shards of several preparations side by side; clips that share a name get new ones."""
+    records = [read_json(folder / SETTINGS) for folder in folders]
     if (out / SETTINGS).exists():
         raise RunError(f"{out} already holds a preparation; choose another folder")
     taken: set[str] = set()

@@ -41,10 +41,13 @@ class Sightings:
     numbers: list[int]
     times: list[float]
     shots: list[int]
+    """Count up with every cut, and with every face taken up elsewhere."""
     points: list[Points]
     others: list[int]
     frames: int = 0
     cuts: int = 0
+    takes: int = 0
+    """How often a face was lost and one elsewhere taken up."""
     size: tuple[int, int] = (0, 0)
 
     def keep(self, rows: np.ndarray) -> "Sightings":

@@ -1,5 +1,6 @@
 """The whole job: sources in, shards and one index out; stopped at any moment, it goes on later."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -7,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from xfer.datasets.layout import SETTINGS
 from xfer.errors import RunError, expect
 from xfer.media.detectors import choose_detector
+from xfer.prepare.locks import holding
 from xfer.prepare.pool import Limits, Pool, Task
 from xfer.prepare.records import Settings
 from xfer.prepare.shards import (
@@ -45,13 +47,16 @@ class Summary:
     frames: int
     complete: bool
     """False while other machines' shares are missing."""
+    is_share: bool = False
+    """Whether it tells of one share of several, before they are joined."""
 
     def __str__(self) -> str:
-        state = "" if self.complete else "; other shares are missing, join them with merge"
+        state = "all shares are done" if self.complete else "other shares are missing"
+        place = "manifest.jsonl, which merge writes" if self.is_share else "manifest.jsonl"
         return (
-            f"{self.folder}: {self.good} good inputs, {self.bad} rejected, "
-            f"{self.frames} frames{state}"
-            + (". Why inputs were rejected stands in manifest.jsonl" if self.bad else "")
+            f"{self.folder}: {self.good} good inputs, {self.bad} rejected, {self.frames} frames"
+            + (f"; {state}, join them with merge" if self.is_share else "")
+            + (f". Why inputs were rejected stands in {place}" if self.bad else "")
         )
 
 
@@ -96,13 +101,7 @@ def prepare(
     groups = groups_of(inputs, clips_per_shard)
     settings = _settled(settings, inputs, out)
     record = _record(inputs, groups, settings, splits)
-    run = Run(out / "runs" / f"{i % n}-of-{n}", record)
-    try:
-        _claim(out, record)
-    except RunError:
-        run.leave()
-        raise
-    with run:
+    with _held(out, record, share) as run:
         mine = {number: group for number, group in enumerate(groups) if number % n == i % n}
         _sweep(out, mine, alone=n == 1)
         pool = Pool(workers or os.cpu_count() or 1, settings, limits)
@@ -111,12 +110,24 @@ def prepare(
         if n == 1:
             write_index(out, len(groups), splits)
             shutil.rmtree(out / WORK, ignore_errors=True)
-        summary = summarise(out, list(mine), complete)
+        summary = replace(summarise(out, list(mine), complete), is_share=n > 1)
         run.finish(
             good=summary.good, bad=summary.bad, frames=summary.frames,
             frames_this_time=frames, seconds_this_time=round(seconds, 1),
         )  # fmt: skip
     return summary
+
+
+@contextlib.contextmanager
+def _held(out: Path, record: dict[str, Any], share: tuple[int, int]) -> Iterator[Run]:
+    """The record of this share's run, begun, in a folder that is for this and free for it."""
+    i, n = share
+    run = Run(out / "runs" / f"{i % n}-of-{n}", record)
+    with contextlib.ExitStack() as stack:
+        stack.callback(run.leave)
+        stack.enter_context(holding(out, shared=n > 1))
+        _claim(out, record)
+        yield stack.enter_context(run)
 
 
 def _check(settings: Settings) -> None:

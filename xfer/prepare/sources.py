@@ -4,17 +4,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from xfer.errors import BadValue, MissingFile, expect
-from xfer.media.kinds import kind_of
+from xfer.prepare.walking import Remarks, readable, walk
 
-LEAST_SEQUENCE = 5
-"""So many consecutively numbered pictures in a folder are taken for the frames of one clip."""
 PERSON_FOLDER = re.compile(r"id\d{5}")
 """How VoxCeleb names people."""
-WORLD_TABLE = "frames.parquet"
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,14 @@ class Input:
         return readable(self.path)
 
 
-def readable(name: str) -> str:
-    """A file name whose bytes are no text, with marks in their place."""
-    return os.fsencode(name).decode("utf-8", "replace")
+class Candidate(NamedTuple):
+    """Something found below a source, maybe not for the first time."""
+
+    root: Path
+    path: Path
+    kind: str
+    real: str
+    """Where it lies, whatever links lead there."""
 
 
 def find_inputs(
@@ -44,39 +46,65 @@ def find_inputs(
 ) -> list[Input]:
     """Everything below the sources that may become a clip, in an order that is always the same.
 
+    What several sources or links lead to is found once. Oddities are told on the error stream.
+
     Args:
         sources: Files and folders, searched to the bottom.
         people: 'auto': folders named like VoxCeleb's `id00012` are people, whether they lie below
             a source or it below them, otherwise every clip is a person of its own; 'folder': every
             folder directly below a source is a person, and the source itself is one for what lies
             in it directly; 'clip': every clip is a person of its own.
-        images: 'auto': consecutively numbered pictures in a folder are the frames of one clip,
-            others are portraits; 'frames' or 'portraits' decides for all.
+        images: 'auto': consecutively numbered pictures in a folder are the frames of one clip
+            unless they differ like portraits; others are portraits; 'frames' or 'portraits' decides
+            for all.
     """
     expect(people in ("auto", "folder", "clip"), f"people are auto, folder or clip; got '{people}'")
     expect(
         images in ("auto", "frames", "portraits"),
         f"images are auto, frames or portraits; got '{images}'",
     )
+    remarks = Remarks()
+    candidates = [c for source in map(Path, sources) for c in _candidates(source, images, remarks)]
     found, taken = [], {}
-    for source in map(Path, sources):
-        if not source.exists():
-            raise MissingFile(f"there is no {readable(str(source))} to prepare")
-        root = source.resolve()
-        for path, kind in _walk(root, images):
-            inside = path.relative_to(root.parent)
-            clip = _unused(
-                readable(str(inside.with_suffix("") if kind != "frames" else inside)), taken
-            )
-            holder = path if kind == "frames" else path.parent
-            person = _person(root, holder, people) or clip
-            found.append(Input(len(found), str(path), kind, clip, person))
+    for root, path, kind, _ in _once_each(candidates, remarks):
+        inside = path.relative_to(root.parent)
+        clip = _unused(readable(str(inside.with_suffix("") if kind != "frames" else inside)), taken)
+        holder = path if kind == "frames" else path.parent
+        person = _person(root, holder, people) or clip
+        found.append(Input(len(found), str(path), kind, clip, person))
+    remarks.say()
     if not found:
         raise BadValue(
             f"nothing to prepare in {', '.join(readable(str(s)) for s in sources)}: "
             "no video, picture or folder of frames"
         )
     return found
+
+
+def _candidates(source: Path, images: str, remarks: Remarks) -> Iterator[Candidate]:
+    if not source.exists():
+        raise MissingFile(f"there is no {readable(str(source))} to prepare")
+    root = source.resolve()
+    return (Candidate(root, *found) for found in walk(root, images, remarks))
+
+
+def _once_each(candidates: list[Candidate], remarks: Remarks) -> Iterator[Candidate]:
+    """Each file under one of its names, so that nobody becomes two people.
+
+    Of several names the one counts that leads over no link, else the first one.
+    """
+    chosen: dict[str, Candidate] = {}
+    for candidate in candidates:
+        before = chosen.setdefault(candidate.real, candidate)
+        if str(before.path) != before.real and str(candidate.path) == candidate.real:
+            chosen[candidate.real] = candidate
+    clips = {real for real, candidate in chosen.items() if candidate.kind == "frames"}
+    for candidate in candidates:
+        is_frame = candidate.kind == "picture" and os.path.dirname(candidate.real) in clips
+        if is_frame or chosen[candidate.real] is not candidate:
+            remarks.add("twice", candidate.path)
+        else:
+            yield candidate
 
 
 def _unused(name: str, taken: dict[str, int]) -> str:
@@ -102,34 +130,3 @@ def _person(source: Path, holder: Path, people: str) -> str | None:
         folder = top / inside[0] if inside else top
         return readable(f"{folder.parent.name}/{folder.name}")
     return None
-
-
-def _walk(root: Path, images: str) -> Iterator[tuple[Path, str]]:
-    """Paths and kinds below a source, sorted."""
-    if root.is_file():
-        yield root, kind_of(root) or "video"
-        return
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        here = Path(folder)
-        kinds = {here / f: kind_of(here / f) for f in sorted(files) if not f.startswith(".")}
-        world = (here / WORLD_TABLE).exists()
-        images_here = [path for path, kind in kinds.items() if kind == "picture"]
-        if images_here and _is_sequence(images_here, images):
-            yield here, "frames"
-            kinds = {path: kind for path, kind in kinds.items() if kind != "picture"}
-        for path, kind in kinds.items():
-            if kind:
-                yield path, "world" if world and kind == "video" else kind
-
-
-def _is_sequence(images: list[Path], choice: str) -> bool:
-    """Whether the pictures of a folder are frames: one name but for a number that counts up."""
-    if choice != "auto":
-        return choice == "frames"
-    parts = [re.fullmatch(r"(.*?)(\d+)", path.stem) for path in images]
-    if len(images) < LEAST_SEQUENCE or not all(parts):
-        return False
-    numbers = sorted(int(part[2]) for part in parts)
-    steps = {b - a for a, b in pairwise(numbers)}
-    return len({part[1] for part in parts}) == 1 and len(steps) == 1 and steps != {0}

@@ -1,7 +1,10 @@
 """Picture files: every kind comes in the same way, every damage is one error."""
 
 import io
+import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -119,9 +122,33 @@ def huge_header():
     return bytes(data)
 
 
-def test_a_huge_header_is_refused_before_memory_is_taken():
+def test_a_huge_header_is_refused_before_memory_is_taken(tmp_path):
     with pytest.raises(BadFile, match="20000 x 20000"):
         decode_picture(huge_header(), "a.png")
+    (tmp_path / "a.png").write_bytes(huge_header())
+    assert picture_source(tmp_path / "a.png") is None, "its origin takes no memory"
+
+
+@pytest.mark.parametrize("brands", [b"heic\0\0\0\0mif1heic", b"mif1\0\0\0\0mif1heic"])
+def test_a_phone_s_heic_is_named_and_what_to_do(brands, tmp_path):
+    path = tmp_path / "IMG_0001.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftyp" + brands + b"\0\0\0\x08mdat")
+    for read in (read_pixels, picture_source):
+        with pytest.raises(BadFile, match="is HEIC, which cannot be read: export it as JPEG"):
+            read(path)
+
+
+def test_reading_in_threads_leaves_warnings_and_limits_of_others_alone():
+    data, before = encode_picture(ramp(), ".png"), [*warnings.filters]
+    most, interval = Image.MAX_IMAGE_PIXELS, sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: decode_picture(data, f"{n}"), range(200)))
+        assert [*warnings.filters] == before and most == Image.MAX_IMAGE_PIXELS
+    finally:
+        sys.setswitchinterval(interval)
+        warnings.filters[:], Image.MAX_IMAGE_PIXELS = before, most
 
 
 def broken_pictures(count, seed=0):

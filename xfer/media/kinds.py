@@ -34,8 +34,7 @@ def _kind_of_bytes(head: bytes) -> str | None:
     if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return "picture"
     if head[4:8] == b"ftyp":
-        still = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
-        return "picture" if head[8:12] in still else "video"
+        return "picture" if head[8:12] in (b"avif", b"avis", *pictures.HEIF) else "video"
     if head[:4] == b"\x1a\x45\xdf\xa3" or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
         return "video"
     return None

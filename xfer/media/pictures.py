@@ -7,7 +7,9 @@ content, whatever they are called.
 
 import contextlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,9 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".mpo",
     ".jp2", ".avif", ".tga",
 )  # fmt: skip
+HEIF = (b"heic", b"heix", b"mif1", b"msf1")
+"""How containers name themselves in which phones keep HEIC pictures; some with the last two names
+hold AVIF."""
 MOST_PIXELS = 80_000_000
 """Larger pictures are refused before any memory is taken for them."""
 
@@ -46,50 +51,89 @@ def read_picture(path: str | Path) -> Float[Tensor, "1 3 height width"]:
 
 def read_pixels(path: str | Path, most_pixels: int = MOST_PIXELS) -> Pixels:
     """A picture file as bytes; see `read_picture`."""
+    with _file(path) as file:
+        return decode_picture(file, str(path), most_pixels)
+
+
+def decode_picture(file: io.IOBase | bytes, name: str, most_pixels: int = MOST_PIXELS) -> Pixels:
+    """An open picture file, or its bytes, as pixels; `name` stands in errors."""
+    file = io.BytesIO(file) if isinstance(file, bytes) else file
+    with _opened(file, name) as picture:
+        width, height = picture.size
+        if width * height > most_pixels:
+            raise BadFile(
+                f"{name} has {width} x {height} pixels; at most {most_pixels / 1e6:g} million "
+                "are read: make it smaller first"
+            )
+        return np.array(_as_rgb(_upright(picture)))
+
+
+@contextlib.contextmanager
+def _file(path: str | Path) -> Iterator[io.IOBase]:
     try:
         with open(path, "rb") as file:
-            return decode_picture(file, str(path), most_pixels)
+            yield file
     except FileNotFoundError:
         raise MissingFile(f"there is no picture {path}") from None
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def decode_picture(file: io.IOBase | bytes, name: str, most_pixels: int = MOST_PIXELS) -> Pixels:
-    """An open picture file, or its bytes, as pixels; `name` stands in errors."""
-    file = io.BytesIO(file) if isinstance(file, bytes) else file
+@contextlib.contextmanager
+def _opened(file: io.IOBase, name: str) -> Iterator[Image.Image]:
+    """The picture in an open file; whatever goes wrong with it is `BadFile`."""
     try:
-        with _own_manners(), Image.open(file, formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > most_pixels:
-                raise BadFile(
-                    f"{name} has {width} x {height} pixels; at most {most_pixels / 1e6:g} million "
-                    "are read: make it smaller first"
-                )
-            return np.array(_as_rgb(_upright(picture)))
+        with _OWN_MANNERS, Image.open(file, formats=FORMATS) as picture:
+            yield picture
     except BadFile:
         raise
     # Decoders meet damage with every kind of exception, not only with OSError.
     except Exception as error:
-        raise _damaged(name, error) from error
+        raise _damaged(file, name, error) from error
 
 
-def _damaged(name: str, error: Exception) -> BadFile:
+def _damaged(file: io.IOBase, name: str, error: Exception) -> BadFile:
+    if _is_heic(file):
+        return BadFile(f"{name} is HEIC, which cannot be read: export it as JPEG or PNG")
     if isinstance(error, UnidentifiedImageError):
         return BadFile(f"{name} is no picture: its content is of no known format, or it is empty")
     return BadFile(f"{name} is no picture, or a damaged one: {str(error) or type(error).__name__}")
 
 
-@contextlib.contextmanager
-def _own_manners():
-    """Our own size limit in place of Pillow's, and no warnings: damage is ours to report."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+def _is_heic(file: io.IOBase) -> bool:
+    file.seek(0)
+    head = file.read(64)
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF and b"avif" not in head
+
+
+class _OwnManners:
+    """Our own size limit in place of Pillow's, and no warnings: damage is ours to report.
+
+    Both are global. Of pictures read at a time in several threads, the first sets them and the
+    last puts back what was there before.
+    """
+
+    def __init__(self):
+        self._lock, self._reading = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._reading:
+                self._most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._warnings = warnings.catch_warnings()
+                self._warnings.__enter__()
+                warnings.simplefilter("ignore")
+            self._reading += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._reading -= 1
+            if not self._reading:
+                self._warnings.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._most
+
+
+_OWN_MANNERS = _OwnManners()
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -188,9 +232,6 @@ def encode_picture(
 
 def picture_source(path: str | Path) -> Source | None:
     """What a picture file says of its origin; None if it says nothing."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
-    except (OSError, ValueError, SyntaxError) as error:
-        raise _damaged(str(path), error) from error
+    with _file(path) as file, _opened(file, str(path)) as picture:
+        packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
     return find_source(packet)

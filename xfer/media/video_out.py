@@ -57,7 +57,7 @@ class VideoWriter:
         time_base: Fraction | None = None,
     ):
         self.path = Path(path)
-        expect(self.path.suffix == ".mp4", f"videos are written as .mp4; got {self.path}")
+        expect(self.path.suffix.lower() == ".mp4", f"videos are written as .mp4; got {self.path}")
         expect(fps > 0, f"frames a second are positive; got {fps}")
         expect(0 <= crf <= 51, f"crf lies between 0 and 51; got {crf}")
         self.fps, self.source, self.note, self.crf = fps, source, note, crf

@@ -105,9 +105,9 @@ def shipped() -> dict[str, Path]:
 
 
 def locate(name: str | Path) -> Path:
-    """The file of a path, or of a shipped or fetched name."""
-    path = Path(name).expanduser()
-    if os.path.lexists(path):
+    """The file of a path, or of a shipped or fetched name; a folder hides no name."""
+    path, known = Path(name).expanduser(), [*shipped(), *PUBLIC]
+    if os.path.lexists(path) and not (path.is_dir() and str(name) in known):
         return path
     if str(name) in shipped():
         return shipped()[str(name)]
@@ -115,5 +115,5 @@ def locate(name: str | Path) -> Path:
         if not place(str(name)).exists():
             raise MissingFile(f"{name} is not fetched yet: run `xfer weights fetch {name}`")
         return place(str(name))
-    names = ", ".join([*shipped(), *PUBLIC])
+    names = ", ".join(known)
     raise MissingFile(f"{path} does not exist, and no checkpoint has that name; names: {names}")

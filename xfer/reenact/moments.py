@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xfer.controls import Controls, between, named_factors
-from xfer.errors import BadValue, expect
+from xfer.errors import BadValue, NoFace, expect
 from xfer.media.video import Frame
 from xfer.reenact.drivers import Driver, Place, Sight, cut
 from xfer.reenact.studio import Studio, say
@@ -36,19 +36,26 @@ Read = Callable[[list[Place], Aligned], Motions]
 def moments(driver: Driver, studio: Studio, own: Motion, read: str, batch: int) -> Iterator[Moment]:
     """The motions of every frame; `own` is what landmarks do not tell.
 
-    A face out of sight keeps its last motion, and before its first sight shows the first one.
+    A face out of sight keeps its last motion, and before its first sight shows the first one:
+    this is looked up in a reading of its own, so that no frames wait for it in memory.
     """
     reader = _reader(driver, studio, own, read)
-    sights, last, waiting = iter(driver), None, []
+    sights, last = iter(driver), None
     while chunk := list(islice(sights, batch)):
         for moment in _chunk(chunk, reader, studio.size, driver.is_video):
-            if moment.place is None and last is None:
-                waiting.append(moment)
-                continue
-            last = last if moment.place is None else moment
-            yield from (m._replace(h=last.h, aligned=last.aligned) for m in waiting)
-            waiting = []
+            if moment.place:
+                last = moment
+            elif last is None:
+                (last,) = _chunk([_first(driver)], reader, studio.size, driver.is_video)
             yield moment if moment.place else moment._replace(h=last.h, aligned=last.aligned)
+
+
+def _first(driver: Driver) -> Sight:
+    """The first sight of the face."""
+    for sight in driver:
+        if sight.place:
+            return sight
+    raise NoFace(f"no face was found in {driver.path}")
 
 
 def _chunk(sights: list[Sight], read: Read, size: int, moving: bool) -> Iterator[Moment]:

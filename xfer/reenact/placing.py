@@ -30,10 +30,10 @@ def source_of(settings: Settings) -> Source:
 
 
 def shower(settings: Settings, subject: Subject, first: Moment) -> Show:
-    """What makes the picture to be written of every result.
+    """What makes the picture to be written of every result, in order.
 
     Args:
-        first: Of the driver; relative motion starts from its tilt.
+        first: Of the driver; says whether it has a picture to paste into.
     """
     place = {"none": _alone, "photo": _into_photo, "driver": _into_driver}[settings.paste]
     show = place(settings, subject, first)
@@ -44,7 +44,7 @@ def shower(settings: Settings, subject: Subject, first: Moment) -> Show:
 
 
 def _alone(settings: Settings, subject: Subject, first: Moment) -> Show:
-    tilt = _tilt(settings, 0.0, first)
+    tilt = _tilt(settings, 0.0)
 
     def show(moment: Moment, image: Result) -> Pixels:
         pixels, roll = to_uint8(image)[0], tilt(moment)
@@ -56,7 +56,7 @@ def _alone(settings: Settings, subject: Subject, first: Moment) -> Show:
 def _into_photo(settings: Settings, subject: Subject, first: Moment) -> Show:
     photo = subject.photo
     expect(photo is not None, f"there is no photo to paste into: the identity is {subject.name}")
-    tilt = _tilt(settings, float(photo.place.crop.roll_deg), first)
+    tilt = _tilt(settings, float(photo.place.crop.roll_deg))
 
     def show(moment: Moment, image: Result) -> Pixels:
         crop = _turned(photo.place.crop, tilt(moment))
@@ -86,22 +86,22 @@ def _mask(settings: Settings, place: Place, image: Result) -> Float[Tensor, "1 1
     return face_mask(place.landmarks, image.shape[-1])
 
 
-def _tilt(settings: Settings, own: float, first: Moment) -> Callable[[Moment], float]:
-    """Tilt of the result in degrees: the person's own, or moved to the driver's."""
-    start = _roll(first, own) if settings.relative else own
-    last = own
+def _tilt(settings: Settings, own: float) -> Callable[[Moment], float]:
+    """Tilt of the result in degrees: the person's own, or moved to the driver's.
+
+    Relative tilt starts from the driver's at its first sight; a face out of sight keeps the last.
+    """
+    start, last = None if settings.relative else own, own
 
     def tilt(moment: Moment) -> float:
-        nonlocal last
-        if settings.roll:
-            last = own + settings.strength * (_roll(moment, last) - start)
+        nonlocal start, last
+        if settings.roll and moment.place:
+            roll = float(moment.place.crop.roll_deg)
+            start = roll if start is None else start
+            last = own + settings.strength * (roll - start)
         return last
 
     return tilt
-
-
-def _roll(moment: Moment, otherwise: float) -> float:
-    return float(moment.place.crop.roll_deg) if moment.place else otherwise
 
 
 def _turned(crop: Crop, roll_deg: float) -> Crop:

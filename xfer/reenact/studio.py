@@ -134,10 +134,14 @@ def _half(device: torch.device) -> torch.dtype:
 
 
 def _key(path: Path, inverter: str | Path | None) -> str:
+    """Tells apart the files of weights and inverter, whatever they are called."""
+    return f"{_digest(path)} {_digest(registry.locate(inverter)) if inverter else ''}"
+
+
+def _digest(path: Path) -> str:
     """The recorded sha256, or size and date where none is recorded."""
     facts = path.stat()
-    digest = recorded(path) or f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}"
-    return f"{digest} {inverter or ''}"
+    return recorded(path) or f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}"
 
 
 def untrained_model(seed: int = 0) -> Transfer:

@@ -1,5 +1,6 @@
 """`xfer transfer` and `xfer reenact` as a user meets them: outputs, policies, errors."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from xfer.media.pictures import picture_source, read_pixels
 from xfer.media.provenance import Source
 from xfer.media.video import VideoReader
 from xfer.media.video_out import VideoWriter, video_source
+from xfer.reenact import command, live
 from xfer.reenact.studio import untrained_model
 
 NANO = ("--preset", "nano", "--landmarks", "dlib")
@@ -92,6 +94,21 @@ def test_frames_that_come_live_are_filmed_in_one_reading(run):
     assert status == 0 and len(list(VideoReader("out.mp4"))) == 5, said
     status, said = run("reenact", "live:/dev/nothing", "random:3", "other.mp4")
     assert status == 2 and "there is no camera /dev/nothing" in said
+
+
+def test_a_camera_that_is_unplugged_leaves_what_was_filmed(run, monkeypatch):
+    video("in.mp4", frames=3)
+    container = av.open("in.mp4")
+
+    class Unplugged(contextlib.nullcontext):
+        def decode(self, video):
+            yield from container.decode(video=video)
+            raise OSError(19, "No such device")
+
+    monkeypatch.setattr(live, "_opened", lambda _: Unplugged())
+    status, said = run("reenact", "live:in.mp4", "random:3", "out.mp4", "--aligned")
+    assert status == 0 and "gives no more frames: No such device" in said
+    assert len(list(VideoReader("out.mp4"))) == 3
 
 
 def test_compared_results_stand_beside_driver_and_identity(run):
@@ -403,6 +420,62 @@ def test_bad_input_gives_one_clear_error_and_no_file(case, run):
     assert status == 2 and message in said and "Traceback" not in said
     assert "allow_pickle" not in said
     assert sorted(set(os.listdir()) - set(before)) == []
+
+
+def test_no_output_is_written_over_an_input(run):
+    for folder in ("clips", "me"):
+        os.mkdir(folder)
+    save("clips/a.png", face_square())
+    video("clips/b.mp4", frames=2)
+    save("clips/c.png", face_square())
+    save("me/front.png", face_square())
+    os.symlink("clips", "link")
+    before = {path: path.read_bytes() for path in Path().rglob("*.*")}
+    for drivers, identity, out in (
+        (["clips/a.png", "clips/c.png"], "random:1", "clips"),
+        ("clips", "random:1", "link"),
+        (["clips/b.mp4", "clips/a.png"], "random:1", "link"),
+        ("clips/a.png", "me", "me/front.png"),
+        ("live:clips/b.mp4", "random:1", "link/b.mp4"),
+        (["clips/a.png", "yaw=1"], "me/front.png", "me/front.png"),
+    ):
+        status, said = run("transfer", drivers, identity, out, "--aligned")
+        assert status == 2 and "is an input: it would be written over" in said, (drivers, said)
+    assert {path: path.read_bytes() for path in Path().rglob("*.*")} == before
+    status, said = run("transfer", "clips/a.png", "me", "me/new.png", "--aligned")
+    assert status == 0, said
+
+
+def test_every_output_has_a_name_of_its_own(tmp_path):
+    (tmp_path / "other").mkdir()
+    given = ("z-3.png", "z.png", "other/z.png", "other/Z.png", "other/z-3.png")
+    for name in given:
+        (tmp_path / name).touch()
+    texts = [str(tmp_path / name) for name in given] + ["yaw=1", "live:/dev/video0"]
+    names = [path.name for path in command._targets(texts, Path("out"))]
+    assert names == [
+        "z-3.png", "z.png", "z-2.png", "Z-4.png", "z-3-2.png", "yaw=1.png",
+        "live:_dev_video0.mp4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("out, why", [
+    ("taken.mp4", "it is a folder"), ("letter.txt/out.mp4", "letter.txt is no folder"),
+    ("shut/new/out.mp4", "shut may not be written to"),
+])  # fmt: skip
+def test_an_output_that_cannot_be_written_is_noticed_before_frames_are(out, why, run, monkeypatch):
+    for folder in ("taken.mp4", "shut"):
+        os.mkdir(folder)
+    Path("letter.txt").write_text("Dear reader")
+    video("in.mp4", frames=2)
+    # A superuser may write anywhere.
+    may = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, how: may(path, how) and Path(path).name != "shut"
+    )
+    monkeypatch.setattr(command, "open_studio", None)
+    status, said = run("reenact", "in.mp4", "random:1", out, "--aligned")
+    assert status == 2 and why in said and os.listdir("shut") == [], said
 
 
 NO_FILM = {

@@ -1,9 +1,10 @@
 """What is wrong with a command is said before any weights are opened or any video is read."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xfer.errors import BadValue, MissingFile, expect
+from xfer.errors import BadValue, MissingFile, UnwritableFile, expect
 from xfer.media.kinds import kind_of
 from xfer.media.video import VideoReader
 from xfer.reenact.desk import LIVE, given_factors
@@ -46,10 +47,37 @@ def expect_film(text: str) -> None:
     expect(kind, f"{told}, and {text} is neither a video nor a picture")
 
 
-def expect_kept(inputs: Sequence[str], out: str) -> None:
-    for text in inputs:
-        if Path(text).exists() and Path(text).resolve() == Path(out).resolve():
+def expect_kept(inputs: Sequence[str], outputs: Sequence[Path]) -> None:
+    """Refuse outputs that are inputs, by whatever path, or lie in an input's folder as inputs."""
+    kept = {_file(path) for text in inputs for path in _given(text)}
+    for out in outputs:
+        if out.exists() and _file(out) in kept:
             raise BadValue(f"{out} is an input: it would be written over; choose another --out")
+
+
+def _given(text: str) -> Iterator[Path]:
+    """What a text names that exists: a file, or a folder and all that is in it."""
+    path = Path(text.removeprefix(LIVE))
+    if path.exists():
+        yield path
+    if path.is_dir():
+        yield from (inner for inner in path.iterdir() if inner.exists())
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """The same for all paths of one file, also where capitals make no difference."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
+
+
+def expect_writable(out: Path) -> None:
+    """Refuse what would be noticed only when all is read: a folder of that name, no permission."""
+    folder = next(path for path in out.absolute().parents if os.path.exists(path))
+    if out.is_dir():
+        raise UnwritableFile(f"{out} cannot be written: it is a folder; choose another --out")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = "may not be written to" if folder.is_dir() else "is no folder"
+        raise UnwritableFile(f"{out} cannot be written: {folder} {what}; choose another --out")
 
 
 def expect_suffix(out: Path, video: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,11 +15,11 @@ from xfer.reenact.checks import (
     expect_kept,
     expect_named,
     expect_suffix,
+    expect_writable,
     moves,
     opens_as_video,
 )
-from xfer.reenact.desk import Desk
-from xfer.reenact.drivers import Driver
+from xfer.reenact.desk import LIVE, Desk
 from xfer.reenact.filming import Made, switches
 from xfer.reenact.identities import Subject
 from xfer.reenact.moments import Moment
@@ -47,12 +48,13 @@ def transfer(
         weights: Arguments of `open_studio`.
     """
     expect_named(driver, identity)
-    expect_kept([*driver, *identity], out)
     texts = [text for given in driver for text in _listed(given)]
     expect_counts(texts, identity, settings, grid)
     between = settings.between_drivers is not None
-    several = not between and (len(texts) > 1 or Path(driver[0]).is_dir())
+    several = not (grid or between) and (len(texts) > 1 or Path(driver[0]).is_dir())
     target = Path(out)
+    targets = _targets(texts, target) if several else [target]
+    expect_kept([*driver, *identity], [target, *targets])
     if grid:
         expect_suffix(target, False)
     elif several:
@@ -62,6 +64,8 @@ def transfer(
         )
     else:
         expect_suffix(target, opens_as_video(texts[0]))
+    for path in targets:
+        expect_writable(path)
     desk = Desk(open_studio(**weights), settings)
     if settings.relative:
         _remark_on_stills(texts[:1] if between else texts, grid)
@@ -71,7 +75,7 @@ def transfer(
     subject = desk.subject(identity)
     _expect_possible(desk, subject)
     if several:
-        yield from _batch(desk, texts, subject, target)
+        yield from _batch(desk, texts, subject, targets)
         return
     yield desk.make([desk.driver(text) for text in texts], subject, target)
 
@@ -115,15 +119,16 @@ def _sheet(desk: Desk, drivers: Sequence[str], people: Sequence[str], out: Path)
     _expect_none(failed, f"{len(drivers) + len(people)} drivers and identities")
 
 
-def _batch(desk: Desk, texts: Sequence[str], subject: Subject, folder: Path) -> Iterator[Made]:
+def _batch(
+    desk: Desk, texts: Sequence[str], subject: Subject, targets: Sequence[Path]
+) -> Iterator[Made]:
     """One output a driver; a bad driver costs only itself."""
     failed: list[str] = []
-    names = iter(_names(texts))
+    outs = iter(targets)
 
     def one(text: str) -> Made:
-        name, given = next(names), desk.driver(text)
-        video = isinstance(given, Driver) and given.is_video
-        return desk.make([given], subject, folder / f"{name}{'.mp4' if video else '.png'}")
+        out = next(outs)
+        return desk.make([desk.driver(text)], subject, out)
 
     yield from _each(texts, one, failed)
     _expect_none(failed, f"{len(texts)} drivers")
@@ -146,14 +151,17 @@ def _expect_none(failed: Sequence[str], of: str) -> None:
         raise RunError(f"{len(failed)} of {of} gave nothing, for the reasons above")
 
 
-def _names(texts: Sequence[str]) -> list[str]:
-    """Names of outputs, each used once."""
-    names: list[str] = []
+def _targets(texts: Sequence[str], folder: Path) -> list[Path]:
+    """One output a driver, named after it; a name that is taken, in any case, gets a number."""
+    targets, taken = [], set()
     for text in texts:
-        stem = Path(text).stem if Path(text).exists() else text.replace("/", "_")
-        number = sum(name == stem or name.startswith(f"{stem}-") for name in names)
-        names.append(f"{stem}-{number + 1}" if stem in names else stem)
-    return names
+        path = Path(text.removeprefix(LIVE))
+        stem = path.stem if path.exists() else text.replace("/", "_")
+        numbered = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        name = next(name for name in numbered if name.casefold() not in taken)
+        taken.add(name.casefold())
+        targets.append(folder / f"{name}{'.mp4' if moves(text) else '.png'}")
+    return targets
 
 
 def _listed(text: str) -> list[str]:

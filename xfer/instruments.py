@@ -3,11 +3,12 @@
 import functools
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -78,6 +79,18 @@ class FaceRecogniser(Storable, nn.Module):
     def forward(self, image: Image) -> Embedding:
         """Args: `image` shows the aligned face; it is brought to the recogniser's size."""
         return F.normalize(self.head(self.backbone(fit(image, self.config.resolution))), dim=1)
+
+    def layers(self, image: Image) -> list[Tensor]:
+        """Features of every stage, of a picture of any size."""
+        return self.backbone.stages(fit(image, self.config.resolution))
+
+
+@torch.no_grad()
+def set_features(
+    layers: Callable[[Image], list[Tensor]], images: Image, batch: int = 64
+) -> Float[np.ndarray, "batch features"]:
+    """Channel means of the last of a judge's layers, in which sets of pictures are compared."""
+    return torch.cat([layers(part)[-1].mean((2, 3)) for part in images.split(batch)]).numpy()
 
 
 SHOWN_SIZE = 256

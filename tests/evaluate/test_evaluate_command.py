@@ -10,8 +10,10 @@ from made_clips import make_clips
 
 from xfer.cli import main
 from xfer.errors import BadValue
+from xfer.evaluate import command
 from xfer.evaluate.command import all_methods, choose_clips, open_models
 from xfer.evaluate.trials import world_trials
+from xfer.figures import picture_grid
 from xfer.instruments import (
     FaceRecogniser,
     FaceRecogniserConfig,
@@ -67,7 +69,14 @@ def test_the_verb_writes_every_table_and_names_the_judge_s_errors(
     assert "second of" not in (tmp_path / "out/table.md").read_text()
 
 
-def test_a_small_folder_of_one_s_own_is_judged_whole(files, tmp_path, capsys):
+def test_a_small_folder_of_one_s_own_is_judged_whole(files, tmp_path, monkeypatch, capsys):
+    titles = []
+
+    def grid(*args, title, **kwargs):
+        titles.append(title)
+        return picture_grid(*args, title=title, **kwargs)
+
+    monkeypatch.setattr(command, "picture_grid", grid)
     noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     clips = make_clips(tmp_path / "clips", people=3, clips=1, frames=4, pixels=noise)
     index = pd.read_parquet(clips / "index.parquet")
@@ -82,6 +91,7 @@ def test_a_small_folder_of_one_s_own_is_judged_whole(files, tmp_path, capsys):
     said = capsys.readouterr()
     assert "1 people in the split test, and two are needed: all clips are taken" in said.err
     assert "3 people (splits: test, train, val)" in said.out
+    assert titles == ["cross-reenactment of people (splits: test, train, val)"]
     assert "jitter" in set(pd.read_csv(tmp_path / "out/summary.csv")["metric"])
 
 

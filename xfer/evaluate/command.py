@@ -76,7 +76,9 @@ def run(
     write_csv(summary, folder / "summary.csv")
     write_csv(compare(table, next(iter(models))), folder / "comparisons.csv")
     write_table(cells, folder / "table", notes)
-    _sheet(methods, trials, folder / "sheet.png", device, SYNTHETIC if clips is None else "")
+    title = f"{mode}-reenactment of {_whom(chosen)}"
+    note = SYNTHETIC if clips is None else ""
+    _sheet(methods, trials, folder / "sheet.png", device, title, note)
     asked = {
         "weights": list(weights), "judges": judges, "people": people, "per_person": per_person,
         "seed": seed, "mode": mode, "clips": clips, "split": split, "device": device,
@@ -109,7 +111,7 @@ def open_models(
 
 
 def all_methods(models: dict[str, Transfer | StyleSwap], trials: Trials) -> dict[str, Method]:
-    """Models first, then baselines, then bounds where the truth is known."""
+    """Models first, then baselines, then references where the truth is known."""
     methods: dict[str, Method] = {
         name: model if isinstance(model, StyleSwap) else Transferred(model)
         for name, model in models.items()
@@ -157,15 +159,19 @@ def _notes(table: pd.DataFrame, trials: Trials, judges: str, clips: Clips | None
     """What a reader must know beside the numbers."""
     people = len(set(table.attrs["people"]))
     errors = ", ".join(f"{k} {v:g}" for k, v in table.attrs["judge_errors"].items())
-    whom = f"{people} unseen people"
-    if clips is not None:
-        whom = f"{people} people (splits: {', '.join(sorted(clips.index['split'].unique()))})"
     return [
-        f"{trials.mode}-reenactment, {len(trials)} trials of {whom}; "
+        f"{trials.mode}-reenactment, {len(trials)} trials of {people} {_whom(clips)}; "
         "means with 95% bootstrap intervals over people.",
         f"Judged by {Path(judges).name}; its own errors on unseen people: {errors or 'not known'}.",
         _note_on_sets(table.attrs["frechet"]),
     ]
+
+
+def _whom(clips: Clips | None) -> str:
+    """What kind of people are asked about; of a folder of clips nobody knows who saw whom."""
+    if clips is None:
+        return "unseen people"
+    return f"people (splits: {', '.join(sorted(clips.index['split'].unique()))})"
 
 
 def _note_on_sets(known: dict[str, Any]) -> str:
@@ -200,14 +206,15 @@ def _speed_note(known: dict[str, Any]) -> str:
     )
 
 
-def _sheet(methods: dict[str, Method], trials: Trials, path: Path, device: str, note: str) -> None:
+def _sheet(
+    methods: dict[str, Method], trials: Trials, path: Path, device: str, title: str, note: str
+) -> None:
     """A few trials: driver, identity, and what every method makes of them."""
     rows = torch.linspace(0, len(trials) - 1, min(SHEET_ROWS, len(trials))).long().tolist()
     few = trials.index(rows)
     shown = {"driver": few.driver.picture, "identity": few.identity}
     shown |= {name: draw(method, few, device) for name, method in methods.items()}
     grid = torch.stack(list(shown.values()), 1).flatten(0, 1)
-    title = f"{trials.mode}-reenactment of unseen people"
     save_figure(
         picture_grid(grid, len(shown), column_labels=list(shown), title=title, note=note), path
     )

@@ -69,9 +69,8 @@ def open_judge(path: str | Path, clips: str | Path | None = None) -> Judge:
     """
     found = load_instruments(path, "judge", reader=False)
     recogniser, reader = found.recogniser, found.reader
-    look = lambda image: recogniser.backbone.stages(fit(image, recogniser.config.resolution))
     if reader is not None:
-        return Judge(reader.config.factors, reader, recogniser, look, found.errors)
+        return Judge(reader.config.factors, reader, recogniser, recogniser.layers, found.errors)
     if clips is None:
         raise BadFile(
             f"{path}: {NO_READER}; beside a reader of landmarks it judges prepared clips (--clips)"
@@ -82,7 +81,8 @@ def open_judge(path: str | Path, clips: str | Path | None = None) -> Judge:
         "with the same weights in its losses has learned to please them: its cosine, accepted and "
         "rank are flattered; --dlib asks a recogniser that trained nothing."
     )
-    return Judge(points.names, points, recogniser, look, notes=(by_arcface, points.note))
+    notes = (by_arcface, points.note)
+    return Judge(points.names, points, recogniser, recogniser.layers, notes=notes)
 
 
 @torch.no_grad()
@@ -90,15 +90,6 @@ def readings(judge: Judge, images: Image) -> Readings:
     """What the judge finds, in parts."""
     found = [(*judge.read(part), judge.embed(part)) for part in images.split(BATCH)]
     return Readings(*(torch.cat(rows).numpy() for rows in zip(*found, strict=True)))
-
-
-@torch.no_grad()
-def features(judge: Judge, images: Image) -> Float[np.ndarray, "batch features"]:
-    """Channel means of the judging recogniser's last stage, in which sets of pictures are compared.
-
-    The same as `training.measure_generator.features`.
-    """
-    return torch.cat([judge.look(x)[-1].mean((2, 3)) for x in images.split(BATCH)]).numpy()
 
 
 @torch.no_grad()

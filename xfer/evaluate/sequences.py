@@ -44,8 +44,8 @@ def world_sequences(
 ) -> Trials:
     """Clips of the face world, 25 frames a second, whose answer is rendered.
 
-    A row is a frame, and `people` tells the clips apart. One photo and one scene serve a whole
-    clip, so that only the driver moves. Arguments as in `world_trials`.
+    A row is a frame, and `people`, like `givers`, tells the clips apart. One photo and one scene
+    serve a whole clip, so that only the driver moves. Arguments as in `world_trials`.
     """
     draw_from = lambda stream: seeded(seed, STREAM + stream)
     cast = lambda stream: (
@@ -62,12 +62,13 @@ def world_sequences(
         return picture.repeat_interleave(frames, 0)
 
     film = lambda who, scene: shown(who.repeat(frames), moving, scene.repeat(frames))
-    truth = film(*own)
+    truth, clip = film(*own), np.arange(count).repeat(frames)
     driver = truth if mode == "self" else film(*giver)
     return Trials(
         Driver(driver[0], still(*giver, 12), truth[0]),
         still(*own, 13),
-        np.arange(count).repeat(frames),
+        clip,
+        clip,
         mode,
         *truth[1:],
         moving,
@@ -101,7 +102,8 @@ def clip_sequences(
         return None
     driver, reference, identity = map(clips.pictures, (drivers, references, identities))
     truth = driver if mode == "self" else None
-    return Trials(Driver(driver, reference, truth), identity, np.array(of), mode)
+    clip = np.array(of)
+    return Trials(Driver(driver, reference, truth), identity, clip, clip, mode)
 
 
 def _longest_run(clips: Clips, items: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from xfer.axes import Image
-from xfer.evaluate.judges import Judge, features
+from xfer.evaluate.judges import Judge
 from xfer.evaluate.trials import Trials
+from xfer.instruments import set_features
 from xfer.metrics.frechet import frechet_distance, frechet_interval
 from xfer.metrics.intervals import Interval
 
@@ -27,9 +28,11 @@ class Reference:
     def __init__(self, judge: Judge, trials: Trials):
         self._judge, self._people = judge, trials.people
         truth = trials.driver.truth
-        shown = [trials.driver.picture, trials.identity] if truth is None else [truth]
-        self._features = features(judge, torch.cat(shown))
-        self._owners = np.tile(trials.people, len(shown))
+        shown, owners = [truth], [trials.people]
+        if truth is None:
+            shown, owners = [trials.driver.picture, trials.identity], [trials.givers, trials.people]
+        self._features = set_features(judge.look, torch.cat(shown))
+        self._owners = np.concatenate(owners)
         self.facts: dict[str, Any] = {
             "against": "drivers and identities" if truth is None else "truths",
             "pictures": len(self._features),
@@ -38,7 +41,7 @@ class Reference:
 
     def distance(self, drawn: Image) -> Interval:
         """Squared Fréchet distance of a method's pictures, one a trial; drawn again by people."""
-        found = features(self._judge, drawn)
+        found = set_features(self._judge.look, drawn)
         return frechet_interval(found, self._features, self._people, self._owners)
 
     def _halves(self) -> float | None:

@@ -32,6 +32,8 @@ class Trials:
     identity: Image
     people: Int[np.ndarray, " batch"]
     """Who the identity is; from 0."""
+    givers: Int[np.ndarray, " batch"]
+    """Who drives, in the same numbers; those of strangers who are nobody's identity follow."""
     mode: Mode
     face: Bool[Tensor, "batch height width"] | None = None
     """Where the truth shows the face."""
@@ -53,6 +55,7 @@ class Trials:
             Driver(*map(pick, self.driver)),
             self.identity[rows],
             self.people[rows],
+            self.givers[rows],
             self.mode,
             pick(self.face),
             pick(self.landmarks),
@@ -90,15 +93,18 @@ def world_trials(
     )
     still, moving, other = (draw_motion(total, draw(k)) for k in (2, 3, 4))
     giver, place = who, scene
+    names = givers = np.arange(people).repeat(per_person)
     if mode == "cross":
         giver, place = draw_identity(total, draw(5)), draw_scene(total, draw(6), preset)
+        givers = people + np.arange(total)
     shown = renderer(size, compiled)
     truth = shown(who, moving, scene)
     driver = truth if mode == "self" else shown(giver, moving, place)
     return Trials(
         Driver(driver[0], shown(giver, other, place)[0], truth[0]),
         shown(who, still, scene)[0],
-        np.arange(people).repeat(per_person),
+        names,
+        givers,
         mode,
         *truth[1:],
         moving,
@@ -141,11 +147,15 @@ def clip_trials(clips: Clips, per_person: int = 4, seed: int = 0, mode: Mode = "
     expect(len(people) >= 2, f"recognising needs two people at least; got {len(people)}")
     pick = frames.of_others if mode == "cross" else frames.of_the_same
     rows = [pick(person, rng) for person in people for _ in range(per_person)]
-    driver, reference, identity = (clips.pictures(items) for items in zip(*rows, strict=True))
+    items = tuple(zip(*rows, strict=True))
+    driver, reference, identity = map(clips.pictures, items)
+    number = {person: i for i, person in enumerate(people)}
+    givers = clips.index["person"].iloc[list(items[0])].map(number)
     return Trials(
         Driver(driver, reference, driver if mode == "self" else None),
         identity,
         np.arange(len(people)).repeat(per_person),
+        givers.to_numpy(int),
         mode,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -9,6 +10,7 @@ from made_frames import make_frames
 
 from xfer import quality
 from xfer.cli import main
+from xfer.errors import BadValue
 from xfer.instruments import (
     MOTION_FACTORS,
     FaceRecogniser,
@@ -16,11 +18,19 @@ from xfer.instruments import (
     FactorReader,
     FactorReaderConfig,
     Instruments,
+    set_features,
 )
+from xfer.metrics.frechet import frechet_distance
 from xfer.stylegan2.generator import Generator
 from xfer.training import measure_generator
 from xfer.training.config import GENERATOR_PRESETS, preset
-from xfer.training.measure_generator import generator_quality
+from xfer.training.frames import FrameArray
+from xfer.training.measure_generator import (
+    generator_quality,
+    halves_of_people,
+    nearest_frames,
+    picture_quality,
+)
 from xfer.training.world_frames import WorldFrames
 
 SLIM = {"resolution": 32, "channels": (4, 8), "blocks": (1, 1), "reduction": 4}
@@ -75,7 +85,10 @@ def test_the_verb_writes_every_table_and_figure(files, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"count": "20"}, "40 rendered pictures are needed; got 24"),
+        (
+            {"count": "20"},
+            "40 rendered pictures are needed, 20 of either half of the people; got 24",
+        ),
         ({"unseen": "nowhere"}, "nowhere holds no complete set of frames"),
         ({"judges": "small-instruments"}, "the judge copy is needed"),
     ],
@@ -102,14 +115,61 @@ def test_a_generator_that_copies_is_found_out(judge, files, tmp_path):
     assert fresh["nearer_than_any_unseen"] == 0
 
 
-def test_a_generator_that_draws_the_world_scores_its_floor(judge, files, monkeypatch):
-    """Its pictures are the second half of the rendered ones, which the floor is measured on."""
-    unseen = WorldFrames(files["unseen"])
-    second = unseen.pictures(unseen.items(range(12, 24)))
-    drawer = Generator.load(files["weights"])
-    monkeypatch.setattr(measure_generator, "draw", lambda _, seeds: second[list(seeds)])
-    found = generator_quality(drawer, judge, unseen, 12)
-    assert found["frechet"] == pytest.approx(found["frechet_floor"], rel=1e-6)
-    monkeypatch.setattr(measure_generator, "draw", lambda _, seeds: second[[0] * len(seeds)])
-    alike = generator_quality(drawer, judge, unseen, 12)
-    assert alike["frechet"] > found["frechet"] and alike["recall"] < found["recall"]
+def patterned(folder, seed, people=30, frames=8):
+    """Everybody in a pattern of their own, hardly different from frame to frame."""
+    make_frames(folder, people, frames, 32, seed, MOTION_FACTORS)
+    rng = np.random.default_rng(seed)
+    own = rng.integers(20, 236, (people, 1, 4, 4, 3)).repeat(8, 2).repeat(8, 3)
+    shown = own + rng.integers(-3, 4, (people, frames, 32, 32, 3))
+    np.save(folder / "frames.npy", shown.reshape(-1, 32, 32, 3).astype(np.uint8))
+    return WorldFrames(folder)
+
+
+def test_a_generator_that_draws_the_world_scores_its_floor(judge, tmp_path):
+    """It draws other people than those it is compared with, as do the two halves of the floor.
+
+    Frames of the same people lie a fifth as far apart, or less. Sums over some worlds.
+    """
+    total, layers = np.zeros(3), judge.recogniser.layers
+    for seed in range(6):
+        world = patterned(tmp_path / f"world{seed}", seed)
+        drawn = patterned(tmp_path / f"drawn{seed}", seed + 100).pictures(range(0, 240, 2))
+        found = picture_quality(drawn, judge, world)
+        mixed = np.split(np.random.default_rng(seed).permutation(240), 2)
+        same = frechet_distance(
+            *(set_features(layers, world.pictures(half.tolist())) for half in mixed)
+        )
+        total += found["frechet"], found["frechet_floor"], same
+    assert 0.6 < total[0] / total[1] < 1.6 and total[2] < 0.2 * total[1]
+
+
+def test_a_generator_that_draws_one_picture_is_found_out(judge, files, monkeypatch):
+    world, drawer = WorldFrames(files["unseen"]), Generator.load(files["weights"])
+    varied = generator_quality(drawer, judge, world, 12)
+    one = world.pictures([0])
+    monkeypatch.setattr(measure_generator, "draw", lambda _, seeds: one[[0] * len(seeds)])
+    alike = generator_quality(drawer, judge, world, 12)
+    assert alike["recall"] == 0 and alike["pictures"] == varied["pictures"] == 12
+
+
+def test_halves_share_nobody_and_show_nobody_twice_before_all_are_shown():
+    people = np.repeat(np.arange(11), [1, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4])
+    for count in (3, 5, 9):
+        halves = halves_of_people(people, count, seed=count)
+        shown = [people[items] for items in halves]
+        assert not set(shown[0]) & set(shown[1])
+        for own, items in zip(shown, halves, strict=True):
+            assert len(set(items)) == count and len(set(own)) >= min(count, 5)
+    with pytest.raises(BadValue, match="got 41 of 11 people"):
+        halves_of_people(people, 24)
+
+
+def test_pictures_are_shown_to_the_recogniser_at_its_size(judge):
+    """Plain ones are then the same at any size; larger ones would have less of a border."""
+    plain = lambda size: (
+        np.array([[[[30, 90, 200]]], [[[220, 90, 10]]]], np.uint8)
+        + np.zeros((1, size, size, 1), np.uint8)
+    )
+    large, small = FrameArray(plain(64)), FrameArray(plain(32))
+    found = nearest_frames(large.pictures([1, 0]), judge, small, [0, 1])
+    assert found.items.tolist() == [1, 0] and found.distances == pytest.approx([0, 0], abs=1e-5)

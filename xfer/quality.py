@@ -53,7 +53,8 @@ def run(
         weights: A generator's file or shipped name.
         judges: The judging copy.
         frames: World frames that it may have learned from, among which copies are looked for.
-        unseen: Frames of other people, which it is compared with; twice `count` are needed.
+        unseen: Frames of other people, which it is compared with: `count` of either half of
+            them, best of as many people.
         count: Pictures drawn, from seeds `seed` on, without truncation.
         dlib: Ask dlib, too: which share of pictures at psi 0.7 shows a face.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
@@ -14,60 +15,76 @@ from torch import Tensor
 
 from xfer.axes import Image
 from xfer.errors import expect
-from xfer.instruments import Instruments
+from xfer.instruments import Instruments, set_features
 from xfer.metrics.frechet import frechet_distance, precision_recall
 from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import draw
 from xfer.training.frames import FrameArray
+from xfer.training.world_frames import WorldFrames
 
 BATCH = 128
 
 
-@torch.no_grad()
-def features(judge: Instruments, images: Image) -> Float[np.ndarray, "batch features"]:
-    """Channel means of the judging recogniser's last stage."""
-    parts = [judge.recogniser.backbone(part).mean((2, 3)) for part in images.split(BATCH)]
-    return torch.cat(parts).numpy()
-
-
 def generator_quality(
-    generator: Generator, judge: Instruments, frames: FrameArray, count: int = 2000, seed: int = 0
+    generator: Generator, judge: Instruments, frames: WorldFrames, count: int = 2000, seed: int = 0
 ) -> dict[str, float]:
     """Fréchet distance, precision and recall of drawn pictures against rendered ones.
 
     Args:
         judge: The judging copy.
-        frames: Rendered pictures; at least `2 * count`.
+        frames: Rendered pictures; at least `count` of either half of their people.
         count: Pictures of each set; drawn without truncation from seeds on.
     """
     return picture_quality(draw(generator, range(seed, seed + count)), judge, frames)
 
 
-@torch.no_grad()
-def picture_quality(drawn: Image, judge: Instruments, frames: FrameArray) -> dict[str, float]:
+def picture_quality(drawn: Image, judge: Instruments, frames: WorldFrames) -> dict[str, float]:
     """The same of pictures that are drawn already.
 
-    The floor is the distance between two disjoint halves of the rendered pictures, of as many each
-    as are drawn: what a perfect generator would score.
+    The floor is the distance between two sets of rendered pictures, of as many each as are drawn
+    and of different people: what a perfect generator would score, who draws other people, too. It
+    would score a little less where people are so few that they are shown several times.
 
     Raises:
-        BadValue: There are fewer rendered pictures than twice those drawn.
+        BadValue: Half of the people have fewer rendered pictures than are drawn.
     """
-    count = len(drawn)
-    expect(len(frames) >= 2 * count, f"{2 * count} rendered pictures are needed; got {len(frames)}")
-    real, other = (
-        features(judge, frames.pictures(frames.items(range(start, start + count))))
-        for start in (0, count)
-    )
-    ours = features(judge, drawn)
+    halves = halves_of_people(frames.table["person"].to_numpy(), len(drawn), frames.seed)
+    layers = judge.recogniser.layers
+    real, other = (set_features(layers, frames.pictures(items)) for items in halves)
+    ours = set_features(layers, drawn)
     precision, recall = precision_recall(real, ours)
     return {
         "frechet": frechet_distance(real, ours),
         "frechet_floor": frechet_distance(real, other),
         "precision": precision,
         "recall": recall,
-        "pictures": count,
+        "pictures": len(drawn),
     }
+
+
+def halves_of_people(
+    people: Int[np.ndarray, " n"], count: int, seed: int = 0
+) -> tuple[list[int], list[int]]:
+    """Items of two sets of `count` pictures that show nobody in common.
+
+    Nobody is shown again in a set before all of its people are.
+
+    Args:
+        people: Who each picture shows.
+    """
+    rng = np.random.default_rng(seed)
+    items, found = rng.permutation(len(people)), []
+    for half in np.array_split(rng.permutation(np.unique(people)), 2):
+        own = items[np.isin(people[items], half)]
+        turn = pd.Series(people[own]).groupby(people[own]).cumcount()
+        found.append(own[np.argsort(turn, kind="stable")][:count].tolist())
+    least = min(map(len, found))
+    expect(
+        least >= count,
+        f"{2 * count} rendered pictures are needed, {count} of either half of the people; got "
+        f"{len(people)} of {len(np.unique(people))} people, {least} of one half",
+    )
+    return found[0], found[1]
 
 
 class Nearest(NamedTuple):
@@ -85,8 +102,8 @@ def nearest_frames(
     Args:
         among: Items of the frames to search.
     """
-    ours = features(judge, images)
-    theirs = features(judge, frames.pictures(among))
+    layers = judge.recogniser.layers
+    ours, theirs = set_features(layers, images), set_features(layers, frames.pictures(among))
     distances = cdist(ours, theirs)
     best = distances.argmin(1)
     return Nearest(np.asarray(among)[best], distances[np.arange(len(ours)), best])

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_clips import make_clips
 
 from xfer.controls import Controls
+from xfer.datasets.clips import Clips
 from xfer.errors import BadValue
 from xfer.instruments import (
     FaceRecogniser,
@@ -17,6 +19,7 @@ from xfer.instruments import (
 from xfer.model import Transfer
 from xfer.reenact.studio import open_studio, untrained_model
 from xfer.runs import write_json
+from xfer.training import train_controls as recipe
 from xfer.training.train_controls import landmark_reader, train_controls
 from xfer.training.world_frames import WorldFrames, draw_frames
 
@@ -74,6 +77,28 @@ def test_what_landmarks_follow_is_read_from_them_and_nothing_else(world):
     assert set(reader.names) == set(TOLD)
     yaw = reader(frames.landmarks.unflatten(1, (68, 2)).float())[:, reader.names.index("yaw_deg")]
     assert (yaw - frames.factors(["yaw_deg"])[:, 0]).abs().mean() < 1
+
+
+def test_controls_are_learned_from_no_more_than_the_split_of_trainings(
+    world, tmp_path, monkeypatch
+):
+    """Two hundred pictures, of which those of the person in `val` are not learned from."""
+    folder, seen = make_clips(tmp_path / "clips", people=4, clips=5, frames=10), []
+    read, learn = Clips.pictures, recipe.learn_controls
+
+    def noted(clips, items):
+        seen.extend(clips.index["person"].iloc[list(items)])
+        return read(clips, items)
+
+    def told_by_motions(h, readings, names):
+        """Plain pictures do nothing that landmarks could tell."""
+        return learn(h, h[:, : readings.shape[1]], names)
+
+    monkeypatch.setattr(Clips, "pictures", noted)
+    monkeypatch.setattr(recipe, "learn_controls", told_by_motions)
+    path = untrained_model().save(tmp_path / "plain.safetensors")
+    facts = train_controls(path, world, tmp_path / "o.safetensors", clips=folder, pictures=80)
+    assert set(seen) == {"p1", "p2", "p3"} and facts["pictures"] == len(seen) == 75
 
 
 def test_one_kind_of_pictures_is_named(world, tmp_path):

@@ -28,6 +28,7 @@ from xfer.files import read_checkpoint
 from xfer.instruments import MOTION_FACTORS, Instruments, load_instruments
 from xfer.model import Transfer
 from xfer.training.distributed import best_device
+from xfer.training.sources import learned_split
 from xfer.training.world_frames import WorldFrames
 
 Rows = Float[Tensor, "_ _"]
@@ -56,8 +57,9 @@ def train_controls(
         out: The new file.
         instruments: The loss copy, which reads world pictures.
         judge: The judging copy, which measures the cross-talk.
-        clips: Prepared clips of real faces, for a model that was trained on such.
-        pictures: How many are read.
+        clips: Prepared clips of real faces, for a model that was trained on such; those of the
+            split that trainings learn from are read.
+        pictures: How many are read at most.
         people: Random ones on whom sliders are calibrated.
         device: Where pictures are drawn and read: cpu, cuda, or auto.
     """
@@ -70,7 +72,7 @@ def train_controls(
     model, frames = Transfer.load(checkpoint).to(place), WorldFrames(world)
     marks, fast = landmark_reader(frames), model.prepare()
     if clips is not None:
-        h, readings = _from_clips(fast, Clips(clips), marks, pictures)
+        h, readings = _from_clips(fast, Clips(clips, learned_split(clips)), marks, pictures)
         names = marks.names
         controls, extra = learn_controls(h, readings, names), []
     else:
@@ -147,9 +149,8 @@ def _from_pictures(
 def _from_clips(
     model: Transfer, clips: Clips, marks: LandmarkReader, count: int
 ) -> tuple[Rows, Rows]:
-    """Motions of real pictures, and what their landmarks say."""
-    step = max(1, len(clips) // count)
-    items = list(range(0, len(clips), step))
+    """Motions of at most `count` real pictures from all over, and what their landmarks say."""
+    items = list(range(0, len(clips), -(-len(clips) // count)))
     read = lambda images: model.motion_encoder.bottleneck(images.to(model.generator.w_mean)).cpu()
     chunks = [items[start : start + 32] for start in range(0, len(items), 32)]
     h = torch.cat([read(clips.pictures(chunk)) for chunk in chunks])

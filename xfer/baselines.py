@@ -1,4 +1,4 @@
-"""What a transfer must beat, and what bounds it: other ways to answer the same question.
+"""What a transfer must beat, and what it is held against: other ways to answer the same question.
 
 Every method takes aligned drivers and identities, row by row, and gives pictures. Latent-difference
 editing is the usual answer of works on StyleGAN's latent space (Abdal et al., "Image2StyleGAN++";
@@ -25,7 +25,7 @@ class Driver(NamedTuple):
     reference: Image
     """Another frame of the same person: what latent differences are taken from."""
     truth: Image | None = None
-    """The identity in the driver's pose and expression, where it is known: for upper bounds."""
+    """The identity in the driver's pose and expression, where it is known: for references."""
 
 
 @runtime_checkable
@@ -74,7 +74,9 @@ def show_truth(driver: Driver, identity: Image) -> Image:
 class Inverted:
     """Another method's pictures as the generator can show them: inverted and drawn again.
 
-    Of `show_truth` this is the ceiling: nothing that goes through this generator can do better.
+    Of `show_truth` this is the `ceiling`, the truth as this encoder finds it again: a reference,
+    not a bound. The generator may well draw pictures that this encoder does not find, and latents
+    that keep a person's look may be recognised more often.
     """
 
     model: Model
@@ -114,7 +116,7 @@ class Transferred:
 
 
 def baselines(model: Model) -> dict[str, Method]:
-    """Every baseline and bound on a model's own inverter and generator, by name.
+    """Every baseline and reference on a model's own inverter and generator, by name.
 
     Methods that need the truth come last; leave them out where it is not known.
     """

@@ -1,5 +1,8 @@
 """Analysis of codes, in worlds where every answer is known."""
 
+import json
+from hashlib import sha256
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,7 @@ from tests.controls.linear_world import moving_model
 from tests.disentangle.toy_world import GENERATOR, JUDGE, latents
 from xfer.controls import Controls, ControlsConfig
 from xfer.disentangle import codes, directions, leakage, probes, swaps
+from xfer.disentangle.keeping import keep_tables
 from xfer.errors import BadValue
 
 PEOPLE = np.repeat(np.arange(60), 5)
@@ -180,3 +184,21 @@ def test_angles_of_motion_and_identity_have_their_controls():
     table = leakage.angle_table(model, codes.codes_of(model, images, people), people, count=2)
     assert set(table["pair"]) == {"motion and identity", "identity, two halves", "random"}
     assert table["deg"].between(0, 90).all() and len(table) == 6
+
+
+def test_kept_tables_tell_what_they_were_made_with(tmp_path):
+    made, kept, weights = tmp_path / "made", tmp_path / "kept", tmp_path / "w.safetensors"
+    made.mkdir()
+    (made / "probes.csv").write_text("code,value\nh,1\n")
+    (made / "metrics.json").write_text("{}")
+    weights.write_bytes(b"abc")
+    for _ in range(2):
+        keep_tables(made, kept, {"weights": weights, "judges": "small-judges"}, people=7)
+    assert {path.name for path in kept.iterdir()} == {"probes.csv", "run.json"}
+    assert (kept / "probes.csv").read_text() == "code,value\nh,1\n"
+    told = json.loads((kept / "run.json").read_text())
+    assert told["weights"] == {"file": "w.safetensors", "sha256": sha256(b"abc").hexdigest()}
+    assert told["judges"]["file"] == "small-judges.safetensors" and told["people"] == 7
+    assert {"commit", "versions", "machine"} <= told.keys() and str(tmp_path) not in str(told)
+    with pytest.raises(BadValue, match="holds no table"):
+        keep_tables(tmp_path, kept, {})

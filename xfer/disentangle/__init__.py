@@ -5,6 +5,7 @@ probes.py       what each code and each layer knows, and how its numbers are lai
 swaps.py        what each layer does to pictures
 directions.py   directions found in W by others' methods, and what edits along them cost
 leakage.py      what codes know that they should not
+keeping.py      tables kept as a record, with what they were made with
 
 Pictures are measured by judging instruments only.
 """

@@ -700,7 +700,8 @@ def prepare(
         picture_format: jpg or png.
         people: auto (folders like id00012 are people), folder (each folder in a source is one, and
             a source for the clips that lie in it directly), or clip (each clip is its own person).
-        images: auto (numbered pictures are the frames of a clip), frames or portraits.
+        images: auto (numbered pictures are the frames of a clip, unless they differ like portraits),
+            frames or portraits.
         most_frames: Frames of a video to read at most.
         clips_per_shard: Clips in one shard.
         workers: Processes at a time; by default one for each core.

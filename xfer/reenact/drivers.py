@@ -190,7 +190,7 @@ def _looked_through(
         several += face.others > 0
         numbers.append(frame.number)
         times.append(frame.time)
-        shots.append(cuts.shot)
+        shots.append(cuts.shot + tracker.takes)
         points.append(face.points)
     if not numbers:
         raise NoFace(f"no face was found in any of the {driver.frames} frames of {driver.path}")

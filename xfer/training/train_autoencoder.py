@@ -41,6 +41,8 @@ class AutoencoderTraining:
     tick_kimg: float = 2.0
     save_kimg: float = 10.0
     learning_rate: float = 2e-3
+    beta1: float = 0.0
+    """Momentum of Adam; 0.9 learns faster where few pictures are seen."""
     perceptual: float = 0.3
     look: str = "both"
     """Whose features say how alike pictures look: both loss-side instruments', or one's."""
@@ -57,7 +59,7 @@ def _autoencoder(preset: str, encoder: BackboneConfig, **rest: Any) -> Autoencod
 AUTOENCODER_PRESETS: dict[str, AutoencoderTraining] = {
     "nano": _autoencoder(
         "nano", BackboneConfig(32, 3, (16, 32, 64), (1, 1, 1), 8),
-        total_kimg=40.0, save_kimg=10.0,
+        total_kimg=40.0, save_kimg=10.0, learning_rate=4e-3, beta1=0.9, kl=8.0,
     ),
     "small": _autoencoder("small", BackboneConfig(64, 3, (16, 32, 64, 128), (1, 1, 2, 1), 8)),
     "medium": _autoencoder(
@@ -85,7 +87,7 @@ class AutoencoderTrainer:
         self.networks.to(**place)
         self.redrawing.to(**place)
         self.optimiser = torch.optim.Adam(
-            self.networks.parameters(), config.learning_rate, betas=(0.0, 0.99)
+            self.networks.parameters(), config.learning_rate, betas=(config.beta1, 0.99)
         )
 
     def kl_share(self, step: float) -> float:

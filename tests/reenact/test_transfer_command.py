@@ -396,6 +396,7 @@ BAD = {
         "--between-identities",
         ".5",
     ),
+    "a camera on a grid": ("live:walls.mp4", "random:1", "out.png", "got the camera", "--grid"),
     "factors in words": ("yaw=much", "random:1", "out.png", "factors are numbers"),
 }
 

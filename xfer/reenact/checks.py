@@ -25,7 +25,12 @@ def expect_named(drivers: Sequence[str], people: Sequence[str]) -> None:
 def expect_counts(
     drivers: Sequence[str], people: Sequence[str], settings: Settings, grid: bool
 ) -> None:
-    """What lies between two needs two, and has no place on a sheet of all."""
+    """What lies between two needs two, and has no place on a sheet of all; nor has a camera."""
+    cameras = [text for text in drivers if text.startswith(LIVE)]
+    expect(
+        not (grid and cameras),
+        f"a grid shows pictures and the first frames of videos; got the camera {cameras}",
+    )
     for name, texts in (("drivers", drivers), ("identities", people)):
         if getattr(settings, f"between_{name}") is not None:
             expect(not grid, f"a grid shows all {name} as they are: leave --between-{name} away")

@@ -619,7 +619,7 @@ def quality(
         weights: A generator's file, or the name of a shipped one.
         judges: The judging copy of the instruments.
         frames: World frames that it may have learned from; copies are looked for among them.
-        unseen: World frames of other people to compare with, at least twice `count` pictures.
+        unseen: World frames of other people to compare with: `count` pictures of either half of them.
         out: Folder of the tables and figures.
         count: Pictures drawn.
         seed: Of the first one.

@@ -619,7 +619,8 @@ def quality(
         weights: A generator's file, or the name of a shipped one.
         judges: The judging copy of the instruments.
         frames: World frames that it may have learned from; copies are looked for among them.
-        unseen: World frames of other people to compare with: `count` pictures of either half of them.
+        unseen: World frames of other people to compare with: `count` pictures of either half of
+            them.
         out: Folder of the tables and figures.
         count: Pictures drawn.
         seed: Of the first one.
@@ -700,8 +701,8 @@ def prepare(
         picture_format: jpg or png.
         people: auto (folders like id00012 are people), folder (each folder in a source is one, and
             a source for the clips that lie in it directly), or clip (each clip is its own person).
-        images: auto (numbered pictures are the frames of a clip, unless they differ like portraits),
-            frames or portraits.
+        images: auto (numbered pictures are the frames of a clip, unless they differ like
+            portraits), frames or portraits.
         most_frames: Frames of a video to read at most.
         clips_per_shard: Clips in one shard.
         workers: Processes at a time; by default one for each core.

@@ -1,5 +1,6 @@
 """Shapes are checked in tests: jaxtyping's hook wraps every function of the package in beartype."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Install the hook before anything of the package is imported; benchmarks measure without."""
     if config.getoption("markexpr") != "benchmark":
         install_import_hook("xfer", "shape_checker.check")
+    if config.getoption("markexpr") not in ("benchmark", "browser"):
+        # Networks in tests are so small that two threads take twice as long as one.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

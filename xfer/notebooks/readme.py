@@ -5,6 +5,7 @@
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
+import functools
 import re
 import sys
 from collections.abc import Callable
@@ -118,9 +119,9 @@ def transfer(results: Path) -> str:
     return _markdown(["", *TRANSFER.values()], rows)
 
 
-def ablations(results: Path) -> str:
+def ablations(results: Path, preset: str = "small") -> str:
     """What parts of a transfer's training are worth: means over seeds, lowest and highest seed."""
-    known = over_seeds(pd.read_csv(results / "ablations" / "small" / "ablations.csv"))
+    known = over_seeds(pd.read_csv(results / "ablations" / preset / "ablations.csv"))
     return to_markdown(interval_cells(known, list(ABLATED)).rename_axis("variant"))
 
 
@@ -208,6 +209,7 @@ def loops(results: Path) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "ablations": ablations,
+    "ablations_nano": functools.partial(ablations, preset="nano"),
     "detectors": detectors,
     "latents": latents,
     "loops": loops,

@@ -133,15 +133,13 @@ def _keep_request(path: Path, asked: dict[str, Any]) -> None:
 
 def differing(preset: str, settings: Sequence[str] = ()) -> list[str]:
     """The first variant, and all that differ from it: a bottleneck may be a preset's own."""
-    trained: list[TransferTraining] = []
-    names = []
-    for name, changes in VARIANTS.items():
+
+    def training(changes: Sequence[str]) -> TransferTraining:
         asked = config.parse_settings([*BASE, *settings, *changes])
-        chosen = config.preset(TRANSFER_PRESETS, preset, **asked)
-        if chosen not in trained[:1]:
-            names.append(name)
-            trained.append(chosen)
-    return names
+        return config.preset(TRANSFER_PRESETS, preset, **asked)
+
+    base = training(())
+    return [name for name, by in VARIANTS.items() if not by or training(by) != base]
 
 
 def _judged(model: Transfer, trials: Trials, judge: Judge) -> Iterator[tuple[str, float]]:

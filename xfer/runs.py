@@ -203,20 +203,16 @@ class Run:
         before = read_json(path)
         again = {"at": record["started"], "commit": record["commit"]}
         self.changes = dict(_changes(before.get("config"), _plain(record["config"])))
-        inputs = before.get("inputs", {})
-        self.changed_inputs = dict(_changes(inputs, record.get("inputs")))
+        self.changed_inputs = dict(_changes(before.get("inputs"), record.get("inputs")))
         changes = self.changes | self.changed_inputs
         again |= {"changes": changes} if changes else {}
-        inputs = inputs | record.get("inputs", {})
-        return (
-            record
-            | ({"inputs": inputs} if inputs else {})
-            | {
-                "started": before.get("started", record["started"]),
-                "resumed": [*before.get("resumed", []), again],
-                "hours": before.get("hours", 0.0),
-            }
-        )
+        if inputs := before.get("inputs", {}) | record.get("inputs", {}):
+            record["inputs"] = inputs
+        return record | {
+            "started": before.get("started", record["started"]),
+            "resumed": [*before.get("resumed", []), again],
+            "hours": before.get("hours", 0.0),
+        }
 
     def log(self, **values: Any) -> dict[str, Any]:
         """Append one line to stats.jsonl and return it."""

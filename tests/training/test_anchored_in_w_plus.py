@@ -27,7 +27,7 @@ from xfer.training.normed import NormedDiscriminator
 from xfer.training.redrawing import Refinding
 from xfer.training.train_generator import GeneratorTrainer, train_generator
 
-# With four channels a convolution of the library writes out of bounds on some processors.
+# Training with four channels makes torch itself corrupt its memory on some processors.
 SLIM = {"resolution": 32, "channels": (8, 16), "blocks": (1, 1), "reduction": 4}
 SIZES = {"generator.channel_max": 8, "generator.w_dim": 8, "generator.z_dim": 8}
 KIMG = 0.008

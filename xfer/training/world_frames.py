@@ -87,12 +87,12 @@ def render_frames(
     batch = batch or (GPU_BATCH if place.type == "cuda" else max(16, 4 * torch.get_num_threads()))
     factors = draw_frames(people, frames, seed, preset, scenes)
     draw = lambda some: render(*some.to(place).groups, size, aligned=True, compiled=compiled)
-    if not (folder / "frames.npy").exists():  # else all was done but the record
+    if (folder / "frames.npy").exists():  # all was done but the record
+        _same_request(folder, wanted, ".progress.json")
+    else:
         landmarks = _render_all(folder, wanted, factors, batch, draw)
         _write_table(folder / "frames.parquet", factors, landmarks, frames)
         (folder / ".frames.npy").rename(folder / "frames.npy")
-    else:
-        _same_request(folder, wanted, ".progress.json")
     write_json(folder / "frames.json", wanted | {"environment": environment()})
     for name in (".landmarks.npy", ".progress.json"):
         (folder / name).unlink()

@@ -58,10 +58,32 @@ def test_notebooks_are_numbered():
     assert [path.stem for path in find_notebooks(FOLDER)] == [path.stem for path in NOTEBOOKS]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_at_nano(path, tmp_path):
-    shutil.copytree(FOLDER, tmp_path / "notebooks")
-    places = {"folder": tmp_path / "notebooks", "results": tmp_path / "results"}
-    (outcome,) = run_notebooks([path.stem], preset="nano", **places)
-    assert outcome.exit_code == 0, outcome.error
+def test_opened_in_jupyterlab_it_shows_what_is_shipped(path):
+    """Whoever runs a page by hand sees trained networks, not those of a few minutes."""
+    assert read_parameters(path)["preset"] == "small"
+
+
+@pytest.mark.parametrize(("number", "before"), [("03", "02"), ("04", "02"), ("05", "04")])
+def test_a_page_whose_predecessors_did_not_run_says_which(number, before, tmp_path):
+    (outcome,) = run_at_nano(tmp_path, number)
+    assert outcome.exit_code == 1
+    assert "MissingFile" in outcome.error and f"run {before}" in outcome.error.replace(
+        "notebook ", ""
+    )
+
+
+@pytest.mark.long
+def test_all_run_at_nano_one_on_what_the_other_left(tmp_path):
+    outcomes = run_at_nano(tmp_path)
+    assert [outcome.name for outcome in outcomes if outcome.exit_code == 0] == [
+        path.stem for path in NOTEBOOKS
+    ], outcomes[-1].error
+
+
+def run_at_nano(place, *names):
+    """Run notebooks where nothing of the checkout's own results can be found."""
+    shutil.copytree(FOLDER, place / "notebooks")
+    return run_notebooks(
+        names, preset="nano", folder=place / "notebooks", results=place / "results"
+    )

@@ -6,6 +6,7 @@ import json
 import pandas as pd
 
 from xfer.notebooks import write_page
+from xfer.tables import write_table
 
 
 class Links(html.parser.HTMLParser):
@@ -51,6 +52,30 @@ def test_half_written_and_empty_folders_do_no_harm(tmp_path):
     for name in ("table.csv", "metrics.json", "executed.ipynb"):
         (folder / name).write_text("")
     assert "cannot be read" in write_page(tmp_path).read_text()
+
+
+def test_a_table_made_for_reading_is_shown_whole_and_its_other_forms_are_linked(tmp_path):
+    """Methods stand beside one another, however many rows their numbers take."""
+    folder = outcome(tmp_path, "06_evaluate")
+    methods = ["ours", "theirs | a <b>"]
+    cells = pd.DataFrame({"yaw": ["1 [0, 2]", "9 [8, 9]"]}, pd.Index(methods, name="method"))
+    write_table(cells, folder / "table", ["Judged by nobody."])
+    pd.DataFrame({"n": range(450)}).to_csv(folder / "summary.csv", index=False)
+    cells.to_csv(folder / "table.csv")
+    text = write_page(tmp_path).read_text()
+    for shown in ("<th>yaw</th>", "<td>ours</td>", "<td>9 [8, 9]</td>", "theirs | a &lt;b&gt;"):
+        assert shown in text
+    assert "Judged by nobody." in text and "---" not in text.split("</style>")[1]
+    assert text.count("1 [0, 2]") == 1
+    assert all(f"06_evaluate/table.{end}" in text for end in ("md", "tex", "csv"))
+
+
+def test_samples_of_the_demo_are_shown_before_the_notebooks(tmp_path):
+    outcome(tmp_path, "00_world")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/samples.png").write_bytes(b"x")
+    text = write_page(tmp_path).read_text()
+    assert text.index("demo/samples.png") < text.index("<h2 id=")
 
 
 def test_long_tables_are_cut_and_say_so(tmp_path):

@@ -6,6 +6,7 @@ import sys
 import nbformat
 import pytest
 
+from xfer import cli
 from xfer.errors import BadValue, MissingFile
 from xfer.notebooks import (
     choose,
@@ -110,6 +111,28 @@ def test_each_notebook_gets_its_results_folder(tmp_path):
     assert sys.executable in (tmp_path / "results/01_b/executed.ipynb").read_text()
 
 
+def test_nothing_of_an_earlier_run_is_left_but_what_others_put_there(tmp_path):
+    """A figure that only the first run draws is not shown as the second's."""
+    draw = "folder = pathlib.Path(out, 'figures'); folder.mkdir(exist_ok=True)\n"
+    draw += "[(folder / f'{i}.png').write_text('') for i in range(n)]\n"
+    draw += "[pathlib.Path(out, f'{i}.csv').write_text('a') for i in range(n)]"
+    notebook(tmp_path / "nb", "00_a", "import pathlib\n" + draw, FINISH)
+    places = {"folder": tmp_path / "nb", "results": tmp_path / "results"}
+    run_notebooks(settings=["n=2"], **places)
+    folder = tmp_path / "results/00_a"
+    (folder / "saved").mkdir()
+    (folder / "saved/mine.png").write_text("")
+    (tmp_path / "outside").write_text("")
+    record = json.loads((folder / "run.json").read_text())
+    assert {"figures/1.png", "1.csv", "executed.ipynb"} <= set(record["written"])
+    (folder / "run.json").write_text(json.dumps(record | {"written": ["1.csv", "../../outside"]}))
+    run_notebooks(settings=["n=1"], **places)
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"figures/0.png", "0.csv", "saved/mine.png"} <= left
+    assert not left & {"figures/1.png", "1.csv"}
+    assert (tmp_path / "outside").exists()
+
+
 def test_a_failing_notebook_shows_its_error_and_leaves_the_others_alone(tmp_path, capsys):
     notebook(tmp_path / "nb", "00_a", FINISH)
     notebook(tmp_path / "nb", "01_b", "1 / 0", FINISH)
@@ -124,6 +147,28 @@ def test_a_failing_notebook_shows_its_error_and_leaves_the_others_alone(tmp_path
     assert json.loads((tmp_path / "results/01_b/run.json").read_text())["exit_code"] == 1
     assert (tmp_path / "results/02_c/executed.ipynb").read_bytes() == before
     assert "xfer notebooks run --from 01" in capsys.readouterr().err
+
+
+def ended(words):
+    """The exit code of the command."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    return stop.value.code
+
+
+def test_the_verb_ends_with_the_worst_exit_code_and_goes_on_from_where_it_is_told(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name, cell in (("00_a", "1 / 0"), ("01_b", "n = 1"), ("02_c", "n = 2")):
+        notebook(tmp_path / "notebooks", name, cell, FINISH)
+    assert ended(["notebooks", "run", "--preset", "small"]) == 1
+    assert "go on with: xfer notebooks run --from 00 --preset small" in capsys.readouterr().err
+    assert not (tmp_path / "results/01_b").exists()
+    assert ended(["notebooks", "run", "--from", "01", "--set", "n=5"]) == 0
+    done = sorted(path.parent.name for path in (tmp_path / "results").glob("*/metrics.json"))
+    assert done == ["01_b", "02_c"]
+    assert (tmp_path / "results/index.html").exists()
 
 
 def test_the_command_that_goes_on_after_a_failure_keeps_all_that_was_given(tmp_path, capsys):

@@ -5,8 +5,10 @@ the results folder can be moved or sent as it is.
 """
 
 import html
+import itertools
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +19,9 @@ from xfer.runs import atomic, clock
 
 PICTURES, FILMS = (".png", ".jpg", ".svg", ".gif"), (".mp4", ".webm")
 MOST_ROWS = 30
-"""Longer tables are linked and shown in part."""
+"""Longer tables are folded, and shown in part."""
+SAMPLES = "demo"
+"""Where `make demo` draws samples before the notebooks run."""
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -35,8 +39,9 @@ th, td { padding: .25em .7em; border-bottom: 1px solid #8884; text-align: left; 
 def write_page(results: str | Path = "results") -> Path:
     """Write index.html of a results folder from what lies in it; gives the page's path.
 
-    A notebook's part shows how it went (run.json), its figures and films, its tables (CSV) and the
-    numbers of metrics.json.
+    A notebook's part shows how it went (run.json), its figures and films, its tables and the
+    numbers of metrics.json. A table that was written for reading (Markdown) is shown as it is, and
+    the same for LaTeX linked; other numbers (CSV) are shown where they are few.
     """
     results = Path(results)
     folders = sorted(path.parent for path in results.glob("[0-9][0-9]_*/run.json"))
@@ -46,6 +51,7 @@ def write_page(results: str | Path = "results") -> Path:
         "<h1>xfer: results</h1>",
         "<p>All faces here are synthetic unless a figure says otherwise.</p>",
         f"<ol start='0'>{names}</ol>" if names else "<p>No notebook has run yet.</p>",
+        *_samples(results),
         *parts,
     ]
     page = results / "index.html"
@@ -61,19 +67,42 @@ def _notebook(folder: Path, results: Path) -> Iterator[str]:
     yield f'<h2 id="{folder.name}">{html.escape(_title(folder))}</h2>'
     yield _verdict(folder, record, results)
     for path in sorted(folder.rglob("*")):
-        link = quote(path.relative_to(results).as_posix())
-        name = html.escape(path.stem.replace("_", " "))
-        caption = f'<figcaption><a href="{link}">{name}</a></figcaption>'
-        if path.suffix in PICTURES:
-            yield f'<figure><img loading="lazy" src="{link}" alt="{name}">{caption}</figure>'
-        elif path.suffix in FILMS:
-            film = f'<video controls loop muted preload="metadata" src="{link}"></video>'
-            yield f"<figure>{film}{caption}</figure>"
-        elif path.suffix == ".csv":
-            yield f"<figure>{_table(path)}{caption}</figure>"
+        yield from _shown(path, results)
     if numbers := _flat(_json(folder / "metrics.json")):
         table = pd.DataFrame(numbers.items(), columns=["number", "value"])
         yield f"<details><summary>all numbers</summary>{_html(table)}</details>"
+
+
+def _samples(results: Path) -> Iterator[str]:
+    """What the generator draws, if it was asked."""
+    pictures = sorted(p for p in (results / SAMPLES).glob("*") if p.suffix in PICTURES)
+    if pictures:
+        yield "<h2>Samples of the generator</h2>"
+    for path in pictures:
+        yield from _shown(path, results)
+
+
+def _shown(path: Path, results: Path) -> Iterator[str]:
+    """One file as a figure; nothing where it is not for looking at."""
+    link = lambda p, text: (
+        f'<a href="{quote(p.relative_to(results).as_posix())}">{html.escape(text)}</a>'
+    )
+    source = quote(path.relative_to(results).as_posix())
+    name = html.escape(path.stem.replace("_", " "))
+    caption = link(path, path.stem.replace("_", " "))
+    if path.suffix in PICTURES:
+        body = f'<img loading="lazy" src="{source}" alt="{name}">'
+    elif path.suffix in FILMS:
+        body = f'<video controls loop muted preload="metadata" src="{source}"></video>'
+    elif path.suffix == ".md":
+        body = _markdown(path)
+        others = [p for e in (".tex", ".csv") if (p := path.with_suffix(e)).exists()]
+        caption = ", ".join([caption, *(link(p, p.suffix[1:]) for p in others)])
+    elif path.suffix == ".csv" and not path.with_suffix(".md").exists():
+        body = _table(path)
+    else:
+        return
+    yield f"<figure>{body}<figcaption>{caption}</figcaption></figure>"
 
 
 def _verdict(folder: Path, record: dict[str, Any], results: Path) -> str:
@@ -105,8 +134,41 @@ def _table(path: Path) -> str:
     except (ValueError, OSError) as error:
         return f"<p>{html.escape(path.name)} cannot be read: {html.escape(str(error))}</p>"
     left = len(table) - MOST_ROWS
-    more = f"<p>and {left} rows more in the file</p>" if left > 0 else ""
-    return _html(table.head(MOST_ROWS)) + more
+    if left <= 0:
+        return _html(table)
+    shown = f"{_html(table.head(MOST_ROWS))}<p>and {left} rows more in the file</p>"
+    return f"<details><summary>{len(table)} rows</summary>{shown}</details>"
+
+
+def _markdown(path: Path) -> str:
+    """The tables of a Markdown file, and other lines as they are: what `tables` writes."""
+    try:
+        lines = path.read_text().splitlines()
+    except (ValueError, OSError) as error:
+        return f"<p>{html.escape(path.name)} cannot be read: {html.escape(str(error))}</p>"
+    parts: list[str] = []
+    for is_table, group in itertools.groupby(lines, key=lambda line: line.startswith("|")):
+        if is_table:
+            head, *rows = (_cells(line) for line in group)
+            body = [row for row in rows if not all(set(cell) <= {"-", ":"} for cell in row)]
+            parts += [_grid(head, body)]
+        else:
+            parts += [f"<p>{html.escape(line)}</p>" for line in group if line.strip()]
+    return "".join(parts)
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a row, whose own bars are escaped."""
+    cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
+    return [cell.strip().replace(r"\|", "|") for cell in cells]
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    row = lambda cells, kind: (
+        "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+    )
+    body = "".join(row(cells, "td") for cells in rows)
+    return f'<div class="scroll"><table>{row(head, "th")}{body}</table></div>'
 
 
 def _html(table: pd.DataFrame) -> str:

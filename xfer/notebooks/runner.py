@@ -5,7 +5,10 @@ results/NN_name/
   executed.html   the same for a browser
   figures/        what the notebook saved
   metrics.json    written by the notebook's last cell: its presence says that it got there
-  run.json        written by the runner last of all: exit code, seconds, parameters, environment
+  run.json        written by the runner last of all: exit code, seconds, parameters, environment,
+                  and what the notebook has written, which the next run removes first
+
+Nothing of an earlier run is then taken for this one's; what somebody else put there stays.
 
 results/index.html shows them all; it is written anew after each notebook (see `page`).
 """
@@ -27,11 +30,12 @@ from typing import Any
 
 from xfer.errors import BadFile, BadValue, MissingFile, MissingPackage
 from xfer.notebooks.page import write_page
-from xfer.runs import Progress, atomic, clock, environment, write_json
+from xfer.runs import Progress, atomic, clock, environment, read_json, write_json
 
 NUMBERED = re.compile(r"\d\d_\w+")
 KERNEL = "xfer-runner"
 METRICS = "metrics.json"
+FIGURES = "figures"
 
 
 @dataclass(frozen=True)
@@ -229,8 +233,8 @@ def _command(
 def run_notebook(path: Path, out: Path, parameters: dict[str, Any]) -> Outcome:
     """Execute one notebook into its results folder."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / METRICS).unlink(missing_ok=True)
-    (out / "run.json").unlink(missing_ok=True)
+    _clear(out)
+    before = _times(out)
     if "out" in read_parameters(path):
         # As the notebook sees it from its own folder, so that the page names no machine's paths.
         parameters = {"out": os.path.relpath(out, path.parent)} | parameters
@@ -240,9 +244,29 @@ def run_notebook(path: Path, out: Path, parameters: dict[str, Any]) -> Outcome:
     if not error and not (out / METRICS).exists():
         error = f"it ended without writing {METRICS}, which its last cell should do"
     outcome = Outcome(path.stem, int(bool(error)), round(seconds, 1), error)
+    written = [name for name, time in _times(out).items() if before.get(name) != time]
     record = {"parameters": parameters, "exit_code": outcome.exit_code, "error": error}
+    record["written"] = sorted(written)
     write_json(out / "run.json", record | {"seconds": outcome.seconds} | environment())
     return outcome
+
+
+def _clear(out: Path) -> None:
+    """Remove what the run before has written, and figures, which are a notebook's alone."""
+    try:
+        written = [out / name for name in read_json(out / "run.json").get("written", [])]
+    except BadFile:
+        written = []
+    figures = [path for path in (out / FIGURES).rglob("*") if path.is_file()]
+    inside = [path for path in written if path.resolve().is_relative_to(out.resolve())]
+    for path in (out / METRICS, out / "run.json", *figures, *inside):
+        path.unlink(missing_ok=True)
+
+
+def _times(out: Path) -> dict[str, int]:
+    """When each file of a folder was written."""
+    files = (path for path in out.rglob("*") if path.is_file())
+    return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in files}
 
 
 def _execute(path: Path, page: Path, parameters: dict[str, Any]) -> str:

@@ -28,6 +28,8 @@ from xfer.training.frames import FrameArray
 CHUNK = 1024
 """Frames between two notes of how far the rendering is."""
 GPU_BATCH = 256
+CPU_PIXELS = 1 << 17
+"""Of a batch: fewer leave a core waiting between pictures, more leave its cache."""
 """Frames at a time that keep a GPU busy."""
 
 Scenes = Literal["frame", "person"]
@@ -84,7 +86,7 @@ def render_frames(
     folder.mkdir(parents=True, exist_ok=True)
     compiled = compiler() is not None if compiled is None else compiled
     place = best_device(device)
-    batch = batch or (GPU_BATCH if place.type == "cuda" else max(16, 4 * torch.get_num_threads()))
+    batch = batch or (GPU_BATCH if place.type == "cuda" else max(8, CPU_PIXELS // size**2))
     factors = draw_frames(people, frames, seed, preset, scenes)
     draw = lambda some: render(*some.to(place).groups, size, aligned=True, compiled=compiled)
     if (folder / "frames.npy").exists():  # all was done but the record

@@ -28,9 +28,9 @@ from xfer.training.frames import FrameArray
 CHUNK = 1024
 """Frames between two notes of how far the rendering is."""
 GPU_BATCH = 256
+"""Frames at a time that keep a GPU busy."""
 CPU_PIXELS = 1 << 17
 """Of a batch: fewer leave a core waiting between pictures, more leave its cache."""
-"""Frames at a time that keep a GPU busy."""
 
 Scenes = Literal["frame", "person"]
 """A scene for every frame, or one for all frames of a person."""

@@ -48,14 +48,18 @@ def files(tmp_path, monkeypatch):
 
 def test_every_variant_is_trained_and_judged_once(files, tmp_path, monkeypatch):
     asked = {"preset": "tiny", "kimg": 0.008, "seeds": 2, "people": 2} | files
-    some = ["conditioned", "bottleneck 8"]
+    some = ["conditioned", "bottleneck 8", ablations.RIVAL]
     table = ablations.run_ablations(tmp_path / "out", variants=some, **asked)
     assert set(table["variant"]) == set(some) and set(table["seed"]) == {0, 1}
     assert {"yaw_deg_error", "psnr_face", "raw w: cosine", "inverted w: yaw_r"} <= set(
         table["metric"]
     )
-    assert "bottleneck 8" in (tmp_path / "out" / "table.md").read_text()
-    monkeypatch.setattr(ablations, "train_transfer", None)  # nothing is left to train
+    rival = set(table.loc[table["variant"] == ablations.RIVAL, "metric"])
+    assert {"yaw_deg_error", "psnr_face"} <= rival and "raw w: cosine" not in rival
+    for name in some:
+        assert name in (tmp_path / "out" / "table.md").read_text()
+    for name in ("train_transfer", "train_rival"):  # nothing is left to train
+        monkeypatch.setattr(ablations, name, None)
     again = ablations.run_ablations(tmp_path / "out", variants=some, **asked)
     pd.testing.assert_frame_equal(again, table)
     with pytest.raises(RunError, match=r"kimg was 0\.008, not 8\.0"):

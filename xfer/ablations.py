@@ -21,11 +21,13 @@ from xfer.evaluate.judges import Judge, readings
 from xfer.evaluate.trials import Trials
 from xfer.metrics.transfer import cosines
 from xfer.model import Transfer
+from xfer.rival import StyleSwap, is_rival
 from xfer.runs import environment, read_json, write_json
 from xfer.stylegan2.sampling import z_from_seeds
 from xfer.tables import interval_cells, over_seeds, write_csv, write_table
 from xfer.training import config
 from xfer.training.origins import inputs
+from xfer.training.train_rival import train_rival
 from xfer.training.train_transfer import TRANSFER_PRESETS, TransferTraining
 from xfer.training.transfer_recipes import train_transfer
 
@@ -46,6 +48,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "bottleneck 512": ("encoder.bottleneck=512",),
 }
 """The first is `BASE` itself, and all others differ from it in one thing."""
+RIVAL = "style mask (rival)"
+"""Another method on the same clips, losses and steps: see `rival`."""
 METRICS = (
     "yaw_deg_error", "yaw_deg_r", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "cosine_photo",
     "psnr_face",
@@ -70,16 +74,18 @@ def run_ablations(
 
     Args:
         kimg: Thousands of pictures for each training.
-        variants: Some of `VARIANTS`; by default all that change something at this preset.
+        variants: Some of `VARIANTS` or `RIVAL`; by default all that change something at this
+            preset, and the rival.
         people: Unseen ones, two trials of each, the same for all.
         settings: Of all variants.
 
     Returns:
         variant, seed, metric, value.
     """
-    chosen = list(variants) or differing(preset, settings)
-    unknown = [name for name in chosen if name not in VARIANTS]
-    expect(not unknown, f"there is no variant {unknown}; there are {', '.join(VARIANTS)}")
+    known = (*VARIANTS, RIVAL)
+    chosen = list(variants) or [*differing(preset, settings), RIVAL]
+    unknown = [name for name in chosen if name not in known]
+    expect(not unknown, f"there is no variant {unknown}; there are {', '.join(known)}")
     folder, judge = Path(out), open_judge(judges)
     networks = (generator, inverter, instruments)
     _keep_request(
@@ -98,9 +104,10 @@ def run_ablations(
         for seed in range(seeds):
             place = folder / name.replace(" ", "_") / str(seed)
             if not (place / "judged.csv").exists():
-                asked = [f"total_kimg={kimg}", f"seed={seed}", *BASE, *settings, *VARIANTS[name]]
-                path = train_transfer(place, clips, *networks, preset, asked)
-                model = Transfer.load(path).prepare()
+                asked = [f"total_kimg={kimg}", f"seed={seed}", *BASE, *settings]
+                asked += VARIANTS.get(name, ())
+                train = train_rival if name == RIVAL else train_transfer
+                model = _open(train(place, clips, *networks, preset, asked))
                 trials = trials or world_trials(people, 2, model.generator.resolution)
                 found = pd.DataFrame(_judged(model, trials, judge), columns=["metric", "value"])
                 write_csv(found, place / "judged.csv")
@@ -142,12 +149,21 @@ def differing(preset: str, settings: Sequence[str] = ()) -> list[str]:
     return [name for name, by in VARIANTS.items() if not by or training(by) != base]
 
 
-def _judged(model: Transfer, trials: Trials, judge: Judge) -> Iterator[tuple[str, float]]:
-    """Metrics of one model."""
-    summary = summarise(evaluate({"model": Transferred(model)}, trials, judge))
+def _open(path: Path) -> Transfer | StyleSwap:
+    """What a training has written."""
+    return StyleSwap.load(path) if is_rival(path) else Transfer.load(path).prepare()
+
+
+def _judged(
+    model: Transfer | StyleSwap, trials: Trials, judge: Judge
+) -> Iterator[tuple[str, float]]:
+    """Metrics of one model; a rival, which inverts whatever it is shown, knows no raw w."""
+    method = Transferred(model) if isinstance(model, Transfer) else model
+    summary = summarise(evaluate({"model": method}, trials, judge))
     means: Mapping[str, float] = summary.set_index("metric")["value"]
     yield from ((name, float(means[name])) for name in METRICS if name in means)
-    yield from random_people(model, trials, judge).items()
+    if isinstance(model, Transfer):
+        yield from random_people(model, trials, judge).items()
 
 
 @torch.no_grad()

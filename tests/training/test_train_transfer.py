@@ -186,8 +186,24 @@ def test_the_crop_is_the_papers():
     assert face_crop(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 47, 47)
 
 
+def test_the_papers_preset_is_the_papers_scheme():
+    """Sizes and numbers of Jahoda and Cech (2024); the mapper has 169.9 M parameters."""
+    paper = TRANSFER_PRESETS["paper"]
+    assert (paper.encoder.resolution, paper.encoder.blocks) == (256, (3, 4, 14, 3))
+    assert (paper.batch, paper.total_kimg, paper.learning_rate) == (4, 2000, 1e-4)
+    assert (paper.optimiser, paper.mapper.init) == ("ranger", "paper")
+    weights = (paper.pixels, paper.perceptual_crop, paper.perceptual, paper.identity)
+    assert weights == (2.0, 0.3, 0.05, 0.3) and paper.contrastive == 0
+    with torch.device("meta"):
+        affine = build_mapper(paper.mapper)
+        ours = build_mapper(MapperConfig("conditioned"))
+    count = lambda network: sum(p.numel() for p in network.parameters())
+    assert round(count(affine) / 1e6, 1) == 169.9
+    assert count(ours) < 5e6
+
+
 def test_presets_and_wrong_settings():
-    assert [p.encoder.bottleneck for p in TRANSFER_PRESETS.values()] == [16, 32, 128]
+    assert [p.encoder.bottleneck for p in TRANSFER_PRESETS.values()] == [16, 32, 128, 512]
     for wrong, told in (
         ({"optimiser": "sgd"}, "adamw or ranger"),
         ({"identity": -1.0}, "identity is at least 0"),

@@ -103,6 +103,9 @@ INVERTER_PRESETS: dict[str, InverterTraining] = {
         ),
         batch=32, total_kimg=1000.0,
     ),
+    "paper": InverterTraining(
+        IdentityEncoderConfig(), batch=8, total_kimg=1000.0, learning_rate=1e-4, rounds=5,
+    ),
 }  # fmt: skip
 
 

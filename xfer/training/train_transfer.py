@@ -138,6 +138,11 @@ TRANSFER_PRESETS: dict[str, TransferTraining] = {
         MapperConfig("conditioned", n_styles=12, w_dim=256, rank=128, gates=64),
         batch=32, total_kimg=2000.0, learning_rate=2e-4,
     ),
+    "paper": TransferTraining(
+        MotionEncoderConfig(),
+        MapperConfig("affine", init="paper"),
+        batch=4, total_kimg=2000.0, optimiser="ranger", learning_rate=1e-4,
+    ),
 }  # fmt: skip
 
 

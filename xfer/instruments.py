@@ -25,6 +25,7 @@ from xfer.files import (
     stored_config,
     write_checkpoint,
 )
+from xfer.mirror import mirrored_factors, mirrored_points
 
 Embedding = Float[Tensor, "batch embedding"]
 
@@ -128,6 +129,9 @@ class FactorReaderConfig(BackboneConfig):
     factors: tuple[str, ...] = MOTION_FACTORS
     hidden: int = 256
     """Width of the layer before the outputs."""
+    mirrored: bool = False
+    """Read pictures and their mirror images and take the mean, as the judges do: twice the work,
+    and an eighth less error in yaw."""
 
 
 class FactorReader(Storable, nn.Module):
@@ -179,6 +183,16 @@ class FactorReader(Storable, nn.Module):
         self, image: Image
     ) -> tuple[Float[Tensor, "batch factors"], Float[Tensor, "batch 68 2"]]:
         """Factors in their units (degrees, fractions) and landmarks in the crop, in [-1, 1]."""
+        factors, landmarks = self._read(image)
+        if self.config.mirrored:
+            others, points = self._read(image.flip(3))
+            factors = (factors + mirrored_factors(others, self.config.factors)) / 2
+            landmarks = (landmarks + mirrored_points(points)) / 2
+        return factors, landmarks
+
+    def _read(
+        self, image: Image
+    ) -> tuple[Float[Tensor, "batch factors"], Float[Tensor, "batch 68 2"]]:
         values = self.standardised(image) * self.scale + self.mean
         factors, landmarks = values.split([len(self.config.factors), 136], dim=1)
         return factors, landmarks.unflatten(1, (68, 2))

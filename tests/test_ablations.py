@@ -95,3 +95,20 @@ def test_a_variant_that_changes_nothing_is_not_trained_again():
     assert set(ablations.differing("nano")) == everything
     without = ablations.differing("nano", ["recolour=0.3", "encoder.bottleneck=8"])
     assert set(without) == everything - {"recoloured drivers", "bottleneck 8"}
+
+
+def test_findings_name_what_lies_apart_and_in_which_direction():
+    rows = [
+        (variant, seed, metric, value + 0.1 * seed)
+        for variant, metric, value in (
+            ("base", "yaw_deg_error", 5.0), ("base", "jaw_r", 0.5), ("base", "psnr_face", 18.0),
+            ("a", "yaw_deg_error", 4.0), ("a", "jaw_r", 0.1), ("a", "psnr_face", 18.05),
+            ("b", "yaw_deg_error", 5.1), ("b", "jaw_r", 0.5), ("b", "psnr_face", 18.0),
+        )
+        for seed in range(3)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["variant", "seed", "metric", "value"])
+    assert ablations.findings(table) == [
+        "a: better yaw_deg_error 4.1 against 5.1; worse jaw_r 0.2 against 0.6.",
+        "b: not told from base.",
+    ]

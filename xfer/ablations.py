@@ -124,6 +124,29 @@ def run_ablations(
     return table
 
 
+def findings(table: pd.DataFrame) -> list[str]:
+    """A sentence for each variant: in what its brackets lie apart from the first's.
+
+    Args:
+        table: Of `run_ablations`; the first variant is what the others are held against.
+    """
+    means = over_seeds(table[table["metric"].isin(METRICS)])
+    first, *others = dict.fromkeys(means["method"])
+    base = means[means["method"] == first].set_index("metric")
+    told = []
+    for name in others:
+        found = {"better": [], "worse": []}
+        for row in means[means["method"] == name].itertuples():
+            known = base.loc[row.metric]
+            if row.low > known["high"] or row.high < known["low"]:
+                better = (row.value < known["value"]) == row.metric.endswith("_error")
+                words = f"{row.metric} {row.value:.3g} against {known['value']:.3g}"
+                found["better" if better else "worse"].append(words)
+        apart = "; ".join(f"{kind} {', '.join(words)}" for kind, words in found.items() if words)
+        told.append(f"{name}: {apart or f'not told from {first}'}.")
+    return told
+
+
 def _keep_request(path: Path, asked: dict[str, Any]) -> None:
     """Write down what is asked for, or raise `RunError` where the folder was made otherwise."""
     if not path.exists():

@@ -36,8 +36,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/xfer sample --weights small --out results/demo
-	$(BIN)/xfer notebooks run 00 01 --preset nano
-	$(BIN)/xfer notebooks run 02 03 04 05 06 07 08 --preset small
+	$(BIN)/xfer notebooks run --preset small
 
 nano: $(READY)
 	$(BIN)/xfer notebooks run 00 01 02 03 04 05 --preset nano

@@ -56,10 +56,13 @@ def test_the_committed_tables_were_measured_as_the_readme_says():
         assert table["frames"] >= 500 and table["size"] == 256 and table["seed"] == seed
 
 
-def test_thumbnails_are_drawn_of_the_figures_that_there_are(tmp_path):
-    figure = tmp_path / "07_explore" / "figures" / PICTURES["07_explore"]
-    figure.parent.mkdir(parents=True)
-    Image.new("RGB", (1000, 500), "orange").save(figure)
+def test_thumbnails_are_drawn_of_what_shipped_weights_have_left(tmp_path):
+    for name, preset in (("05_disentangle_latents", "nano"), ("07_explore", "small")):
+        figure = tmp_path / name / "figures" / PICTURES[name]
+        figure.parent.mkdir(parents=True)
+        Image.new("RGB", (1000, 500), "orange").save(figure)
+        record = json.dumps({"parameters": {"preset": preset}})
+        (tmp_path / name / "run.json").write_text(record)
     (made,) = thumbnails(tmp_path)
     with Image.open(made) as small:
         assert small.size == (THUMBNAIL, THUMBNAIL // 2)

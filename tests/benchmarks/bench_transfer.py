@@ -2,9 +2,10 @@
 
     make bench        writes results/speed/transfer.json
 
-Random weights of the `small` preset (64 px) and of the paper's sizes (1024 px), affine mapper, one
+The shipped `small` (64 px), and random weights of the paper's sizes (1024 px, affine mapper), one
 person prepared beforehand, as in a video. The stages around the network are measured on a 512 px
-video of a face that moves. On a GPU the clock stops when the device has finished.
+video of a face that moves, and the verb as a whole on the same video and on one that is aligned
+already. On a GPU the clock stops when the device has finished.
 """
 
 import itertools
@@ -24,19 +25,21 @@ from xfer.faceworld.render import render
 from xfer.mapper import MapperConfig, build_mapper
 from xfer.media.align import align, paste_back
 from xfer.media.detectors import Dlib
+from xfer.media.provenance import Source
 from xfer.media.smoothing import LandmarkFilter, jitter, lag, smooth
 from xfer.media.tracking import Tracker
 from xfer.media.video import VideoReader
 from xfer.media.video_out import VideoWriter
 from xfer.model import Transfer
-from xfer.pixels import from_uint8
+from xfer.pixels import from_uint8, to_uint8
+from xfer.reenact.command import reenact
+from xfer.reenact.drivers import POINTS_SMOOTHING
+from xfer.reenact.settings import Settings
 from xfer.runs import environment, read_json, write_json
 from xfer.stylegan2.generator import Generator
 from xfer.training.config import GENERATOR_PRESETS
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "speed" / "transfer.json"
-SLIM = {"resolution": 64, "channels": (32, 64, 96, 128), "blocks": (2, 2, 3, 2), "reduction": 8}
-MOTION = {"small": SLIM | {"bottleneck": 128, "pool": 4}, "paper": {}}
 ROUNDS = {"small": 12, "paper": 3}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -44,11 +47,12 @@ pytestmark = pytest.mark.benchmark
 
 
 def model(preset: str) -> Transfer:
+    if preset == "small":
+        return Transfer.load(preset)
     torch.manual_seed(0)
     generator = Generator(GENERATOR_PRESETS[preset].generator)
-    codes = {"n_styles": generator.n_styles, "w_dim": generator.w_dim}
-    motion = MotionEncoder(MotionEncoderConfig(**codes, **MOTION[preset]))
-    return Transfer(generator, motion, build_mapper(MapperConfig(**codes))).eval()
+    motion, mapper = MotionEncoder(MotionEncoderConfig()), build_mapper(MapperConfig())
+    return Transfer(generator, motion, mapper).eval()
 
 
 def seconds(call, rounds: int, device: str = "cpu") -> float:
@@ -137,6 +141,25 @@ def test_around_the_network(tmp_path):
     record("around the network, 512 px video", rates)
 
 
+def test_the_verb(tmp_path):
+    """`xfer reenact` from file to file, the search for the face and both codecs included."""
+    frames = 100
+    film = {"512 px, read from landmarks": moving_face(frames, 512)}
+    clip = draw_clip(frames, 5, preset="studio")
+    drawn = render(*clip.groups, 128, aligned=True).picture
+    film["128 px, aligned"] = to_uint8(drawn)
+    rates = {}
+    for name, pixels in film.items():
+        source = Source.RENDERED if "aligned" in name else None
+        with VideoWriter(tmp_path / "in.mp4", source=source) as video:
+            for picture in pixels:
+                video.add(picture)
+        settings = Settings(aligned="aligned" in name, landmarks="dlib")
+        names = (str(tmp_path / "in.mp4"), ["random:1"], str(tmp_path / "out.mp4"), settings)
+        rates[name] = round(frames / seconds(lambda given=names: reenact(*given), 2), 1)
+    record("xfer reenact, small, whole", rates)
+
+
 def test_smoothing():
     """Jitter and lag on a talking head's true landmarks with a detector's noise."""
     frames = 50
@@ -152,8 +175,9 @@ def test_smoothing():
     tracks = {
         "truth": truth,
         "as detected": seen,
-        "whole clip": smooth(seen, times, np.zeros(frames, np.int64), 0.12),
-        "as it comes": np.stack([follow(p, t) for p, t in zip(seen, times, strict=True)]),
+        "crops": smooth(seen, times, np.zeros(frames, np.int64), 0.12),
+        "motion": smooth(seen, times, np.zeros(frames, np.int64), 0.12 * POINTS_SMOOTHING),
+        "live": np.stack([follow(p, t) for p, t in zip(seen, times, strict=True)]),
     }
     rows = {
         name: {"jitter_px": round(jitter(track), 3),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from xfer.errors import expect
+from xfer.errors import BadFile, expect
 from xfer.runs import atomic, read_json, read_stats
 from xfer.tables import interval_cells, over_seeds, to_markdown, write_text
 
@@ -77,7 +77,7 @@ ABLATED = (
     "yaw_deg_error", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "cosine_photo", "psnr_face",
 )  # fmt: skip
 QUALITY = {
-    "frechet": ("Fréchet distance (rendered: between two halves)", "frechet_floor"),
+    "frechet": ("Fréchet distance (rendered: between two groups of people)", "frechet_floor"),
     "precision": ("share of drawn pictures that look like rendered ones", ""),
     "recall": ("share of rendered pictures that the generator reaches", ""),
     "nearest_drawn": ("distance to the nearest training frame (rendered: of unseen people)",
@@ -187,6 +187,25 @@ def networks(results: Path) -> str:
     return _markdown(["frames a second", *parts], rows)
 
 
+def video(results: Path) -> str:
+    """Frames a second of what lies around the networks, and of all together."""
+    known = read_json(results / "speed" / "transfer.json")["frames_a_second"]
+    rows = [
+        [f"{case}: {part}", f"{rate:.3g}"]
+        for case, speeds in known.items()
+        if "whole network" not in speeds
+        for part, rate in speeds.items()
+    ]
+    return _markdown(["on a video", "frames a second"], rows)
+
+
+def smoothing(results: Path) -> str:
+    """How much landmarks jitter and lag."""
+    known = read_json(results / "speed" / "transfer.json")["smoothing of landmarks, face of 256 px"]
+    rows = [[name, *(f"{row[key]:.3g}" for key in row)] for name, row in known.items()]
+    return _markdown(["landmarks of a face of 256 px", "jitter, px", "lag, ms"], rows)
+
+
 def rendering(results: Path) -> str:
     """Frames a second of the renderer, aligned pictures in batches of eight."""
     known = read_json(results / "speed" / "faceworld.json")
@@ -217,8 +236,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality": quality,
     "rendering": rendering,
     "runs": runs,
+    "smoothing": smoothing,
     "synthesis": synthesis,
     "transfer": transfer,
+    "video": video,
 }
 
 
@@ -236,13 +257,21 @@ def thumbnails(results: Path) -> list[Path]:
     made = []
     for name, figure in PICTURES.items():
         source = results / name / "figures" / figure
-        if source.exists():
+        if source.exists() and _is_small(results / name):
             picture = Image.open(source).convert("RGB")
             picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
             made.append(results / "thumbnails" / f"{name}.png")
             with atomic(made[-1]) as temporary:
                 picture.quantize(64).save(temporary, format="png")
     return made
+
+
+def _is_small(folder: Path) -> bool:
+    """Whether the page's last run was of the shipped weights, which the README shows."""
+    try:
+        return read_json(folder / "run.json")["parameters"].get("preset", "small") == "small"
+    except (BadFile, KeyError):
+        return False
 
 
 def main(root: Path = Path(".")) -> int:

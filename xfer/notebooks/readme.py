@@ -15,6 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from xfer.errors import BadFile, expect
+from xfer.files import read_checkpoint
 from xfer.runs import atomic, read_json, read_stats
 from xfer.tables import interval_cells, over_seeds, to_markdown, write_text
 
@@ -125,6 +126,13 @@ def ablations(results: Path, preset: str = "small") -> str:
     return to_markdown(interval_cells(known, list(ABLATED)).rename_axis("variant"))
 
 
+def cross_talk(results: Path) -> str:
+    """What the sliders of `small` do, as the judges read it; it stands in the weights' file."""
+    rows = read_checkpoint("small").facts["controls"]["cross_talk"]
+    cells = [[f"`{name}`", *(f"{x:.2f}" for x in row.values())] for name, row in rows.items()]
+    return _markdown(["slider", *rows], cells)
+
+
 def runs(results: Path) -> str:
     """How long each part of the shipped model has learned."""
     rows = []
@@ -229,6 +237,7 @@ def loops(results: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "ablations": ablations,
     "ablations_nano": functools.partial(ablations, preset="nano"),
+    "cross_talk": cross_talk,
     "detectors": detectors,
     "latents": latents,
     "loops": loops,

@@ -277,7 +277,7 @@ def train_inverter(
         frames: Pictures, as for `xfer train generator`.
         generator: Whose latents: a file or a shipped name.
         instruments: The loss copy of the instruments, or an ArcFace file (real faces).
-        preset: nano, small or medium.
+        preset: nano, small, medium or paper.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.
@@ -331,7 +331,7 @@ def train_transfer(
         generator: Draws the people and stays as it is: a file or a shipped name.
         inverter: An identity encoder, as written by `xfer train inverter`.
         instruments: The loss copy of the instruments, or an ArcFace file (real faces).
-        preset: nano, small or medium.
+        preset: nano, small, medium or paper.
         set: Changes of single settings, as key=value, such as mapper.kind=affine.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done; else at the preset's total_kimg.
@@ -364,7 +364,7 @@ def train_rival(
         generator: Draws the people and stays as it is.
         inverter: An identity encoder; the rival inverts drivers with it too.
         instruments: The loss copy of the instruments, or an ArcFace file (real faces).
-        preset: nano, small or medium.
+        preset: nano, small, medium or paper.
         set: Changes of single settings, as key=value.
         device: cpu, cuda, or auto.
         hours: End after so long, as if the work was done.
@@ -394,16 +394,19 @@ def train_controls(
         world: World frames, whose landmarks and truth teach the reader of landmarks.
         out: The new file.
         instruments: The loss copy, which reads the world's pictures.
-        judge: The judging copy, which measures the cross-talk.
-        clips: Prepared clips of real faces instead, for a model that was trained on such.
+        judge: The judging copy, which measures the cross-talk; not with --clips.
+        clips: Prepared clips of real faces instead, for a model that was trained on such; what
+            the sliders do to drawn pictures is then neither measured nor calibrated.
         pictures: How many are read.
-        people: Random ones on whom the sliders are calibrated.
+        people: Random ones on whom the sliders are calibrated; not with --clips.
     """
     from xfer.training import train_controls as recipe
 
     facts = recipe.train_controls(transfer, world, out, instruments, judge, clips, pictures, people)
-    for slider, row in facts["cross_talk"].items():
+    for slider, row in facts.get("cross_talk", {}).items():
         print(f"{slider:12}", "  ".join(f"{value:+.2f}" for value in row.values()))
+    if "cross_talk" not in facts:
+        print("what sliders do to other factors is not measured: real faces have no truth")
     print(out)
 
 

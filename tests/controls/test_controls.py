@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from elsewhere import NAME, elsewhere
 from linear_world import NAMES, SCALE, LinearWorld
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from xfer.controls import Controls, calibrate, learn_controls, measure_response
 from xfer.controls.factors import FAR, FARTHEST
@@ -112,6 +115,30 @@ def test_factors_that_follow_from_one_another_do_no_harm():
     assert controls.farthest().isfinite().all()
 
 
+class WithoutDoubles(TorchDispatchMode):
+    """A device that has no double precision, as Apple's."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **kwargs or {})
+        for tensor in tree_flatten(made)[0]:
+            if isinstance(tensor, torch.Tensor) and tensor.device.type == NAME:
+                assert tensor.dtype != torch.double, function
+        return made
+
+
+def test_what_motions_cannot_do_gives_way_on_devices_without_double_precision(monkeypatch):
+    controls, asked = (
+        LinearWorld().controls(),
+        torch.eye(5) * SCALE * torch.tensor([1, 2, 4, 8, 16]),
+    )
+    here, farthest = controls.yielding(asked), controls.farthest()
+    assert torch.equal(here[0], asked[0]) and not torch.equal(here[4], asked[4])
+    with elsewhere(monkeypatch), WithoutDoubles():
+        there, far = controls.to(NAME).yielding(asked.to(NAME)), controls.farthest()
+        assert there.device.type == far.device.type == NAME
+        assert torch.equal(there.to("cpu"), here) and torch.equal(far.to("cpu"), farthest)
+
+
 def test_controls_of_older_files_know_no_such_limit():
     controls = LinearWorld().controls()
     config, state = controls.pack()
@@ -162,6 +189,7 @@ def test_what_the_pictures_cannot_show_is_left_alone():
 
 def test_they_travel_in_a_file_with_other_networks(tmp_path):
     controls = LinearWorld().controls()
+    assert controls.cross_talk_table() == {}
     controls.cross_talk[0, 1] = 0.25
     path = write_checkpoint(
         tmp_path / "all.safetensors", {"controls": controls.pack(), "other": ({}, {})}

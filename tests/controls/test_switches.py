@@ -4,7 +4,7 @@ import pytest
 import torch
 from linear_world import SCALE, LinearWorld, moving_model
 
-from xfer.controls import Switches, between
+from xfer.controls import Switches, between, learn_controls
 from xfer.errors import BadValue
 
 
@@ -84,6 +84,18 @@ def test_parts_take_over_their_own_factors_only():
     torch.testing.assert_close(
         controls.keeping(["pose"]) + controls.keeping(["expression"]), torch.eye(8)
     )
+
+
+def test_parts_of_which_no_factor_is_known_are_refused():
+    """The linear world's people have no brows, and nobody here knows how they turn."""
+    world = LinearWorld()
+    controls, h = world.controls(), world.motions(2)
+    assert controls.lacking(["mouth", "eyes"]) == ["pucker", "blink_right", "gaze_x", "gaze_y"]
+    with pytest.raises(BadValue, match="brows alone needs controls of brow or brow_tilt or frown"):
+        Switches(parts=("mouth", "brows")).apply(h, h[:1], h[:1], controls)
+    jaw = learn_controls(world.motions(4000), world.factors(world.motions(4000))[:, 2:3], ["jaw"])
+    with pytest.raises(BadValue, match="expression alone needs controls of yaw_deg or pitch_deg"):
+        Switches(parts=("expression",)).apply(h, h[:1], h[:1], jaw)
 
 
 def test_what_cannot_be_is_refused():

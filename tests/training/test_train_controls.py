@@ -6,9 +6,11 @@ import pytest
 import torch
 from made_clips import make_clips
 
+from xfer import cli
 from xfer.controls import Controls
 from xfer.datasets.clips import Clips
 from xfer.errors import BadValue
+from xfer.files import read_checkpoint
 from xfer.instruments import (
     FaceRecogniser,
     FaceRecogniserConfig,
@@ -79,26 +81,46 @@ def test_what_landmarks_follow_is_read_from_them_and_nothing_else(world):
     assert (yaw - frames.factors(["yaw_deg"])[:, 0]).abs().mean() < 1
 
 
+@pytest.fixture
+def told_by_motions(monkeypatch):
+    """Plain pictures do nothing that landmarks could tell: their motions are taken instead."""
+    learn = recipe.learn_controls
+    told = lambda h, readings, names: learn(h, h[:, : readings.shape[1]], names)
+    monkeypatch.setattr(recipe, "learn_controls", told)
+
+
 def test_controls_are_learned_from_no_more_than_the_split_of_trainings(
-    world, tmp_path, monkeypatch
+    world, tmp_path, monkeypatch, told_by_motions
 ):
     """Two hundred pictures, of which those of the person in `val` are not learned from."""
     folder, seen = make_clips(tmp_path / "clips", people=4, clips=5, frames=10), []
-    read, learn = Clips.pictures, recipe.learn_controls
+    read = Clips.pictures
 
     def noted(clips, items):
         seen.extend(clips.index["person"].iloc[list(items)])
         return read(clips, items)
 
-    def told_by_motions(h, readings, names):
-        """Plain pictures do nothing that landmarks could tell."""
-        return learn(h, h[:, : readings.shape[1]], names)
-
     monkeypatch.setattr(Clips, "pictures", noted)
-    monkeypatch.setattr(recipe, "learn_controls", told_by_motions)
     path = untrained_model().save(tmp_path / "plain.safetensors")
     facts = train_controls(path, world, tmp_path / "o.safetensors", clips=folder, pictures=80)
     assert set(seen) == {"p1", "p2", "p3"} and facts["pictures"] == len(seen) == 75
+
+
+def test_real_faces_give_no_cross_talk_that_nobody_measured(
+    world, tmp_path, told_by_motions, capsys
+):
+    folder = make_clips(tmp_path / "clips", people=4, clips=5, frames=10)
+    path = str(untrained_model().save(tmp_path / "plain.safetensors"))
+    out = str(tmp_path / "o.safetensors")
+    words = ["train", "controls", "--transfer", path, "--world", str(world), "--out", out,
+             "--clips", str(folder), "--pictures", "80"]  # fmt: skip
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert "not measured" in said and "+1.00" not in said
+    assert "cross_talk" not in read_checkpoint(out).facts["controls"]
+    assert Controls.load(out).cross_talk_table() == {}
+    assert cli.main([*words, "--judge", "small-judges"]) == 2
+    assert "leave it away with clips" in capsys.readouterr().err
 
 
 def test_one_kind_of_pictures_is_named(world, tmp_path):

@@ -24,12 +24,12 @@ from xfer.files import Network, Storable, stored_config
 Motion = Float[Tensor, "batch bottleneck"]
 
 PARTS = {
-    "pose": ("yaw_deg", "pitch_deg", "roll_deg"),
+    "pose": ("yaw_deg", "pitch_deg"),
     "mouth": ("jaw", "smile", "pucker"),
     "eyes": ("blink_left", "blink_right", "gaze_x", "gaze_y"),
     "brows": ("brow", "brow_tilt", "frown"),
 }
-"""Which factors belong to which part of the motion."""
+"""Which factors belong to which part of the motion; alignment takes the roll away."""
 
 SHORT = {
     "yaw": ("yaw_deg",),
@@ -79,7 +79,7 @@ class Controls(Storable, nn.Module):
         self.register_buffer("spread", torch.ones(count))
         self.register_buffer("lowest", torch.full((count,), -FAR))
         self.register_buffer("highest", torch.full((count,), FAR))
-        self.register_buffer("cross_talk", torch.eye(count))
+        self.register_buffer("cross_talk", torch.zeros(count, count))  # zeros: nobody measured it
         self.register_buffer("seen", FAR * torch.eye(count))  # S: covariance of what R reads
         self.register_buffer("doubt", torch.ones(count))  # N: variance that R does not tell
 
@@ -123,31 +123,33 @@ class Controls(Storable, nn.Module):
         S (S + t N)^-1 of a change is the likeliest one if readings err by t N; t is the least for
         which the motion's mean square, a' S^-1 a, keeps to its limit (0 for most).
         """
+        asked, change = change, _precise(change)
         root = torch.linalg.cholesky(self._slackened())
         half = torch.linalg.solve_triangular(
-            root, torch.diag(self.doubt.double().sqrt()), upper=False
+            root, torch.diag(_precise(self.doubt).sqrt()), upper=False
         )
         doubts, axes = torch.linalg.eigh(half @ half.T)
-        moved = torch.linalg.solve_triangular(root, change.double().T, upper=False).T @ axes
+        moved = torch.linalg.solve_triangular(root, change.T, upper=False).T @ axes
         most = FARTHEST * len(self.names)
         length = lambda t: (moved / (1 + t * doubts)).square().sum(1, keepdim=True)
-        low = torch.zeros(len(change), 1, dtype=torch.double, device=change.device)
+        low = torch.zeros(len(change), 1, dtype=torch.double)
         high = (length(low) / most).clamp(1).sqrt() / doubts.clamp(1e-12).min()
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             enough = length(middle) <= most
             low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
         yielded = (moved / (1 + high * doubts)) @ axes.T @ root.T
-        return torch.where(length(torch.zeros_like(low)) <= most, change, yielded.to(change))
+        possible = length(torch.zeros_like(low)) <= most
+        return torch.where(possible.to(asked.device), asked, yielded.to(asked))
 
     def farthest(self) -> Float[Tensor, " factors"]:
         """How far each factor can be moved alone before it has to give way, in its unit."""
         alone = torch.linalg.inv(self._slackened()).diagonal().rsqrt()
-        return (FARTHEST * len(self.names)) ** 0.5 * alone
+        return ((FARTHEST * len(self.names)) ** 0.5 * alone).to(self.seen)
 
     def _slackened(self) -> Float[Tensor, "factors factors"]:
         """S, proof against rounding where few pictures made one factor follow from others."""
-        seen = self.seen.double()
+        seen = _precise(self.seen)
         return seen + SLACK * seen.diagonal().diag()
 
     def moved(self, h: Motion, name: str, spreads: float) -> Motion:
@@ -160,16 +162,31 @@ class Controls(Storable, nn.Module):
 
         `pose`, `mouth`, `eyes` and `brows` are what their factors span; `expression` is all that
         is not pose. So pose and expression together change nothing.
+
+        Raises:
+            BadValue: There is no such part, or no factor of it is known here.
         """
         unknown = [part for part in parts if part not in (*PARTS, "expression")]
         expect(
             not unknown, f"parts are {', '.join(PARTS)} and expression; got {', '.join(unknown)}"
         )
+        for part in parts:
+            missing = self.lacking([part])
+            expect(
+                len(missing) < len(_factors_of(part)),
+                f"{part} alone needs controls of {' or '.join(missing)}; these weights have "
+                f"{', '.join(self.names)}",
+            )
         by_part = {part: self._span(part) for part in PARTS}
         if "expression" not in parts:
             return sum((by_part[part] for part in parts), torch.zeros_like(by_part["pose"]))
         expression = torch.eye(self.config.bottleneck).to(self.reads) - by_part["pose"]
         return expression + by_part["pose"] if "pose" in parts else expression
+
+    def lacking(self, parts: Sequence[str]) -> list[str]:
+        """Factors that tell these parts from the rest of the motion and are not known here."""
+        wanted = dict.fromkeys(name for part in parts for name in _factors_of(part))
+        return [name for name in wanted if name not in self.names]
 
     def _span(self, part: str) -> Float[Tensor, "bottleneck bottleneck"]:
         rows = [row for row, name in enumerate(self.names) if name in PARTS[part]]
@@ -181,7 +198,12 @@ class Controls(Storable, nn.Module):
         return self.names.index(name)
 
     def cross_talk_table(self) -> dict[str, dict[str, float]]:
-        """By slider: how far each factor moves, in its spreads, when the slider moves by one."""
+        """By slider: how far each factor moves, in its spreads, when the slider moves by one.
+
+        Empty where nobody measured it.
+        """
+        if not self.cross_talk.any():
+            return {}
         rows = self.cross_talk.tolist()
         return {
             name: {other: round(value, 4) for other, value in zip(self.names, row, strict=True)}
@@ -193,3 +215,13 @@ def named_factors(wanted: Mapping[str, float | Tensor]) -> dict[str, float | Ten
     """Short names replaced by the factors that they stand for."""
     full = {name: SHORT.get(name, (name,)) for name in wanted}
     return {long: wanted[name] for name, names in full.items() for long in names}
+
+
+def _factors_of(part: str) -> tuple[str, ...]:
+    """Those that tell a part from the rest: expression is what pose is not."""
+    return PARTS["pose" if part == "expression" else part]
+
+
+def _precise(values: Tensor) -> Tensor:
+    """In double precision, which some devices (mps) do not have, so on the CPU."""
+    return values.cpu().double()

@@ -2,7 +2,8 @@
 
 In the face world an instrument reads the pictures, sliders are calibrated on people who are drawn,
 and landmarks with their truth teach the reader through which real drivers move the world's people.
-On clips of real faces the landmarks of the index are read instead, by that same reader.
+On clips of real faces the landmarks of the index are read instead, by that same reader; what the
+sliders do to drawn pictures, whose landmarks nobody knows, is then not measured.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ def train_controls(
     people: int = 32,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Write the model anew with its controls; gives cross-talk and correlations.
+    """Write the model anew with its controls; gives correlations, and cross-talk if measured.
 
     Args:
         transfer: The model's file or name.
@@ -56,17 +57,22 @@ def train_controls(
             does not name others.
         out: The new file.
         instruments: The loss copy, which reads world pictures.
-        judge: The judging copy, which measures the cross-talk.
+        judge: The judging copy, which measures the cross-talk; not with clips.
         clips: Prepared clips of real faces, for a model that was trained on such; those of the
             split that trainings learn from are read.
         pictures: How many are read at most.
-        people: Random ones on whom sliders are calibrated.
+        people: Random ones on whom sliders are calibrated; not with clips.
         device: Where pictures are drawn and read: cpu, cuda, or auto.
     """
     place = best_device(device)
     expect(
         (instruments is None) != (clips is None),
         "pictures are read by the instruments, or their clips' landmarks are: name one of the two",
+    )
+    expect(
+        judge is None or clips is None,
+        "a judge measures what sliders do to the face world's people, and of clips of real faces "
+        "it reads nothing: leave it away with clips",
     )
     checkpoint = read_checkpoint(transfer)
     model, frames = Transfer.load(checkpoint).to(place), WorldFrames(world)
@@ -89,7 +95,10 @@ def train_controls(
             measuring = only(controls.names, judging)
         controls.cross_talk.copy_(measure_response(controls, own, draw, measuring))
     told = readings[:, [names.index(name) for name in controls.names]]
-    facts = _facts(controls, told, h, marks, by_judge=judge is not None)
+    facts = _facts(controls, told, h, marks)
+    if clips is None:
+        by = "judge" if judge else "the reader that taught"
+        facts |= {"cross_talk": controls.cross_talk_table(), "cross_talk_by": by}
     model.cpu().save(out, checkpoint.facts | {"controls": facts}, companions=[controls, *extra])
     return facts
 
@@ -157,9 +166,7 @@ def _from_clips(
     return h, marks(clips.landmarks(items).float())
 
 
-def _facts(
-    controls: Controls, readings: Rows, h: Rows, marks: LandmarkReader, by_judge: bool
-) -> dict[str, Any]:
+def _facts(controls: Controls, readings: Rows, h: Rows, marks: LandmarkReader) -> dict[str, Any]:
     """What is worth knowing of the controls, beside them in the file.
 
     Args:
@@ -175,8 +182,6 @@ def _facts(
         "correlation_of_h_with_readings": _rounded(controls.names, correlation),
         "left_out": [name for name in MOTION_FACTORS if name not in controls.names],
         "correlation_of_landmarks_with_truth": _rounded(marks.names, marks.correlation.tolist()),
-        "cross_talk": controls.cross_talk_table(),
-        "cross_talk_by": "judge" if by_judge else "the reader that taught",
     }
 
 

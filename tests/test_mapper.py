@@ -16,21 +16,27 @@ def codes(batch=3, n_styles=5, w_dim=6, seed=0):
     return draw(), draw()
 
 
+def small(kind):
+    """A mapper of a kind, or the conditioned one with a direct path."""
+    own = {"kind": "conditioned", "direct": True} if kind == "direct" else {"kind": kind}
+    return build_mapper(MapperConfig(n_styles=5, w_dim=6, rank=4, gates=3, **own))
+
+
 def shaken(kind):
     """A mapper of a kind with random weights."""
     torch.manual_seed(1)
-    mapper = build_mapper(MapperConfig(kind, 5, 6, rank=4, gates=3))
+    mapper = small(kind)
     with torch.no_grad():
         for parameter in mapper.parameters():
             parameter.normal_(std=0.3)
     return mapper.eval()
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@pytest.mark.parametrize("kind", ["affine", "conditioned", "direct"])
 @torch.no_grad()
 def test_a_mapper_starts_by_showing_the_identity_unmoved(kind):
     identity, motion = codes()
-    mapper = build_mapper(MapperConfig(kind, 5, 6, rank=4, gates=3))
+    mapper = small(kind)
     torch.testing.assert_close(mapper(identity, motion), identity)
 
 
@@ -42,9 +48,11 @@ def test_the_paper_s_start_is_its_constants():
     torch.testing.assert_close(mapper(identity, motion), expected.view(3, 1, 1).expand(3, 5, 6))
     with pytest.raises(BadValue, match="conditioned mapper starts from identity; got 'paper'"):
         MapperConfig("conditioned", init="paper")
+    with pytest.raises(BadValue, match="direct is for conditioned ones"):
+        MapperConfig("affine", direct=True)
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@pytest.mark.parametrize("kind", ["affine", "conditioned", "direct"])
 @torch.no_grad()
 def test_the_cheap_path_equals_the_plain_one_for_one_person_and_for_many(kind):
     mapper = shaken(kind)

@@ -36,6 +36,8 @@ BASE = ("mapper.kind=affine",)
 VARIANTS: dict[str, tuple[str, ...]] = {
     "affine": (),
     "conditioned": ("mapper.kind=conditioned",),
+    "conditioned, four times the rate": ("mapper.kind=conditioned", "learning_rate=2e-3"),
+    "conditioned, with a direct path": ("mapper.kind=conditioned", "mapper.direct=true"),
     "no identity loss": ("identity=0",),
     "with contrastive": ("contrastive=0.1",),
     "no other people": ("cross_person=false",),
@@ -47,7 +49,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "bottleneck 128": ("encoder.bottleneck=128",),
     "bottleneck 512": ("encoder.bottleneck=512",),
 }
-"""The first is `BASE` itself, and all others differ from it in one thing."""
+"""The first is `BASE` itself, and all others differ from it in one thing; the conditioned mapper's
+own variants, which ask why it learns otherwise, in one more."""
 RIVAL = "style mask (rival)"
 """Another method on the same clips, losses and steps: see `rival`."""
 METRICS = (

@@ -41,6 +41,8 @@ class MapperConfig:
     """Directions of motion (conditioned only)."""
     gates: int = 64
     """Facts about the person that the strengths depend on (conditioned only)."""
+    direct: bool = False
+    """A whole layer for motion beside the few directions, the same for all (conditioned only)."""
 
     def __post_init__(self):
         expect(
@@ -51,6 +53,10 @@ class MapperConfig:
         expect(
             self.init in starts,
             f"an {self.kind} mapper starts from {' or '.join(starts)}; got {self.init!r}",
+        )
+        expect(
+            self.kind == "conditioned" or not self.direct,
+            "an affine mapper is direct as it is; direct is for conditioned ones",
         )
         for name in ("n_styles", "w_dim", "rank", "gates"):
             expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
@@ -145,7 +151,9 @@ class ConditionedMapper(Mapper):
 
     q is the change from the motion that the identity picture happens to show to the driver's, in
     `rank` coordinates; g_l is how strongly this person's layer l takes part in each of them.
-    It starts by copying the identity (U = 0) with equal strengths for all (P = 0).
+    It starts by copying the identity (U = 0) with equal strengths for all (P = 0). `direct` adds
+    D m, as in the affine mapper: products of layers learn one direction after the other, the
+    strongest first, and a single layer learns all at once.
     """
 
     def __init__(self, config: MapperConfig):
@@ -157,22 +165,30 @@ class ConditionedMapper(Mapper):
         self.strength = nn.Parameter(torch.zeros(n_styles, rank, gates))  # P
         self.draw = nn.Parameter(torch.zeros(n_styles, w_dim, rank))  # U
         self.bias = nn.Parameter(torch.zeros(n_styles, w_dim))  # c
+        if config.direct:
+            self.direct = nn.Parameter(torch.zeros(config.size, config.size))  # D
 
     def forward(self, identity: WPlus, motion: WPlus) -> WPlus:
         own = self.read_identity(identity.flatten(1))
         change = self.read_motion(motion.flatten(1)) - own
         gated = self._strengths(identity) * change[:, None]
-        return identity + torch.einsum("lwr,blr->blw", self.draw, gated) + self.bias
+        latent = identity + torch.einsum("lwr,blr->blw", self.draw, gated) + self.bias
+        if self.config.direct:
+            latent = latent + (motion.flatten(1) @ self.direct.T).view_as(identity)
+        return latent
 
     def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
         read = self.read_motion.weight @ weight
         constant = self.read_motion(bias)
+        codes = (self.config.n_styles, self.config.w_dim)
+        straight = (self.direct @ weight).unflatten(0, codes) if self.config.direct else 0.0
+        fixed = (self.direct @ bias).unflatten(0, codes) if self.config.direct else 0.0
 
         def respond(identity: WPlus) -> Response:
             draw = self.draw * self._strengths(identity)[:, :, None]
             rest = constant - self.read_identity(identity.flatten(1))
-            offset = identity + torch.einsum("blwr,br->blw", draw, rest) + self.bias
-            return Response(offset, draw @ read)
+            offset = identity + torch.einsum("blwr,br->blw", draw, rest) + self.bias + fixed
+            return Response(offset, draw @ read + straight)
 
         return respond
 

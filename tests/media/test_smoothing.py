@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from xfer.media import smoothing
 from xfer.media.smoothing import LandmarkFilter, jitter, lag, segments, smooth
 
 TIMES = np.arange(100) / 25.0
@@ -51,6 +52,12 @@ def test_nothing_is_smoothed_across_a_break_and_zero_changes_nothing():
     assert np.abs(result - track(jump)).max() < 1e-3
     points = noisy()
     assert np.array_equal(smooth(points, TIMES, one_piece(), 0), points)
+
+
+def test_long_tracks_are_smoothed_in_blocks_and_to_the_same_bits(monkeypatch):
+    whole = smooth(noisy(), TIMES, one_piece(), 0.12)
+    monkeypatch.setattr(smoothing, "BLOCK", 7)
+    assert np.array_equal(smooth(noisy(), TIMES, one_piece(), 0.12), whole)
 
 
 def test_a_gap_begins_a_new_piece():

@@ -10,6 +10,8 @@ import pytest
 from moving_pictures import flip_bits, ramps, write_video
 
 from xfer.errors import BadFile, BadValue, MissingFile
+from xfer.media import video_out
+from xfer.media.packets import MOST_ERRORS_IN_A_ROW
 from xfer.media.pictures import encode_picture
 from xfer.media.provenance import Source
 from xfer.media.video import VideoReader
@@ -171,6 +173,38 @@ def test_sound_is_taken_over_and_ends_with_the_pictures(tmp_path, codec, suffix)
         assert sound.codec_context.name == "aac"
     assert len(list(VideoReader(out))) == 25
     assert seconds == pytest.approx(1.0, abs=0.08)
+
+
+class Damaged:
+    """A file that gives nothing but errors, without end."""
+
+    def __init__(self):
+        self.errors = 0
+
+    def demux(self, stream):
+        self.errors += 1
+        assert self.errors < 10_000, "it is tried without end"
+        raise ValueError("invalid data")
+        yield
+
+
+@pytest.mark.parametrize("codec, suffix", [("aac", "mp4"), ("pcm_f32le", "mkv")])
+def test_sound_that_only_fails_is_given_up_and_the_pictures_stay(
+    codec, suffix, tmp_path, monkeypatch
+):
+    path = write_video(tmp_path / f"a.{suffix}", ramps(3), sound_seconds=0.1, sound_codec=codec)
+    damaged, read = Damaged(), video_out._Sound._read
+
+    def reading(sound):
+        sound._source = damaged
+        return read(sound)
+
+    monkeypatch.setattr(video_out._Sound, "_read", reading)
+    with VideoWriter(tmp_path / "b.mp4", sound_from=path) as video:
+        for pixels in ramps(3):
+            video.add(pixels)
+    assert len(list(VideoReader(tmp_path / "b.mp4"))) == 3
+    assert damaged.errors == MOST_ERRORS_IN_A_ROW
 
 
 def test_times_of_a_driver_are_kept_to_the_tick(tmp_path):

@@ -13,6 +13,8 @@ Track = Float[np.ndarray, "frames 68 2"]
 
 LONGEST_GAP = 0.5
 """Seconds without a face after which nothing is smoothed across."""
+BLOCK = 1024
+"""Frames smoothed at a time, so that sums in double precision take little memory."""
 
 
 def segments(
@@ -40,9 +42,25 @@ def smooth(
         return points.copy()
     step = max(float(np.median(np.diff(times))), 1e-4)
     reach = min(len(times) - 1, math.ceil(3 * seconds / step))
+    smoothed = np.empty_like(points)
+    for start in range(0, len(times), BLOCK):
+        first, last = max(start - reach, 0), start + BLOCK + reach
+        some = _smoothed(points[first:last], times[first:last], pieces[first:last], seconds, reach)
+        smoothed[start : start + BLOCK] = some[start - first :][:BLOCK]
+    return smoothed
+
+
+def _smoothed(
+    points: Track,
+    times: Float[np.ndarray, " frames"],
+    pieces: Int[np.ndarray, " frames"],
+    seconds: float,
+    reach: int,
+) -> Track:
+    """As `smooth`, from neighbours no more than `reach` frames away."""
     total = points.astype(np.float64)
     weight = np.ones(len(times))
-    for offset in range(1, reach + 1):
+    for offset in range(1, min(reach, len(times) - 1) + 1):
         apart = (times[offset:] - times[:-offset]) / seconds
         w = np.exp(-0.5 * apart**2) * (pieces[offset:] == pieces[:-offset])
         for here, there in ((slice(offset, None), slice(None, -offset)),

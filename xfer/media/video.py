@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from xfer.errors import BadFile, MissingFile, expect
+from xfer.media.packets import each_packet
 from xfer.media.pictures import Pixels
 
 SUFFIXES = (
@@ -32,7 +34,6 @@ CONTAINERS = (
 OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 MOST_PIXELS = 40_000_000
 """Frames larger than this are refused before memory is taken for them."""
-MOST_ERRORS_IN_A_ROW = 200
 LONGEST_PAUSE = 600.0
 """A longer wait between two frames, in seconds, is taken for a damaged time stamp."""
 
@@ -149,24 +150,14 @@ class VideoReader:
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Frames of every packet that can be decoded."""
-        errors, packets = 0, container.demux(stream)
-        while errors < MOST_ERRORS_IN_A_ROW:
-            try:
-                packet = next(packets, None)
-                if packet is None:
-                    return
-                frames = packet.decode()
-            except av.EOFError:
-                return
-            except (av.FFmpegError, ValueError):
-                errors += 1
-                self.skipped += 1
-                packets = container.demux(stream)
-                continue
-            errors = 0
+        demux = lambda: container.demux(stream)
+        for frames in each_packet(demux, Packet.decode, self._skip):
             good = [frame for frame in frames if not frame.is_corrupt and frame.width]
             self.skipped += len(frames) - len(good)
             yield from good
+
+    def _skip(self) -> None:
+        self.skipped += 1
 
     def _timed(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
         """Frames with times that increase, whatever the file says."""

@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from xfer.errors import BadFile, expect
+from xfer.media.packets import each_packet
 from xfer.media.pictures import Pixels
 from xfer.media.provenance import Source, comment, find_source
 from xfer.media.video import OPTIONS, words
@@ -167,23 +168,18 @@ class _Sound:
         return cls(source, out) if streams and streams[0].codec_context is not None else None
 
     def _read(self) -> Iterator[Packet]:
-        """Packets ready for the output, in order; damaged ones are left out."""
-        packets = self._source.demux(self._from)
-        while True:
-            try:
-                packet = next(packets, None)
-                if packet is None:
-                    return
-                if not self._copied:
-                    for frame in packet.decode():
-                        yield from self._to.encode(frame)
-                elif packet.dts is not None:
-                    packet.stream = self._to
-                    yield packet
-            except av.EOFError:
-                return
-            except (av.FFmpegError, ValueError):
-                packets = self._source.demux(self._from)
+        """Packets ready for the output, in order."""
+        for packets in each_packet(lambda: self._source.demux(self._from), self._taken):
+            yield from packets
+
+    def _taken(self, packet: Packet) -> list[Packet]:
+        """What the output gets of a packet."""
+        if not self._copied:
+            return [made for frame in packet.decode() for made in self._to.encode(frame)]
+        if packet.dts is None:  # an empty one at the end
+            return []
+        packet.stream = self._to
+        return [packet]
 
     def advance(self, time: float) -> None:
         """Write what sounds before `time`."""

@@ -78,8 +78,25 @@ def test_the_verb_writes_every_table_and_figure(files, tmp_path, capsys):
     assert found == pictures | {"quality.json", "factors.csv", "factors.md", "factors.tex"}
     told = json.loads((tmp_path / "out" / "quality.json").read_text())
     assert told["pictures"] == 12 and told["frechet"] > 0
-    factors = set(pd.read_csv(tmp_path / "out" / "factors.csv")["factor"])
-    assert "smile" in factors and "jaw" not in factors  # which this judge hardly reads
+    factors = pd.read_csv(tmp_path / "out" / "factors.csv").set_index("factor")
+    assert "smile" in factors.index and "jaw" not in factors.index  # which this judge hardly reads
+    product = factors["ratio of spreads"] * factors["spread, rendered"]  # of rounded numbers
+    assert product.to_numpy() == pytest.approx(factors["spread, drawn"].to_numpy(), abs=0.002)
+
+
+def test_it_records_what_was_measured_and_by_whom(files, tmp_path):
+    assert ask(files) == 0
+    record = (tmp_path / "out" / "quality.json").read_text()
+    told = json.loads(record)
+    assert told["frames"]["seed"] == 0 and told["unseen"]["seed"] == 1
+    assert told["unseen"]["people"] == 6 and told["unseen"]["size"] == 32
+    assert told["weights"].startswith("g.safetensors, sha256 ")
+    assert told["judges"].startswith("j.safetensors, sha256 ")
+    assert told["judges_errors"] == {"recogniser_auc": 0.75, "jaw_r": 0.5, "smile_r": 0.9}
+    assert str(tmp_path) not in record
+    for kind in ("md", "tex"):
+        beside = (tmp_path / "out" / f"factors.{kind}").read_text()
+        assert "recogniser_auc 0.75" in beside and "smile_r 0.9" in beside
 
 
 @pytest.mark.parametrize(
@@ -102,6 +119,21 @@ def test_frames_of_another_size_are_refused(files, tmp_path, capsys):
     larger = noise(tmp_path / "larger", 2, size=64)
     assert ask(files, unseen=str(larger)) == 2
     assert "draws 32 px; got frames of 64 px" in capsys.readouterr().err
+
+
+def test_people_that_are_known_count_for_nobody_unseen(files, capsys):
+    assert ask(files, unseen=files["frames"]) == 2
+    assert "render it from another seed" in capsys.readouterr().err
+
+
+def test_judges_who_saw_the_people_of_the_loss_copy_are_refused(files, judge, tmp_path, capsys):
+    taught = {"trained_on": {"seed": 3, "before": {"seed": 2, "instruments": {"seed": 5}}}}
+    Generator.load(files["weights"]).save(files["weights"], taught)
+    judge.save(files["judges"], {"trained_on": {"seed": 6, "before": {"seed": 5}}})
+    assert ask(files) == 2
+    assert "has seen the people of the instruments" in capsys.readouterr().err
+    judge.save(files["judges"], {"trained_on": {"seed": 6, "before": {"seed": 3}}})
+    assert ask(files) == 0
 
 
 def test_a_generator_that_copies_is_found_out(judge, files, tmp_path):

@@ -1,6 +1,6 @@
 """`xfer quality`: how well a generator draws, in tables and pictures.
 
-quality.json               distance, fidelity, variety, memory, what dlib finds
+quality.json               distance, fidelity, variety, memory, what dlib finds; from what
 factors.csv, .md, .tex     what the judge reads of drawn and of rendered pictures
 samples.png, factors.png, nearest.png
 """
@@ -23,6 +23,8 @@ from xfer.stylegan2.sampling import draw
 from xfer.tables import write_csv, write_table
 from xfer.training.frames import FrameArray
 from xfer.training.measure_generator import nearest_frames, picture_quality, read_factor
+from xfer.training.origins import expect_other_teachers, expect_strangers, inputs
+from xfer.training.sources import record_of
 from xfer.training.world_frames import WorldFrames
 
 SHOWN = ("yaw_deg", "pitch_deg", "jaw", "smile", "blink_left")
@@ -59,8 +61,8 @@ def run(
         dlib: Ask dlib, too: which share of pictures at psi 0.7 shows a face.
 
     Raises:
-        BadValue: Frames are of another size than what is drawn, or too few.
-        BadFile: The judges are the loss copy.
+        BadValue: Frames are of another size than what is drawn, too few, or all of one seed.
+        BadFile: The judges are the loss copy, or saw the people of the weights' loss copy.
         MissingFile: A folder holds no complete frames.
     """
     generator, judge = Generator.load(weights), load_instruments(judges, "judge")
@@ -70,6 +72,8 @@ def run(
             pictures.resolution == generator.resolution,
             f"{weights} draws {generator.resolution} px; got frames of {pictures.resolution} px",
         )
+    expect_strangers(frames, unseen)
+    expect_other_teachers(judges, weights)
     drawn = draw(generator, range(seed, seed + count))
     rendered = others.pictures(others.items(range(count)))
     facts = picture_quality(drawn, judge, others) | _memory(judge, drawn, rendered, seen, folder)
@@ -79,14 +83,17 @@ def run(
     sheet = draw(generator, range(seed, seed + SHEET), psi=PSI)
     figure = picture_grid(sheet, 8, title=f"random people, psi {PSI}", inches=0.8)
     save_figure(figure, folder / "samples.png")
-    note = "Distances are in the features of the judging recogniser; its errors: " + ", ".join(
-        f"{name} {value:g}" for name, value in judge.errors.items() if "recogniser" in name
+    note = (
+        "Factors are what the judging reader reads, distances are in the features of the judging "
+        "recogniser; their own errors on unseen people: "
+        + ", ".join(f"{name} {value:g}" for name, value in judge.errors.items())
     )
     write_table(table, folder / "factors", [note])
-    asked = {"weights": str(weights), "judges": str(judges), "seed": seed}
-    write_json(folder / "quality.json", asked | facts | {"environment": environment()})
-    shown = "\n".join(f"{name:24} {value:g}" for name, value in facts.items())
-    return "\n".join([shown, "", table.to_string(), "", note, str(folder)])
+    made = inputs(weights=weights, judges=judges) | {"judges_errors": judge.errors}
+    shown = {"frames": record_of(frames), "unseen": record_of(unseen), "seed": seed}
+    write_json(folder / "quality.json", made | shown | facts | {"environment": environment()})
+    told = "\n".join(f"{name:24} {value:g}" for name, value in facts.items())
+    return "\n".join([told, "", table.to_string(), "", note, str(folder)])
 
 
 def _found_by_dlib(generator: Generator, rendered: Image, seed: int) -> dict[str, float]:
@@ -123,7 +130,10 @@ def _memory(
 
 
 def _factors(judge: Instruments, drawn: Image, rendered: Image, folder: Path) -> pd.DataFrame:
-    """Means, spreads and the largest gap between the cumulated shares, factor by factor."""
+    """Means, spreads and the largest gap between the cumulated shares, factor by factor.
+
+    A ratio of spreads below 1 says that drawn people differ less than rendered ones.
+    """
     rows, panels, beside = {}, {}, {}
     for name in judge.reader.config.factors:
         if judge.errors.get(f"{name}_r", 1.0) < KNOWN:
@@ -132,6 +142,7 @@ def _factors(judge: Instruments, drawn: Image, rendered: Image, folder: Path) ->
         rows[name] = {
             "mean, drawn": float(ours.mean()), "mean, rendered": float(theirs.mean()),
             "spread, drawn": float(ours.std()), "spread, rendered": float(theirs.std()),
+            "ratio of spreads": float(ours.std() / theirs.std()),
             "largest gap": ks_2samp(ours.numpy(), theirs.numpy()).statistic,
         }  # fmt: skip
         if name in SHOWN:

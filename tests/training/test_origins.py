@@ -6,7 +6,15 @@ import torch
 from made_frames import make_frames
 
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
-from xfer.training.origins import facts_of, file_origin, frames_origin, inherited, inputs
+from xfer.errors import BadFile
+from xfer.training.origins import (
+    expect_other_teachers,
+    facts_of,
+    file_origin,
+    frames_origin,
+    inherited,
+    inputs,
+)
 
 SLIM = {"resolution": 16, "channels": (8, 12), "blocks": (1, 1), "reduction": 4}
 
@@ -53,6 +61,23 @@ def test_weights_tell_of_what_they_began_with_and_need(tmp_path, weights):
         "people": "endless", "seed": 0, "preset": "studio",
         "generator": {"folder": "faces"}, "before": {"file": "silent.safetensors"},
     }  # fmt: skip
+
+
+def test_weights_tell_of_their_teachers_whose_licence_they_do_not_inherit(weights):
+    teachers = weights("teachers", licence="NC", trained_on={"people": 10, "seed": 4})
+    found = facts_of(frames_origin("world"), instruments=teachers)
+    assert found["licence"] == "MIT"
+    assert found["trained_on"]["instruments"] == {"people": 10, "seed": 4}
+
+
+def test_judges_need_other_teachers_than_weights(weights):
+    learned = weights("learned", trained_on={"generator": {"instruments": {"seed": 4}}, "seed": 1})
+    expect_other_teachers(weights("apart", trained_on={"seed": 1}), learned)
+    expect_other_teachers(weights("silent"), learned)
+    with pytest.raises(BadFile, match="seed 4"):
+        expect_other_teachers(
+            weights("alike", trained_on={"seed": 7, "before": {"seed": 4}}), learned
+        )
 
 
 def test_a_fetched_file_has_the_licence_that_is_known_of_it(tmp_path, weights, monkeypatch):

@@ -17,7 +17,7 @@ from xfer.training.instrument_config import (
     RecogniserTraining,
 )
 from xfer.training.measure_instruments import instrument_errors
-from xfer.training.origins import facts_of, frames_origin, inputs
+from xfer.training.origins import expect_strangers, facts_of, frames_origin, inputs
 from xfer.training.session import leave_if_stopped
 from xfer.training.train_instruments import ReaderTrainer, RecogniserTrainer, train_instrument
 from xfer.training.world_frames import WorldFrames
@@ -49,10 +49,7 @@ def train_instruments(
     """
     expect(start or not only, f"only {only} is to be trained: name the start that has the other")
     seen, trial, world = WorldFrames(frames), WorldFrames(unseen), World.join(device)
-    expect(
-        seen.record["seed"] != trial.record["seed"],
-        f"{unseen} shows the people of {frames}; render it from another seed",
-    )
+    expect_strangers(frames, unseen)
     parts = instrument_configs(copy, preset, config.parse_settings(list(settings)))
     first = load_instruments(start, copy) if start else None
     begun = {part: getattr(first, part, None) for part in parts}
@@ -111,8 +108,10 @@ def instrument_configs(
             for key, value in changes.items()
             if hasattr(start, key.split(".")[0]) or not hasattr(other, key.split(".")[0])
         }
-        seed = start.seed + (copy == "judge")
-        chosen[part] = config.preset(table, preset, **({"seed": seed} | fitting))
+        own = {"seed": start.seed + (copy == "judge")}
+        if part == "reader":  # judges may take their time; what serves in losses must be quick
+            own["reader.mirrored"] = copy == "judge"
+        chosen[part] = config.preset(table, preset, **(own | fitting))
     return chosen
 
 

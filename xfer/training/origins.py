@@ -3,9 +3,11 @@
 Licences are inherited: what learns to draw with a generator can do nothing without it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xfer.errors import BadFile, expect
 from xfer.files import read_checkpoint, registry
 from xfer.files.records import sha256
 from xfer.runs import read_json
@@ -55,12 +57,17 @@ def file_origin(weights: str | Path) -> Origin:
 
 
 def facts_of(
-    frames: Origin, start: str | Path | None = None, **parts: str | Path
+    frames: Origin,
+    start: str | Path | None = None,
+    instruments: str | Path | None = None,
+    **parts: str | Path,
 ) -> dict[str, Any]:
     """Licence and origin as a new file of weights tells them.
 
     Args:
         start: Weights of its own kind that the training began with.
+        instruments: The loss copy, whose people no judge of the weights may have seen. Their
+            licence is not inherited: the weights do not need them.
         parts: Other networks that it needs or holds, by role: files or names.
     """
     others = {role: file_origin(file) for role, file in parts.items()}
@@ -68,6 +75,8 @@ def facts_of(
     trained_on = frames.trained_on | {role: other.trained_on for role, other in others.items()}
     if start:
         trained_on["before"] = before["start"].trained_on
+    if instruments:
+        trained_on["instruments"] = file_origin(instruments).trained_on
     licences = {role: other.licence for role, other in (others | before).items()}
     return {"licence": inherited(frames.licence, **licences), "trained_on": trained_on}
 
@@ -97,3 +106,37 @@ def inputs(**given: str | Path | None) -> dict[str, str]:
             path = registry.locate(source)
             named[role] = f"{path.name}, sha256 {sha256(path)[:DIGITS]}"
     return named
+
+
+def expect_strangers(frames: str | Path, unseen: str | Path) -> None:
+    """Raise `BadValue` where two sets of world frames are of one seed, which draws the people."""
+    seed, other = (frames_origin(folder).trained_on["seed"] for folder in (frames, unseen))
+    expect(seed != other, f"{unseen} shows the people of {frames}; render it from another seed")
+
+
+def expect_other_teachers(judges: str | Path, weights: str | Path) -> None:
+    """Refuse judges taught with the people of the instruments in whose losses weights learned.
+
+    They may be mistaken alike, and weights that please the ones then please the others. Weights
+    that tell of no instruments, such as the shipped ones, pass.
+
+    Raises:
+        BadFile: A seed of the face world is among those of both.
+    """
+    learned = _told(file_origin(weights).trained_on, "instruments")
+    taught = {seed for told in learned for seed in _told(told, "seed")}
+    shared = taught.intersection(_told(file_origin(judges).trained_on, "seed"))
+    if shared:
+        raise BadFile(
+            f"{judges} has seen the people of the instruments in the losses of {weights} (seed "
+            f"{', '.join(map(str, sorted(shared)))}); train judges on frames of another seed"
+        )
+
+
+def _told(trained_on: Any, name: str) -> Iterator[Any]:
+    """Everything of a name in what a file tells of itself and of what it is made from."""
+    if isinstance(trained_on, dict):
+        for key, value in trained_on.items():
+            if key == name:
+                yield value
+            yield from _told(value, name)

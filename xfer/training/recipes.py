@@ -76,7 +76,7 @@ def train_generator(
     records = generator_loop(chosen, pictures, out, world, bodies, first, redrawing)
     made = inputs(frames=frames, instruments=instruments, start=start, inverter=inverter)
     began = {"inverter": inverter} if inverter and chosen.anchor else {}
-    facts = facts_of(frames_origin(frames, chosen.seed), start, **began)
+    facts = facts_of(frames_origin(frames, chosen.seed), start, instruments, **began)
     follow(records, world, hours, lambda: save_due_sheet(out, chosen), made)
     companions = [redrawing.encoder.eval()] if redrawing else []
     path = Path(out) / "generator.safetensors"
@@ -120,7 +120,7 @@ def train_autoencoder(
     pictures = open_frames(frames, chosen.generator.resolution, chosen.seed, world)
     made = inputs(frames=frames, instruments=instruments)
     records = autoencoder_loop(chosen, pictures, measure, out, world)
-    facts = facts_of(frames_origin(frames, chosen.seed))
+    facts = facts_of(frames_origin(frames, chosen.seed), instruments=instruments)
     follow(records, world, hours, inputs=made)
     path = Path(out) / "generator.safetensors"
     return finish(world, path, lambda: export_autoencoder(path, chosen, measure, facts))

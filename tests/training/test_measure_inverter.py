@@ -1,6 +1,7 @@
 """The table of an inversion, round by round, against answers known beforehand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +15,14 @@ from xfer.instruments import (
     Instruments,
 )
 from xfer.stylegan2.generator import Generator, GeneratorConfig
-from xfer.training.measure_inverter import BATCH, inversion_table
+from xfer.training.measure_inverter import (
+    BATCH,
+    inversion_table,
+    inversions,
+    round_changes,
+    round_intervals,
+    tell_changes,
+)
 
 SLIM = {"resolution": 16, "channels": (8, 12), "blocks": (1, 1), "reduction": 4}
 COUNT = BATCH + 4
@@ -47,10 +55,15 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def table(judge, images):
+def found(judge, images):
     encoder = Approaching(IdentityEncoderConfig(**SLIM, n_styles=6, w_dim=8))
     generator = Generator(GeneratorConfig(16, 8, 8, 1, channel_base=64, channel_max=8))
-    return inversion_table(images, np.arange(COUNT) // 2, encoder, generator, judge)
+    return inversions(images, np.arange(COUNT) // 2, encoder, generator, judge)
+
+
+@pytest.fixture(scope="module")
+def table(found):
+    return inversion_table(found)
 
 
 def test_a_round_a_row(table):
@@ -76,3 +89,36 @@ def test_what_is_found_again_has_no_error_left(table):
     last = table.loc[3]
     assert last[["l2", "perceptual", "yaw_deg_error", "landmark_error"]].tolist() == [0] * 4
     assert last["cosine"] == pytest.approx(1, rel=1e-5)
+
+
+def test_every_picture_has_its_own_row(found):
+    assert len(found) == 3 * COUNT and set(found["person"]) == set(range(COUNT // 2))
+    wrong = found[(found["round"] == 1) & (found["l2"] > 1e-9)]
+    assert wrong["person"].tolist() == [0, BATCH // 2]
+    assert wrong["l2"].tolist() == pytest.approx([0.25, 0.25], rel=1e-5)
+
+
+def test_intervals_are_around_the_means_of_the_table(found, table):
+    for row in round_intervals(found).itertuples():
+        assert row.value == pytest.approx(table.loc[row.round, row.metric])
+        assert row.low <= row.value <= row.high
+
+
+def test_changes_are_from_round_to_round(found, table):
+    changes = round_changes(found).set_index(["round", "metric"])["value"]
+    assert sorted(set(changes.index.get_level_values("round"))) == [2, 3]
+    assert changes[2, "l2"] == pytest.approx(table["l2"][2] - table["l2"][1])
+    assert changes[3, "psnr_db"] == pytest.approx(table["psnr_db"][3] - table["psnr_db"][2])
+
+
+def changed(**ends):
+    rows = [(number, "l2", 0.0, low, high) for number, (low, high) in enumerate(ends.values(), 2)]
+    return pd.DataFrame(rows, columns=["round", "metric", "value", "low", "high"])
+
+
+def test_what_falls_and_what_does_not_is_told_by_the_intervals():
+    falls, rises, neither = (-2.0, -1.0), (1.0, 2.0), (-1.0, 1.0)
+    assert tell_changes(changed(a=falls, b=falls), "l2") == "falls in every round after the first"
+    told = tell_changes(changed(a=falls, b=falls, c=neither, d=rises), "l2")
+    assert told == "falls in rounds 2, 3; rises in round 5; hardly changes in round 4"
+    assert tell_changes(changed(a=neither), "l2") == "hardly changes in round 2"

@@ -5,7 +5,8 @@ import json
 
 import pytest
 import torch
-from small_studio import same, small_studio
+from moving_pictures import moving_face, write_video
+from small_studio import portrait, same, small_studio
 
 from xfer.controls.factors import FARTHEST
 from xfer.errors import BadFile, BadValue, MissingFile
@@ -70,6 +71,50 @@ def test_components_are_orthogonal_and_sorted(explorer):
     assert (lengths[:-1] >= lengths[1:]).all()
     few = axes[:4] / lengths[:4, None]
     assert torch.allclose(few @ few.T, torch.eye(4), atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    return portrait(tmp_path_factory.mktemp("photo"))
+
+
+def test_a_photo_is_shown_instead_of_the_random_person(explorer, photo):
+    known = explorer.view(State(photo=photo, motion="own"))
+    assert not same(known, explorer.view(State(motion="own")))
+    assert same(known, explorer.view(State(photo=photo, seed=9, motion="own")))
+    assert not same(known, explorer.view(State(photo=photo, mix=0.5, motion="own")))
+
+
+def test_a_picture_drives_and_is_the_same_in_every_frame(explorer, photo):
+    driven = explorer.view(State(motion="file", file=photo))
+    assert not same(driven, explorer.view(State(motion="own")))
+    assert same(driven, explorer.view(State(motion="file", file=photo, frame=2)))
+    assert explorer.length(State(motion="file", file=photo)) == explorer.frames
+
+
+def test_a_photo_is_driven_by_a_picture(explorer, photo):
+    """Whose motion a picture shows does not depend on who is to show it."""
+    state = State(photo=photo, motion="file", file=photo)
+    subject, driver = explorer.identity(state), explorer.track(state)
+    assert same(driver.h, explorer.track(State(motion="file", file=photo)).h)
+    assert explorer.motion(state, subject).shape == subject.own.shape
+
+
+def test_all_frames_of_a_video_drive(explorer, tmp_path):
+    path = write_video(tmp_path / "five.mp4", moving_face(5, step=6))
+    state = State(motion="file", file=str(path))
+    assert explorer.length(state) == 5 and explorer.remark(state) == ""
+    assert not same(explorer.view(state), explorer.view(dataclasses.replace(state, frame=4)))
+    with pytest.raises(BadValue, match="the driver has 5 frames; got number 5"):
+        explorer.view(dataclasses.replace(state, frame=5))
+
+
+def test_of_a_long_video_the_first_frames_drive_and_that_is_told(tmp_path):
+    explorer = Explorer(small_studio(), frames=3, longest=4)
+    path = write_video(tmp_path / "six.mp4", moving_face(6))
+    state = State(motion="file", file=str(path))
+    assert explorer.length(state) == 4
+    assert explorer.remark(state) == "The first 4 of the video's 6 frames drive."
 
 
 def test_a_state_goes_to_json_and_back(tmp_path):

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from xfer.faceworld.factors import draw_identity, draw_motion, draw_scene, seede
 from xfer.faceworld.native import compiler
 from xfer.faceworld.render import render
 from xfer.media.detectors import Detector, open_detector
-from xfer.reenact.drivers import open_driver
+from xfer.reenact.drivers import Driver, open_driver
 from xfer.reenact.identities import Subject, from_code, open_identity, random_code
 from xfer.reenact.moments import moments
 from xfer.reenact.settings import Settings
@@ -31,6 +31,14 @@ KEPT = 32
 Motions = Float[Tensor, "_ bottleneck"]
 
 
+class Track(NamedTuple):
+    """Who drives, from frame to frame."""
+
+    h: Motions
+    frames: int
+    """How many the driver has, of which a long video gives only the first."""
+
+
 class Explorer:
     """Draws states of one model.
 
@@ -38,11 +46,14 @@ class Explorer:
         studio: The model opened for use.
         frames: Length of the clips that drive.
         seed: Of the motions whose components are offered.
+        longest: Frames of a video that are read at most. They are read before the first is shown,
+            which takes the paper's networks a third of a second each on a CPU.
     """
 
-    def __init__(self, studio: Studio, frames: int = 24, seed: int = 0):
+    def __init__(self, studio: Studio, frames: int = 24, seed: int = 0, longest: int = 250):
         expect(frames >= 1, f"a clip has one frame at least; got {frames}")
-        self.studio, self.frames, self.seed = studio, frames, seed
+        expect(longest >= 1, f"of a video one frame is read at least; got {longest}")
+        self.studio, self.frames, self.seed, self.longest = studio, frames, seed, longest
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
         self._detector: Detector | None = None
 
@@ -73,6 +84,18 @@ class Explorer:
         )
         return self.studio.model.generator.synthesis(latents).float().cpu().clamp(-1, 1)
 
+    def length(self, state: State) -> int:
+        """How many frames there are to choose from: a video's, else as many as of a clip."""
+        h = self.track(state).h if state.motion == "file" else ()
+        return len(h) if len(h) > 1 else self.frames
+
+    def remark(self, state: State) -> str:
+        """What is worth saying of the driver; empty if nothing is."""
+        h, frames = self.track(state)
+        cut = len(h) < frames
+        return f"The first {len(h)} of the video's {frames} frames drive." if cut else ""
+
+    @torch.no_grad()
     def identity(self, state: State) -> Subject:
         """Who is shown."""
         key = ("person", state.photo, state.seed, state.other_seed, state.mix, state.psi)
@@ -97,18 +120,28 @@ class Explorer:
         return h
 
     def driver(self, state: State, subject: Subject) -> Motions:
-        """The driver's motion as it is."""
+        """The driver's motion as it is; what stands still is the same in every frame."""
+        h = self.track(state, subject).h
+        number = state.frame if len(h) > 1 else 0
+        expect(number < len(h), f"the driver has {len(h)} frames; got number {number}")
+        return h[number : number + 1]
+
+    @torch.no_grad()
+    def track(self, state: State, subject: Subject | None = None) -> Track:
+        """The driver's motions in all frames.
+
+        Args:
+            subject: Who is shown, if that is known already.
+        """
+        subject = subject or self.identity(state)
         if state.motion == "own":
-            return subject.own
+            return Track(subject.own, 1)
         if state.motion == "file":
             expect(state.file, "a file drives, but none is named")
             key = ("file", state.file, subject.name)
-            h = self._keep(key, lambda: self._read(state.file, subject))
-        else:
-            key = ("clip", state.clip_seed)
-            h = self._keep(key, lambda: self._encode(self.clip(state.clip_seed)))
-        expect(state.frame < len(h), f"the driver has {len(h)} frames; got number {state.frame}")
-        return h[state.frame : state.frame + 1]
+            return self._keep(key, lambda: self._read(state.file, subject))
+        h = self._keep(("clip", state.clip_seed), lambda: self._encode(self.clip(state.clip_seed)))
+        return Track(h, len(h))
 
     def clip(self, seed: int) -> Image:
         """A face-world clip as the driver gives it."""
@@ -150,11 +183,12 @@ class Explorer:
         name = f"{state.photo or state.seed}, {state.other_seed}, {state.mix}, {state.psi}"
         return from_code(code, self.studio, name)
 
-    def _read(self, path: str, subject: Subject) -> Motions:
+    def _read(self, path: str, subject: Subject) -> Track:
         """The motions of a picture's or video's frames, as `xfer transfer` reads them."""
-        driver = open_driver(path, self._faces())
+        driver: Driver = self._keep(("driver", path), lambda: open_driver(path, self._faces()))
         found = moments(driver, self.studio, subject.own, "auto", 8)
-        return torch.cat([moment.h for moment in islice(found, self.frames)])
+        h = torch.cat([moment.h for moment in islice(found, self.longest)])
+        return Track(h, driver.frames)
 
     def _faces(self) -> Detector:
         if self._detector is None:

@@ -95,4 +95,11 @@ def test_errors_stand_on_the_page(explorer, monkeypatch):
 def test_a_row_is_reset_alone(explorer):
     panel = LatentPanel(explorer, replace(START, components={0: 1.0}, layers=(0, 2)))
     panel.page.children[1].children[1].children[-1].click()
-    assert panel.state == replace(START, layers=(0, 3))
+    assert panel.state == START
+
+
+def test_a_state_that_does_not_fit_is_refused(explorer):
+    wrong = replace(START, seed=2_000_000, layers=(0, 4), components={8: 1.0, 0: 3.5})
+    told = "no component 8 .*seed is .*1000000; got 2000000; layers is .*component 0 is between"
+    with pytest.raises(BadValue, match=told):
+        LatentPanel(explorer, wrong)

@@ -4,17 +4,18 @@ The picture is a JPEG, which refreshes ten times faster than a PNG. An error is 
 the picture, which stays as it was.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 import torch.nn.functional as F
 
 from xfer.axes import Image
-from xfer.errors import XferError
-from xfer.explorer.state import LatentState
+from xfer.errors import XferError, expect
+from xfer.explorer.state import LAYERS, LatentState
 from xfer.media.pictures import encode_picture
 from xfer.pixels import to_uint8
 
@@ -58,34 +59,70 @@ class Easel:
 
     @state.setter
     def state(self, state: LatentState) -> None:
+        """Show it as it is.
+
+        Raises:
+            BadValue: The widgets cannot say some part of it; they stay as they were.
+        """
+        self._expect_room(state)
         self._put(self._values(state))
 
     def _read(self) -> dict[str, Any]:
         """Parts of the state."""
         values = {name: box.value for name, box in self.inputs.items()}
         parts = {i: values.pop(name) for i, name in enumerate(self._named(COMPONENT))}
+        first, last = values["layers"]
+        values["layers"] = (first, LAYERS if last == self.inputs["layers"].max else last)
         return values | {"components": {i: by for i, by in parts.items() if by}}
 
     def _values(self, state: LatentState) -> dict[str, Any]:
-        """Values of the widgets."""
+        """Values of the widgets, and under their own names those that no widget shows."""
         found = dataclasses.asdict(state)
-        parts, last = found.pop("components"), self.inputs["layers"].max
-        found["layers"] = tuple(min(end, last) for end in state.layers)
-        names = enumerate(self._named(COMPONENT))
-        return found | {name: parts.get(i, 0.0) for i, name in names}
+        parts, (first, last) = found.pop("components"), state.layers
+        found["layers"] = (first, self.inputs["layers"].max if last == LAYERS else last)
+        return found | self._each(COMPONENT, parts)
+
+    def _each(self, beginning: str, amounts: Mapping[Any, float]) -> dict[str, float]:
+        """Values of all widgets of one kind: those without an amount are at 0."""
+        named = {f"{beginning}{key}": by for key, by in amounts.items()}
+        return dict.fromkeys(self._named(beginning), 0.0) | named
 
     def _named(self, beginning: str) -> list[str]:
         return [name for name in self.inputs if name.startswith(beginning)]
 
+    def _limits(self, state: LatentState) -> dict[str, tuple[float, float]]:
+        """The ends of every widget that has some, while this state is shown."""
+        return {n: (box.min, box.max) for n, box in self.inputs.items() if hasattr(box, "max")}
+
+    def _expect_room(self, state: LatentState) -> None:
+        """Widgets would clamp what is beyond their ends, and drop what they do not know."""
+        values = self._values(state)
+        wrong = [self._unknown(name) for name in values if name not in self.inputs] + [
+            f"{name} is between {low} and {high}; got {values[name]}"
+            for name, (low, high) in self._limits(state).items()
+            if not all(low <= end <= high for end in _ends(values[name]))
+        ]
+        expect(not wrong, f"this state cannot be shown here: {'; '.join(wrong)}")
+
+    def _unknown(self, name: str) -> str:
+        known = ", ".join(self._named(name.split()[0])) or "none"
+        return f"there is no {name} (there are: {known})"
+
     def _put(self, values: Mapping[str, Any]) -> None:
         """Set widgets, then draw once."""
-        self._quiet = True
-        try:
+        with self._silence():
             for name, value in values.items():
-                _widened(self.inputs[name], value).value = value
-        finally:
-            self._quiet = False
+                self.inputs[name].value = value
         self.refresh()
+
+    @contextlib.contextmanager
+    def _silence(self) -> Iterator[None]:
+        """Widgets change, and nothing is drawn."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
 
     # Drawing -------------------------------------------------------------------------------
 
@@ -101,6 +138,16 @@ class Easel:
             self._tell(str(error))
         except Exception as error:  # a page must survive whatever happens behind it
             self._tell(f"{type(error).__name__}: {error}")
+
+    def timed(self, changes: Iterable[tuple[str, Any]]) -> list[float]:
+        """Set one widget after the other, as a hand does; the milliseconds to each picture."""
+        times = []
+        for name, value in changes:
+            expect(self.inputs[name].value != value, f"{name} is {value} already: nothing is drawn")
+            begin = time.perf_counter()
+            self.inputs[name].value = value
+            times.append(1000 * (time.perf_counter() - begin))
+        return times
 
     def _changed(self, _: Any) -> None:
         if not self._quiet:
@@ -162,8 +209,6 @@ def components(labels: Sequence[str]) -> dict[str, widgets.ValueWidget]:
     return {f"{COMPONENT}{i}": slide(label, -3.0, 3.0) for i, label in enumerate(labels)}
 
 
-def _widened(box: widgets.ValueWidget, value: Any) -> widgets.ValueWidget:
-    """The slider with its ends moved apart as far as a loaded value needs."""
-    if isinstance(box, widgets.FloatSlider):
-        box.min, box.max = min(box.min, value), max(box.max, value)
-    return box
+def _ends(value: Any) -> tuple[float, ...]:
+    """Both ends of a range; a number is its own end."""
+    return value if isinstance(value, tuple) else (value,)

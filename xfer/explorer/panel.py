@@ -2,6 +2,8 @@
 and a JSON."""
 
 import dataclasses
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,62 +17,96 @@ from xfer.explorer.view import Explorer
 from xfer.media.pictures import write_picture
 
 COMPONENTS = 6
+CONTROL = "control "
+"""Begins the names of widgets of controls."""
 
-PRESETS: dict[str, State] = {
-    "start": State(),
-    "the person alone": State(motion="own"),
-    "half the motion": State(strength=0.5),
-    "exaggerated": State(strength=1.6),
-    "the mean face": State(psi=0.0),
-    "halfway to another": State(mix=0.5),
-    "coarse styles only": State(layers=(0, 3)),
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "the motion as it is": {},
+    "the person alone": {"strength": 0.0},
+    "half the motion": {"strength": 0.5},
+    "exaggerated": {"strength": 1.6},
+    "the mean face": {"psi": 0.0},
+    "halfway to another": {"mix": 0.5},
+    "coarse styles only": {"layers": (0, 3)},
 }
+TREATMENT = ("strength", "layers", "controls", "components")
+"""Parts of a state that every preset sets: what is done to the motion."""
+NO_PRESET = "choose one"
+"""Where the list of presets stands between two choices, so that each can be chosen again."""
+
+
+def with_preset(state: State, name: str) -> State:
+    """The state as a preset treats it: people, driver and frame stay, if it does not name them."""
+    usual = {part: getattr(State(), part) for part in TREATMENT}
+    return dataclasses.replace(state, **usual | PRESETS[name])
 
 
 class Panel(Easel):
     """Widgets around an explorer; show `panel.page` in a notebook.
 
     Args:
-        folder: Where pictures and states are saved.
+        folder: In its folder `saved` go the pictures and states that are saved.
     """
 
     kind = State
 
     def __init__(self, explorer: Explorer, folder: str | Path = ".", state: State | None = None):
-        self.explorer, self.folder = explorer, Path(folder)
+        self.explorer, self.saved = explorer, Path(folder, "saved")
         super().__init__(self._inputs())
         self.page = self._page()
         self.state = state or State()
 
     def _read(self) -> dict[str, Any]:
         values = super()._read()
-        controls = {n: values.pop(f"control {n}") for n in self.explorer.factors}
+        controls = {n: values.pop(f"{CONTROL}{n}") for n in self.explorer.factors}
         return values | {"controls": {name: by for name, by in controls.items() if by}}
 
     def _values(self, state: State) -> dict[str, Any]:
         found = super()._values(state)
         controls = found.pop("controls")
-        return found | {f"control {n}": controls.get(n, 0.0) for n in self.explorer.factors}
+        return found | self._each(CONTROL, controls)
+
+    def _limits(self, state: State) -> dict[str, tuple[float, float]]:
+        return super()._limits(state) | {"frame": (0, self.explorer.length(state) - 1)}
+
+    def _put(self, values: Mapping[str, Any]) -> None:
+        slider = self.inputs["frame"]
+        slider.max = max(slider.max, values.get("frame", 0))  # until the driver is known: `view`
+        super()._put(values)
 
     def view(self) -> Image:
+        with self._silence():
+            self.inputs["frame"].max = self.explorer.length(self.state) - 1
         return self.explorer.view(self.state)
 
     @property
     def note(self) -> str:
-        return self.explorer.studio.note
+        return f"{self.explorer.studio.note} {self.explorer.remark(self.state)}".strip()
 
     # Files ---------------------------------------------------------------------------------
 
     def save(self, name: str) -> None:
-        """Write name.png and name.json."""
-        path = self.folder / f"{Path(name).name or 'explored'}.png"
-        write_picture(path, self.explorer.view(self.state), note=self.explorer.studio.note)
-        self.state.save(path.with_suffix(".json"))
-        self.message.value = f"saved {path.name} and {path.stem}.json"
+        """Write name.png and name.json, with a number if there are such files already."""
+        name = self._free(Path(name).name or "explored")
+        picture = self.explorer.view(self.state)
+        write_picture(self.saved / f"{name}.png", picture, note=self.explorer.studio.note)
+        self.state.save(self.saved / f"{name}.json")
+        self.name.options = self._saved_names()
+        self.message.value = f"saved {name}.png and {name}.json"
 
     def load(self, name: str) -> None:
         """Show a saved state again."""
-        self.state = State.load(self.folder / f"{Path(name).name}.json")
+        self.state = State.load(self.saved / f"{Path(name).name}.json")
+
+    def _free(self, name: str) -> str:
+        """The name, or the first of name_2, name_3 and so on that nothing is saved under."""
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        taken = {path.name for path in self.saved.glob("*")}
+        free = lambda one: taken.isdisjoint({f"{one}.png", f"{one}.json"})
+        return next(filter(free, itertools.chain([name], numbered)))
+
+    def _saved_names(self) -> list[str]:
+        return sorted(path.stem for path in self.saved.glob("*.json"))
 
     # Widgets -------------------------------------------------------------------------------
 
@@ -92,7 +128,7 @@ class Panel(Easel):
         } | styles(model.generator.n_styles - 1)
         for name in self.explorer.factors:
             reach = self.explorer.reach(name)
-            found[f"control {name}"] = slide(name.replace("_", " "), -reach, reach)
+            found[f"{CONTROL}{name}"] = slide(name.replace("_", " "), -reach, reach)
         return found | components([f"component {i + 1}" for i in range(count)])
 
     def _page(self) -> widgets.Widget:
@@ -101,15 +137,20 @@ class Panel(Easel):
             "identity": names[:5],
             "driver": names[5:9],
             "strength and layers": names[9:11],
-            "controls": self._named("control "),
+            "controls": self._named(CONTROL),
             "components of motion": self._named(COMPONENT),
         }
         return self.layout(rows, self._buttons())
 
     def _buttons(self) -> list[widgets.Widget]:
-        self.presets = widgets.Dropdown(options=list(PRESETS), description="preset")
+        self.presets = widgets.Dropdown(options=[NO_PRESET, *PRESETS], description="preset")
         self.presets.observe(lambda c: self._preset(c["new"]), names="value")
-        self.name = widgets.Text("explored", description="name", continuous_update=False)
+        self.name = widgets.Combobox(
+            value="explored",
+            options=self._saved_names(),
+            description="name",
+            continuous_update=False,
+        )
         acts = {
             "random": self.randomise,
             "reset all": lambda: setattr(self, "state", State()),
@@ -122,13 +163,14 @@ class Panel(Easel):
         return [self.presets, self.name, widgets.HBox(list(self.buttons.values()))]
 
     def _preset(self, name: str) -> None:
-        kept = {"seed": self.state.seed, "clip_seed": self.state.clip_seed}
-        self.state = dataclasses.replace(PRESETS[name], **kept)
+        if name in PRESETS:
+            self._put(self._values(with_preset(self.state, name)))
+            self.presets.value = NO_PRESET
 
     def randomise(self) -> None:
-        """Another person, another clip, another frame."""
-        seeds = np.random.default_rng().integers(0, 10**6, 2).tolist()
-        frame = int(np.random.default_rng().integers(self.explorer.frames))
-        self.state = dataclasses.replace(
-            self.state, seed=seeds[0], clip_seed=seeds[1], frame=frame, motion="clip"
-        )
+        """Other random people, another clip, another frame."""
+        rng = np.random.default_rng()
+        names = ("seed", "other_seed", "clip_seed")
+        seeds = dict(zip(names, rng.integers(0, 10**6, len(names)).tolist(), strict=True))
+        frame = int(rng.integers(self.explorer.frames))
+        self.state = dataclasses.replace(self.state, photo="", motion="clip", frame=frame, **seeds)

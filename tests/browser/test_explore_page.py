@@ -1,12 +1,16 @@
 """Notebook 07 in JupyterLab, driven by hand: every kind of control moves the picture."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from skimage.data import astronaut
 
 from tests.browser.jupyter_page import CHROMIUM, SECONDS, browser_page, jupyter, with_preset
+from xfer.explorer.panel import NO_PRESET
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
@@ -105,6 +109,10 @@ class Hands:
     def choose(self, label, value):
         self.row(label).locator("select").select_option(label=value)
 
+    def chosen(self, label):
+        self.settled()
+        return self.row(label).locator("select option:checked").inner_text()
+
     def keys(self, label, key, times=3, handle=0):
         knob = self.row(label).locator(".noUi-handle").nth(handle)
         knob.focus()
@@ -123,6 +131,14 @@ class Hands:
     def press(self, name):
         self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
 
+    def took(self):
+        """What the page says of its last picture."""
+        return (
+            self.page.locator(".widget-label", has_text=re.compile(r"\d ms"))
+            .first.inner_text()
+            .strip()
+        )
+
     def message(self):
         return self.page.locator(".widget-html").first.inner_text()
 
@@ -130,6 +146,7 @@ class Hands:
 @pytest.fixture
 def folder(tmp_path):
     with_preset(ROOT / "notebooks" / "07_explore.ipynb", tmp_path / "notebooks", "small")
+    Image.fromarray(astronaut()).save(tmp_path / "astronaut.png")
     return tmp_path
 
 
@@ -160,7 +177,9 @@ def test_a_person_explores_by_hand(folder):
 
 
 def explore(hands, folder):
-    """Every kind of control, saving, loading, and mistakes."""
+    """Every kind of control, files, saving, loading, and mistakes."""
+    portrait = str(folder / "astronaut.png")
+    assert re.fullmatch(r"\d+ ms", hands.took()), hands.took()
     hands.changes("another seed", lambda: hands.number("seed", 5))
     hands.changes("truncation by keys", lambda: hands.keys("psi", "ArrowRight", 20))
     hands.changes("mix by dragging", lambda: hands.drag("mix", 80))
@@ -171,6 +190,8 @@ def explore(hands, folder):
     hands.text("photo, a path", "")
     hands.changes("a seed after the mistake", lambda: hands.number("seed", 6))
     assert "nowhere" not in hands.message()
+    hands.changes("a photo", lambda: hands.text("photo, a path", portrait))
+    hands.changes("no photo", lambda: hands.text("photo, a path", ""))
 
     hands.open("driver")
     hands.changes("another frame", lambda: hands.keys("frame", "ArrowRight", 8))
@@ -180,6 +201,7 @@ def explore(hands, folder):
     hands.keeps(
         "a file without a name", lambda: hands.choose("motion", "file"), says="none is named"
     )
+    hands.changes("a picture drives", lambda: hands.text("file, a path", portrait))
     hands.choose("motion", "clip")
 
     hands.open("strength and layers")
@@ -199,14 +221,17 @@ def explore(hands, folder):
     name.press("Enter")
     saved = hands.settled()
     hands.keeps("save", lambda: hands.press("save"), says="saved mine.png")
-    results = folder / "results" / "07_explore"
-    state = json.loads((results / "mine.json").read_text())
-    assert state["seed"] == 6 and state["components"] and (results / "mine.png").exists()
+    kept = folder / "results" / "07_explore" / "saved"
+    state = json.loads((kept / "mine.json").read_text())
+    assert state["seed"] == 6 and state["components"] and (kept / "mine.png").exists()
+    hands.keeps("save again", lambda: hands.press("save"), says="saved mine_2.png")
     hands.changes("random", lambda: hands.press("random"))
     hands.changes("load", lambda: hands.press("load"))
     assert hands.settled() == saved
     hands.changes("a preset", lambda: hands.choose("preset", "exaggerated"))
+    assert hands.chosen("preset") == NO_PRESET
     hands.changes("reset all", lambda: hands.press("reset all"))
+    hands.changes("the preset again", lambda: hands.choose("preset", "exaggerated"))
     name.fill("never saved")
     name.press("Enter")
     hands.keeps("loading what is not there", lambda: hands.press("load"), says="never saved")

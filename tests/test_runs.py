@@ -1,6 +1,7 @@
 """Run folders: nothing half written, one holder at a time, resumable records."""
 
 import errno
+import io
 import json
 import os
 import sys
@@ -37,10 +38,27 @@ def test_a_folder_that_takes_no_files_is_told_before_any_is_made():
         write_json("/proc/a.json", {})
 
 
-def test_what_goes_wrong_while_writing_is_told_as_it_is(tmp_path):
-    with pytest.raises(OSError, match="No space left") as told, atomic(tmp_path / "a"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert told.value.errno == errno.ENOSPC and not isinstance(told.value, UnwritableFile)
+def refused(number):
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [refused(errno.ENOSPC), refused(errno.EDQUOT), refused(errno.EFBIG),
+     RuntimeError("I/O error: No space left on device (os error 28)")],
+)  # fmt: skip
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(error, tmp_path):
+    told = r"a\.json cannot be written: .*\. Make room on the disk and run again"
+    with pytest.raises(UnwritableFile, match=told), atomic(tmp_path / "a.json"):
+        raise error
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [refused(errno.EIO), RuntimeError("no error of the system")])
+def test_what_else_goes_wrong_while_writing_is_told_as_it_is(error, tmp_path):
+    with pytest.raises(type(error)) as told, atomic(tmp_path / "a"):
+        raise error
+    assert told.value is error
 
 
 def test_json_keeps_numbers_and_spells_out_what_json_cannot_hold(tmp_path):
@@ -106,6 +124,44 @@ def test_statistics_survive_a_last_line_cut_short(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"fid": 3.0}
 
 
+def test_a_line_cut_short_is_replaced_by_the_next(tmp_path):
+    with Run(tmp_path, {}) as run:
+        for torn in ("", '{"kimg": 2.0, "lo', "{"):
+            with open(tmp_path / "stats.jsonl", "a") as file:
+                file.write(torn)
+            run.log(kimg=1.0)
+    assert (tmp_path / "stats.jsonl").read_text() == '{"kimg": 1.0}\n' * 3
+    assert read_stats(tmp_path) == [{"kimg": 1.0}] * 3
+
+
+def test_a_curve_that_is_all_torn_begins_anew(tmp_path):
+    (tmp_path / "stats.jsonl").write_text('{"kim')
+    with Run(tmp_path, {}) as run:
+        run.log(kimg=1.0)
+    assert read_stats(tmp_path) == [{"kimg": 1.0}]
+
+
+def test_a_curve_that_cannot_be_written_is_an_error_of_the_run(tmp_path):
+    (tmp_path / "stats.jsonl").mkdir()
+    told = r"stats\.jsonl cannot be written: .*\. Make room on the disk and run again; the newest"
+    with Run(tmp_path, {}) as run, pytest.raises(RunError, match=told):
+        run.log(kimg=1.0)
+
+
+def test_a_run_whose_record_cannot_be_written_lets_go_of_its_folder(tmp_path, monkeypatch):
+    def full(*_):
+        raise UnwritableFile("full")
+
+    run = Run(tmp_path, {})
+    monkeypatch.setattr("xfer.runs.write_json", full)
+    for end in (run.begin, Run(tmp_path / "other", {}).close):
+        with pytest.raises(UnwritableFile):
+            end()
+    monkeypatch.undo()
+    for folder in (tmp_path, tmp_path / "other"):
+        Run(folder, {}).close()
+
+
 def test_progress_tells_what_is_left():
     progress = Progress(10, "rendering", "frames", every_seconds=1e9)
     progress.advance(5, loss=1)
@@ -121,3 +177,33 @@ def test_progress_that_is_taken_up_again_does_not_count_the_past_as_speed(monkey
     now[0] += 10
     progress.advance(50)
     assert progress.line() == "training: 950/1000 steps, 5 a second, 0:00:10 left"
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that is set by hand."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return now
+
+
+def test_progress_that_a_time_limit_ends_tells_what_is_left_of_it(now):
+    progress = Progress(1000, "training", "steps", every_seconds=1e9, ends=now[0] + 70)
+    now[0] += 10
+    progress.advance(50)
+    assert progress.line() == "training: 50/1000 steps, 5 a second, 0:01:00 left"
+    progress.advance(900)  # now the steps end before the time
+    assert progress.line() == "training: 950/1000 steps, 95 a second, 0:00:01 left"
+    now[0] += 100
+    assert progress.left() == 0
+
+
+def test_a_bar_tells_the_same(now, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress(1000, "training", "steps", ends=now[0] + 70)
+    now[0] += 10
+    progress.advance(50, loss=1)
+    progress.close()
+    assert "loss=1, left=0:01:00" in terminal.getvalue()

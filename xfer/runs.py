@@ -6,10 +6,12 @@ metrics.json  the result, written last: its presence says that the run is comple
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +24,9 @@ from typing import Any
 
 from xfer.errors import BadFile, RunError, UnwritableFile
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What systems say where a disk, a quota or a limit takes no more."""
+
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -30,8 +35,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     The data is on disk before the final name appears. If the block raises, nothing remains.
 
     Raises:
-        UnwritableFile: The folder, or the file itself, cannot be written. What goes wrong in the
-            block, such as a full disk, is raised as it is.
+        UnwritableFile: The folder or the file cannot be written, or the disk is full. What else
+            goes wrong in the block is raised as it is.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -42,9 +47,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.touch()
         temporary.unlink()
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        with full_disk_told(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         with _naming(path):
             os.replace(temporary, path)
         _sync_folder(path.parent)
@@ -56,11 +62,47 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def _naming(path: Path) -> Iterator[None]:
     """Refusals of the system as our error with the name that the user gave."""
     try:
-        yield
+        with full_disk_told(path):
+            yield
+    except UnwritableFile:
+        raise
     except OSError as error:
         raise UnwritableFile(
             f"{path} cannot be written: {error.strerror or error}; choose another place, or see "
             "that its folder may be written to"
+        ) from error
+
+
+@contextlib.contextmanager
+def full_disk_told(path: str | Path) -> Iterator[None]:
+    """A disk that is full, within, as our error that names a file."""
+    try:
+        yield
+    except Exception as error:
+        if (number := _refusal(error)) not in FULL:
+            raise
+        raise UnwritableFile(
+            f"{path} cannot be written: {os.strerror(number)}. Make room on the disk and run again"
+        ) from error
+
+
+def _refusal(error: Exception) -> int | None:
+    """The system's number behind an error; Rust's libraries (safetensors) tell it in words."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = re.search(r"os error (\d+)", str(error))
+    return int(told[1]) if told else None
+
+
+@contextlib.contextmanager
+def going_on_later(path: str | Path) -> Iterator[None]:
+    """Refusals of the system, within, as the error of a run that is to be taken up again."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written: {error.strerror or error}. Make room on the disk and run "
+            "again; the newest checkpoint is whole"
         ) from error
 
 
@@ -180,8 +222,12 @@ class Run:
         self.record = self._resumed(record)
 
     def begin(self) -> None:
-        """Write the record."""
-        write_json(self.folder / "run.json", self.record)
+        """Write the record; a folder that takes none is let go of."""
+        try:
+            write_json(self.folder / "run.json", self.record)
+        except OSError:
+            self.leave()
+            raise
 
     def _acquire(self):
         lock = (self.folder / ".lock").open("w")
@@ -215,10 +261,10 @@ class Run:
         }
 
     def log(self, **values: Any) -> dict[str, Any]:
-        """Append one line to stats.jsonl and return it."""
-        line = _plain(values)
-        with open(self.folder / "stats.jsonl", "a") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        """Append one line to stats.jsonl and return it; raises `RunError` if the disk is full."""
+        line, path = _plain(values), self.folder / "stats.jsonl"
+        with going_on_later(path):
+            _append_line(path, json.dumps(line, allow_nan=False))
         return line
 
     def finish(self, **metrics: Any) -> None:
@@ -236,8 +282,10 @@ class Run:
             return
         spent = (time.monotonic() - self._started) / 3600
         self.record["hours"] = round(self.record.get("hours", 0.0) + spent, 4)
-        write_json(self.folder / "run.json", self.record)
-        self._lock.close()
+        try:
+            write_json(self.folder / "run.json", self.record)
+        finally:
+            self._lock.close()
 
     def __enter__(self) -> "Run":
         self.begin()
@@ -254,6 +302,17 @@ def _changes(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, tuple
             yield from _changes(before[key], now[key], f"{name}.{key}" if name else key)
     elif before != now and name:
         yield name, (before, now)
+
+
+def _append_line(path: Path, text: str) -> None:
+    """Write a line at a file's end, in the place of a last one that a crash cut short."""
+    with open(path, "ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(text.encode() + b"\n")
 
 
 def read_stats(folder: str | Path) -> list[dict[str, Any]]:
@@ -274,6 +333,10 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+OPEN_ENDED = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
+"""A bar that leaves it to us to tell what is left."""
+
+
 class Progress:
     """How far a long job is: a bar in a terminal or live notebook, plain lines elsewhere.
 
@@ -282,40 +345,58 @@ class Progress:
 
     Args:
         done: Steps of an earlier run; they count as done and not towards the rate.
+        ends: When the job ends though steps are left, by `time.monotonic`.
     """
 
     def __init__(
-        self, total: int, what: str, unit: str = "", every_seconds: float = 15.0, done: int = 0
+        self,
+        total: int,
+        what: str,
+        unit: str = "",
+        every_seconds: float = 15.0,
+        done: int = 0,
+        ends: float | None = None,
     ):
         self.total, self.what, self.unit, self.every = total, what, unit, every_seconds
         self.done, self._start, self._shown = done, time.monotonic(), time.monotonic()
-        self._before = done
+        self._before, self._ends = done, ends
         self._bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=done, desc=what, unit=unit or "it")
+            shape = {"bar_format": OPEN_ENDED} if ends is not None else {}
+            self._bar = tqdm(total=total, initial=done, desc=what, unit=unit or "it", **shape)
 
     def advance(self, steps: int = 1, **facts: Any) -> None:
         """Count `steps` more; `facts` are shown beside the count."""
         self.done += steps
         if self._bar is not None:
+            told = facts if self._ends is None else facts | {"left": clock(self.left())}
+            self._bar.set_postfix(told, refresh=False)
             self._bar.update(steps)
-            self._bar.set_postfix(facts) if facts else None
         elif time.monotonic() - self._shown >= self.every or self.done >= self.total:
             self._shown = time.monotonic()
             print(self.line(**facts), file=sys.stderr, flush=True)
 
     def line(self, **facts: Any) -> str:
         """The state as one line of text."""
-        seconds = max(time.monotonic() - self._start, 1e-9)
-        rate = (self.done - self._before) / seconds
-        left = (self.total - self.done) / rate if rate > 0 else float("inf")
         extra = "".join(f", {key} {value}" for key, value in facts.items())
         return (
             f"{self.what}: {self.done}/{self.total} {self.unit}".rstrip()
-            + f", {rate:.3g} a second, {clock(left)} left{extra}"
+            + f", {self._rate():.3g} a second, {clock(self.left())} left{extra}"
         )
+
+    def left(self) -> float:
+        """Seconds until all steps are done, or until the job ends if that is sooner."""
+        rate = self._rate()
+        steps = (self.total - self.done) / rate if rate > 0 else float("inf")
+        if self._ends is None:
+            return steps
+        return min(steps, max(self._ends - time.monotonic(), 0.0))
+
+    def _rate(self) -> float:
+        """Steps a second."""
+        return (self.done - self._before) / max(time.monotonic() - self._start, 1e-9)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -48,7 +48,7 @@ gpu: $(READY)
 	$(BIN)/xfer train all --preset $(PRESET) --minutes $(MINUTES) --out $(OUT)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 long: $(READY)
 	$(BIN)/python -m pytest -m long

@@ -2,19 +2,22 @@
 
 import dataclasses
 import os
+import time
 
 import numpy as np
 import pytest
 import torch
+from tiny_loops import LOOPS
 
 from xfer.errors import BadFile, BadValue, RunError
-from xfer.runs import Run, read_json, read_stats
+from xfer.runs import Progress, Run, read_json, read_stats
+from xfer.training import session as sessions
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.config import GENERATOR_PRESETS, parse_settings, preset
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray
 from xfer.training.randomness import normal, sample_rngs
-from xfer.training.session import Session, made_from
+from xfer.training.session import Session, made_from, time_limit
 
 
 def test_a_sample_s_noise_does_not_depend_on_who_holds_it():
@@ -78,6 +81,16 @@ def test_old_checkpoints_go_and_the_best_stays(tmp_path):
         checkpoints.save(step, {}, score)
     assert checkpoints.steps() == [2, 4, 5]
     assert checkpoints.best() == {"step": 2, "score": 1.0}
+
+
+def test_the_best_generator_is_the_one_that_redraws_best_and_a_game_alone_has_none(tmp_path):
+    records = list(LOOPS["anchored generator"](tmp_path / "anchored", 5, ()))
+    errors = {record["step"]: record["l2"] for record in records}
+    best = min(errors, key=errors.get)
+    assert Checkpoints(tmp_path / "anchored").best() == {"step": best, "score": errors[best]}
+    assert best in Checkpoints(tmp_path / "anchored").steps()
+    list(LOOPS["generator"](tmp_path / "plain", 2, ()))
+    assert Checkpoints(tmp_path / "plain").best() is None
 
 
 def test_a_checkpoint_cut_short_does_not_count_and_is_swept_away(tmp_path):
@@ -222,3 +235,23 @@ def test_a_run_without_a_checkpoint_may_change_anything(tmp_path):
     Run(tmp_path, GENERATOR_PRESETS["nano"], 0).close()
     begin(tmp_path, batch=8)
     assert read_json(tmp_path / "run.json")["config"]["batch"] == 8
+
+
+def test_what_is_left_of_a_run_is_what_is_left_of_its_time(tmp_path, monkeypatch):
+    shown = []
+
+    class Kept(Progress):
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            shown.append(self)
+
+    monkeypatch.setattr(sessions, "Progress", Kept)
+    config = preset(GENERATOR_PRESETS, "nano", batch=10, total_kimg=1e6)
+    for hours, most in ((None, float("inf")), (60 / 3600, 60.0)):
+        with time_limit(hours), Session(tmp_path / str(hours), config, {}, World()) as session:
+            for step in session.steps():
+                time.sleep(0.001)
+                if step == 2:
+                    break
+        assert 0 < shown[-1].left() <= most
+    assert shown[0].left() > 1e4  # seconds, for a hundred million steps

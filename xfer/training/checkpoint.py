@@ -5,6 +5,9 @@
     best.json                           which of them scored best
 
 A checkpoint without its JSON was cut short and does not count.
+
+What is exported is the newest. The best is kept beside it for runs that go astray after it: it is
+what to go back to, and best.json tells when that was. Games whose losses tell nothing have none.
 """
 
 from collections.abc import Callable
@@ -13,9 +16,10 @@ from typing import Any
 
 import torch
 
-from xfer.errors import BadFile, RunError, expect
+from xfer.errors import BadFile, RunError, UnwritableFile, expect
 from xfer.files.records import sha256
 from xfer.runs import atomic, read_json, write_json
+from xfer.training.memory import is_out_of_memory
 
 
 class Checkpoints:
@@ -46,7 +50,11 @@ class Checkpoints:
             best = self.best()
             if score is not None and (best is None or score < best["score"]):
                 write_json(self.folder.parent / "best.json", {"step": step, "score": score})
+        except UnwritableFile as error:
+            raise RunError(f"step {step}: {error}; the checkpoint before is whole") from error
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+            if is_out_of_memory(error):
+                raise
             raise RunError(
                 f"step {step} cannot be saved to {data.parent}: {str(error).splitlines()[0]}. Make "
                 "room on the disk and run again; the checkpoint before is whole"

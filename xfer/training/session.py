@@ -20,14 +20,19 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from xfer.errors import RunError, Stopped, expect
+from xfer.errors import RunError, Stopped, XferError, expect
 from xfer.runs import Progress, Run, read_json
+from xfer.training.board import Board
 from xfer.training.checkpoint import Checkpoints
 from xfer.training.distributed import World
+from xfer.training.finite import Buffers, all_finite, tensors_in
+from xfer.training.memory import is_out_of_memory, memory_told
 from xfer.training.resuming import HasState, refuse_changes, restore, told, way_out
 
 MAX_BAD_STEPS = 10
-"""So many steps in a row with a non-finite update end a run."""
+"""So many steps in a row that are not finite end a run."""
+SOUND = "the newest good checkpoint is kept. Lower learning_rate, or set half=none"
+"""What there is after numbers that are not finite, and what to do."""
 
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -120,10 +125,12 @@ class Session:
         self._clock, self._ticked = time.monotonic(), 0
         self._score, self._scored = score, None
         self._handlers: dict[int, Any] = {}
-        self._board: Any = None
+        self._board = Board(self.run.folder / "tensorboard", config.batch) if self.run else None
+        self._buffers = Buffers(state.values())
         self._share = 0.0
         try:
-            self._resume()
+            with memory_told(self._lower_batch):
+                self._resume()
         except Exception:
             if self.run:
                 self.run.leave()
@@ -165,9 +172,12 @@ class Session:
     def steps(self) -> Iterator[int]:
         """Steps that are left; ends early, with everything saved, after SIGTERM, Ctrl-C or the end
         of a `time_limit`."""
-        progress = Progress(self.total_steps, "training", "steps", every_seconds=60, done=self.step)
+        progress = Progress(
+            self.total_steps, "training", "steps", every_seconds=60, done=self.step, ends=self._ends
+        )
         while self.step < self.total_steps:
             self._bad = False
+            self._buffers.keep()
             yield self.step
             self._judge_step()
             self.step += 1
@@ -195,13 +205,19 @@ class Session:
         return good
 
     def _judge_step(self) -> None:
-        """Count a step that had a bad update; ten in a row end the run, the last save stays."""
+        """Count a step with a bad update or buffer, and put its buffers back as they were.
+
+        Ten in a row end the run, the last save stays.
+        """
+        # Not every forward pass is followed by an update that would tell of it.
+        self._bad |= self.world.any(not self._buffers.are_finite())
+        if self._bad:
+            self._buffers.restore()
         self.bad_steps += self._bad
         self.bad_in_a_row = self.bad_in_a_row + 1 if self._bad else 0
         if self.bad_in_a_row >= MAX_BAD_STEPS:
             raise RunError(
-                f"{self.bad_in_a_row} steps in a row were not finite, up to step {self.step}; the "
-                "newest good checkpoint is kept. Lower learning_rate, or set half=none"
+                f"{MAX_BAD_STEPS} steps in a row were not finite, up to step {self.step}; {SOUND}"
             )
 
     def count(self, **values: float | Tensor) -> None:
@@ -231,27 +247,24 @@ class Session:
         self._clock, self._ticked, self._totals = time.monotonic(), done, {}
         if self.run is None:
             return record
-        self._show_on_board(record)
-        return self.run.log(**record)
-
-    def _show_on_board(self, record: dict[str, Any]) -> None:
-        """The record for TensorBoard, whose horizontal axis counts pictures."""
-        pictures = record["step"] * self.config.batch
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter  # takes a second to import
-
-            self._board = SummaryWriter(self.run.folder / "tensorboard", purge_step=pictures)
-        for name, value in record.items():
-            if name not in ("step", "kimg"):
-                self._board.add_scalar(name, value, pictures)
+        record = self.run.log(**record)
+        self._board.show(record)
+        return record
 
     # Saving --------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint now, unless the newest step was not finite."""
+        """Write a checkpoint now, unless the newest step was not finite.
+
+        Raises:
+            RunError: The disk is full; or some weights are not finite though their updates were,
+                which no later step mends.
+        """
         if self.world.rank != 0 or self.bad_in_a_row:
             return
         state = {name: part.state_dict() for name, part in self.state.items()}
+        if not all_finite(tensors_in(state)):
+            raise RunError(f"what was learned up to step {self.step} is not finite; {SOUND}")
         counters = {"step": self.step, "bad_steps": self.bad_steps, "totals": self._totals}
         if self.stopping != "SIGALRM":  # a new limit after a whole one is a new schedule
             counters["share"] = self._share_done()
@@ -268,6 +281,8 @@ class Session:
             try:
                 restore(part, state[name])
             except (KeyError, RuntimeError, ValueError) as error:
+                if is_out_of_memory(error):
+                    raise
                 changes = self.run.changes if self.run else {}
                 raise RunError(
                     f"{self.checkpoints.folder.parent} holds another {name} than is asked for"
@@ -281,25 +296,43 @@ class Session:
     # Stopping ------------------------------------------------------------------------------
 
     def __enter__(self) -> "Session":
-        if self.run:
-            self.run.begin()
+        # Before the record tells that the run has begun, so that it can be stopped from then on.
         for number in STOPS:
             self._handlers[number] = signal.signal(number, self._note_signal)
+        try:
+            if self.run:
+                self.run.begin()
+        except Exception:
+            self._restore_handlers()
+            raise
         return self
 
     def _note_signal(self, number: int, _: Any) -> None:
         self.stopping = signal.Signals(number).name
 
-    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if self._board is not None:
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+        self._restore_handlers()
+        # On a full disk closing fails, too; the first error is the one to tell.
+        with contextlib.suppress(XferError, OSError) if error else contextlib.nullcontext():
+            self._close()
+        if is_out_of_memory(error):
+            raise RunError(f"out of memory {self._lower_batch}") from error
+
+    def _close(self) -> None:
+        if self.run is None:
+            return
+        self.run.record["stopped"] = self.stopping
+        with contextlib.closing(self.run):
             self._board.close()
-        if self.run:
-            self.run.record["stopped"] = self.stopping
-            self.run.close()
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-            raise RunError(
-                f"out of memory at batch {self.config.batch}; lower it with --set batch=N, in "
-                "another folder if this one has checkpoints"
-            ) from error
+
+    @property
+    def _lower_batch(self) -> str:
+        """What to do about too little memory."""
+        return (
+            f"at batch {self.config.batch}; lower it with --set batch=N, in another folder if "
+            "this one has checkpoints"
+        )

@@ -312,7 +312,7 @@ def train_generator(
     """
     world = world or World()
     trainer = GeneratorTrainer(config, world, bodies, start, redrawing)
-    session = Session(folder, config, trainer.state(), world)
+    session = Session(folder, config, trainer.state(), world, "l2" if config.anchor else None)
     g, d = trainer.drawing, trainer.discriminator
     with session:
         for step in session.steps():

@@ -761,6 +761,13 @@ def notebooks_list() -> None:
             print(f"    {name} = {default!r}")
 
 
+LESS_MEMORY = (
+    "out of memory; lower what is held at a time: --set batch=N of networks that learn, --batch of "
+    "latents, --pictures of controls; or choose a smaller --preset"
+)
+"""What to do about a training that lacks memory where nobody knows its batch."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an error that xfer raises on purpose is one message and exit status 2."""
     given = gathered(sys.argv[1:] if arguments is None else arguments)
@@ -778,7 +785,18 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("xfer: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if given[:1] != ["train"] or not _is_out_of_memory(error):
+            raise
+        print(f"xfer: {LESS_MEMORY}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    from xfer.training.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _about() -> str:

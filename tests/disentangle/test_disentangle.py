@@ -11,9 +11,12 @@ import torch
 from tests.controls.linear_world import moving_model
 from tests.disentangle.toy_world import GENERATOR, JUDGE, latents
 from xfer.controls import Controls, ControlsConfig
-from xfer.disentangle import codes, directions, leakage, probes, swaps
+from xfer.disentangle import codes, directions, factors, leakage, probes, swaps
 from xfer.disentangle.keeping import keep_tables
 from xfer.errors import BadValue
+from xfer.faceworld.factors import draw_factors
+from xfer.metrics import disentanglement as scores
+from xfer.metrics.intervals import r2_interval
 
 PEOPLE = np.repeat(np.arange(60), 5)
 
@@ -54,7 +57,7 @@ def test_codes_are_those_of_the_model():
 
 
 def test_results_should_show_the_driver_s_motion_and_the_identity_s_face():
-    table = pd.DataFrame({name: [1.0, 2.0] for name in codes.MOTION} | {"skin_tone": [7.0, 8.0]})
+    table = pd.DataFrame({name: [1.0, 2.0] for name in factors.MOTION} | {"skin_tone": [7.0, 8.0]})
     wanted = codes.labels_of_results(table, np.array([1, 0]))
     assert wanted["yaw_deg"].tolist() == [2, 1] and wanted["skin_tone"].tolist() == [7, 8]
 
@@ -71,11 +74,84 @@ def test_probes_read_what_a_code_knows_and_controls_read_nothing():
         assert row.value < 0.05
 
 
-def test_layers_are_probed_one_by_one():
+def test_all_that_varies_is_asked_for_and_nothing_else():
+    table = draw_factors(200, seed=0, preset="studio").columns
+    table = pd.DataFrame({name: values.numpy() for name, values in table.items()})
+    names = [*factors.MOTION, *factors.IDENTITY, *factors.SCENE]
+    assert len(names) == 13 + 59 + 22 == len(table.columns)
+    # The studio has plain backgrounds and a head in the middle.
+    constant = {"pattern_strength", "shift_x", "shift_y", "zoom"}
+    assert set(names) - set(factors.varying(table, names)) == constant
+
+
+def test_a_hue_is_read_all_around_its_circle_and_a_choice_option_by_option():
+    rng = np.random.default_rng(0)
+    hue, style = rng.uniform(-1, 1, 300), rng.integers(0, 3, 300).astype(float)
+    labels = pd.DataFrame({"shirt_hue": hue, "hair_style": style})
+    known = np.stack([np.sin(np.pi * hue), np.cos(np.pi * hue), style == 1, style == 2], axis=1)
+    table = probes.probe_table({"code": known}, labels, list(labels), PEOPLE)
+    for factor in labels:
+        assert found(table, factor=factor, labels="true").low > 0.99
+        assert found(table, factor=factor, labels="shuffled").value < 0.05
+
+
+def test_a_kind_of_factors_is_read_as_well_as_its_factors_on_average():
+    labels = pd.DataFrame(normal(3) * [1, 20, 0.1], columns=["jaw", "smile", "yaw_deg"])
+    code = labels[["jaw", "yaw_deg"]].to_numpy()
+    table = probes.probe_table({"code": code}, labels, list(labels), PEOPLE)
+    of = lambda name: found(table, factor=name, labels="true")
+    assert of("expression").value == pytest.approx((of("jaw").value + of("smile").value) / 2)
+    assert of("expression").low < of("expression").value < of("expression").high
+    assert of("pose")[3:] == pytest.approx(of("yaw_deg")[3:])
+    assert "identity" not in set(table["factor"])
+
+
+def test_factors_that_some_code_knows_come_first():
+    table = pd.DataFrame(
+        {
+            "factor": ["jaw", "age", "jaw", "smile"],
+            "value": [0.1, 0.5, 0.7, 0.2],
+            "code": list("hhwh"),
+        }
+    )
+    assert probes.best_known(table, ["jaw", "age", "smile"], 2) == ["jaw", "age"]
+    assert probes.best_known(table, ["smile"], 2) == ["smile"]
+
+
+def test_what_is_known_beyond_chance_stands_above_its_control_and_above_nothing():
+    rows = [
+        ("h", "jaw", "true", 0.2, 0.3),
+        ("h", "jaw", "shuffled", -0.1, 0.1),
+        ("w", "jaw", "true", 0.2, 0.3),
+        ("w", "jaw", "shuffled", 0.1, 0.25),
+        ("h", "age", "true", -0.01, 0.3),
+        ("h", "age", "shuffled", -0.2, -0.1),
+    ]
+    table = pd.DataFrame(rows, columns=["code", "factor", "labels", "low", "high"])
+    (row,) = probes.beyond_chance(table).itertuples()
+    assert (row.code, row.factor, row.labels) == ("h", "jaw", "true")
+
+
+def test_intervals_of_probes_are_those_of_a_bootstrap_over_people():
+    labels = pd.DataFrame(normal(1), columns=["jaw"])
+    code = labels.to_numpy() + normal(1, 1)
+    test = scores.held_out_people(PEOPLE)
+    (row,) = probes.probe_table({"code": code}, labels, ["jaw"], PEOPLE)[:1].itertuples()
+    read = scores.probe(code, labels.to_numpy(), PEOPLE, test)[:, 0]
+    wanted = r2_interval(read, labels["jaw"].to_numpy()[test], PEOPLE[test])
+    assert (row.value, row.low, row.high) == pytest.approx(wanted)
+
+
+def test_layers_of_every_latent_are_probed_one_by_one_with_their_controls():
     w = torch.randn(300, 3, 4, generator=torch.Generator().manual_seed(0))
     labels = pd.DataFrame({"jaw": w[:, 1].sum(1).numpy()})
-    table = probes.layer_table(w, labels, ["jaw"], PEOPLE).set_index("style")["value"]
-    assert table["1"] > 0.99 and max(table["0"], table["2"]) < 0.05
+    latents = {"identity code": w, "result in W+": w.flip(1)[:, :2]}
+    table = probes.layer_table(latents, labels, ["jaw"], PEOPLE)
+    table = table[table["factor"] == "jaw"].set_index(["code", "style", "labels"])["value"]
+    assert len(table) == 2 * (3 + 2)
+    for knowing in (("identity code", "1", "true"), ("result in W+", "1", "true")):
+        assert table.pop(knowing) > 0.99
+    assert table.max() < 0.05
 
 
 def test_only_axes_of_their_own_score_more_than_turned_ones():
@@ -87,6 +163,15 @@ def test_only_axes_of_their_own_score_more_than_turned_ones():
     for score in ("disentanglement", "completeness", "MIG", "SAP"):
         own, turned = (found(table, axes=axes, score=score) for axes in ("own", "turned"))
         assert own.low > turned.high and own.value > 0.6
+
+
+def test_components_that_are_rounding_errors_do_not_count():
+    labels = pd.DataFrame(normal(2), columns=["jaw", "age"])
+    code = labels.to_numpy() * [1, 2]
+    lifted = np.concatenate([code, 1e-6 * normal(2, 1)], axis=1)
+    table = probes.score_table({"code": code, "lifted": lifted}, labels, list(labels), PEOPLE)
+    values = table.set_index(["code", "axes", "score"])["value"]
+    assert values["lifted", "own"].to_dict() == pytest.approx(values["code", "own"].to_dict())
 
 
 def test_a_swapped_style_carries_what_it_carries():
@@ -175,15 +260,7 @@ def test_leaked_pose_is_told_from_the_driver_s():
     result = leakage.pose_table(GENERATOR, made, table, JUDGE, ["yaw_deg"])
     assert found(result, source="driver").value == pytest.approx(0.8, abs=1e-3)
     assert found(result, source="identity").value == pytest.approx(0.2, abs=1e-3)
-
-
-def test_angles_of_motion_and_identity_have_their_controls():
-    model = moving_model()
-    images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    people = np.arange(40)
-    table = leakage.angle_table(model, codes.codes_of(model, images, people), people, count=2)
-    assert set(table["pair"]) == {"motion and identity", "identity, two halves", "random"}
-    assert table["deg"].between(0, 90).all() and len(table) == 6
+    assert found(result, source="shuffled").value == pytest.approx(0, abs=1e-3)
 
 
 def test_kept_tables_tell_what_they_were_made_with(tmp_path):

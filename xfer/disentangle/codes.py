@@ -9,21 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xfer.axes import Image, WPlus
+from xfer.disentangle.factors import MOTION
 from xfer.errors import expect
 from xfer.model import Transfer
 
 BATCH = 32
-MOTION = (
-    "yaw_deg", "pitch_deg", "jaw", "smile", "pucker", "brow", "frown", "blink_left", "gaze_x",
-)  # fmt: skip
-"""Factors that a driver should give; roll is not among them, for alignment takes it out."""
-IDENTITY = (
-    "head_width", "weight", "skin_tone", "hair_tone", "hair_volume", "age", "nose_length",
-    "eye_spacing", "mouth_width",
-)  # fmt: skip
-"""Factors that an identity should keep."""
-SCENE = ("light_azimuth_deg", "light_strength", "background_value")
-"""Factors that belong to the identity's picture."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from xfer.encoders import DrawsLatents
 from xfer.evaluate.judges import Judge, readings
 from xfer.metrics import disentanglement as scores
 from xfer.metrics.intervals import auc_interval, slope_interval
-from xfer.model import Transfer
 
 People = Int[np.ndarray, " n"]
 
@@ -55,65 +54,27 @@ def pose_table(
 ) -> pd.DataFrame:
     """What of a result's motion comes from whom: factor, source, value, low, high.
 
-    The judge's reading of every result is explained by the driver's true value and by that of the
-    identity's own picture, both at once; value is each one's slope. Perfect transfer has 1 for
-    the driver and 0 for the identity, whose slope is leakage.
+    The judge's reading of every result is explained by the driver's true value, by that of the
+    identity's own picture, and by those of all pictures in random order, at once; value is each
+    one's slope. Perfect transfer has 1 for the driver and 0 for the identity, whose slope is
+    leakage; "shuffled", the control, tells which slopes chance gives.
     """
     found = readings(judge, draw(generator, codes.result))
     people = np.unique(table["person"], return_inverse=True)[1]
+    chance = np.random.default_rng(seed).permutation(len(people))
     rows = []
     for factor in factors:
         own = table[factor].to_numpy(float)
-        sources = {"driver": own[codes.driver], "identity": own}
+        sources = {"driver": own[codes.driver], "identity": own, "shuffled": own[chance]}
         read = found.factors[:, judge.names.index(factor)]
         for source, x in sources.items():
-            other = next(v for name, v in sources.items() if name != source)
-            alone, rest = _without(x, other), _without(read, other)
+            others = [v for name, v in sources.items() if name != source]
+            alone, rest = _without(x, others), _without(read, others)
             rows.append((factor, source, *slope_interval(alone, rest, people, seed=seed)))
     return pd.DataFrame(rows, columns=["factor", "source", "value", "low", "high"])
 
 
-def angle_table(model: Transfer, codes: Codes, people: People, count: int = 8) -> pd.DataFrame:
-    """Angles in W+ between where motion moves latents and where people differ: pair, number, deg.
-
-    Motion: the widest directions that the mapper draws for the drivers' motions, averaged over
-    people; identity: the widest among people's mean codes; both of `count` directions. As controls
-    two random spaces of the same size, and identity against itself in two halves of the people.
-    """
-    width = codes.identity[0].numel()
-    rng = np.random.default_rng(0)
-    mean = _means(codes.identity.flatten(1).double().cpu().numpy(), people)
-    half = rng.permutation(len(mean))
-    person = model.person(codes.identity[:64])
-    matrix = person.response.matrix.mean(0).flatten(0, 1).double().cpu().numpy()
-    moved = (codes.h - codes.h.mean(0)).double().cpu().numpy() @ matrix.T
-    spaces = {
-        "motion and identity": (_widest(moved, count), _widest(mean, count)),
-        "identity, two halves": tuple(
-            _widest(mean[part], count) for part in np.array_split(half, 2)
-        ),
-        "random": tuple(rng.standard_normal((width, count)) for _ in range(2)),
-    }
-    return pd.DataFrame(
-        [
-            (pair, number, float(angle))
-            for pair, (first, second) in spaces.items()
-            for number, angle in enumerate(scores.principal_angles_deg(first, second), 1)
-        ],
-        columns=["pair", "number", "deg"],
-    )
-
-
-def _without(x: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> np.ndarray:
-    """What of x a straight line over the other does not say."""
-    design = np.stack([np.ones(len(other)), other], axis=1)
+def _without(x: Float[np.ndarray, " n"], others: Sequence[np.ndarray]) -> np.ndarray:
+    """What of x a straight line over the others does not say."""
+    design = np.stack([np.ones(len(x)), *others], axis=1)
     return x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
-
-
-def _means(codes: Float[np.ndarray, "n width"], people: People) -> Float[np.ndarray, "_ width"]:
-    return np.stack([codes[people == name].mean(0) for name in np.unique(people)])
-
-
-def _widest(codes: Float[np.ndarray, "n width"], count: int) -> Float[np.ndarray, "width _"]:
-    _, _, axes = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
-    return axes[:count].T

@@ -7,6 +7,7 @@ swaps.py        what each layer does to pictures
 directions.py   directions found in W by others' methods, and what edits along them cost
 leakage.py      what codes know that they should not
 angles.py       how far apart motion and identity lie as spaces of latents
+findings.py     what the tables say, in words
 keeping.py      tables kept as a record, with what they were made with
 
 Pictures are measured by judging instruments only.

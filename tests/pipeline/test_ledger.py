@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from xfer.errors import BadValue, RunError
+from xfer.errors import BadValue, RunError, UnwritableFile
+from xfer.pipeline import ledger as ledgers
 from xfer.pipeline.ledger import Ledger
 
 SHARES = {"a": 0.5, "b": 0.3, "c": 0.2}
@@ -53,6 +54,24 @@ def test_time_is_noted_while_it_is_spent(tmp_path, monkeypatch):
     monkeypatch.setattr("xfer.pipeline.ledger.BEAT", 0.05)
     with ledger(tmp_path).spending("a"):
         time.sleep(0.3)
+        assert ledger(tmp_path).seconds["a"] > 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_notes_that_find_no_room_are_made_when_there_is_some(tmp_path, monkeypatch):
+    full, write = [True], ledgers.write_json
+
+    def write_if_there_is_room(path, value):
+        if full:
+            raise UnwritableFile("no room")
+        return write(path, value)
+
+    monkeypatch.setattr(ledgers, "BEAT", 0.02)
+    monkeypatch.setattr(ledgers, "write_json", write_if_there_is_room)
+    with ledger(tmp_path).spending("a"):
+        time.sleep(0.2)
+        full.clear()
+        time.sleep(0.2)
         assert ledger(tmp_path).seconds["a"] > 0.1
 
 

@@ -9,9 +9,10 @@ import time
 import pytest
 import torch
 from elsewhere import NAME, elsewhere
+from small_disk import room_for
 
 from xfer.cli import main
-from xfer.errors import BadValue
+from xfer.errors import BadValue, RunError, UnwritableFile
 from xfer.instruments import load_instruments
 from xfer.model import Transfer
 from xfer.pipeline import command, rendering, stages
@@ -117,6 +118,52 @@ def test_fewer_people_where_time_is_short():
     wanted = sum(one.people * one.frames for one in rendering.SETS["small"].values())
     assert plan("small", wanted / 200, 100.0)["seen"] == whole["seen"] // 2
     assert set(plan("small", 1, 1.0).values()) == {rendering.LEAST_PEOPLE}
+
+
+def lacking(error):
+    """A stage that runs out of memory; the error says so itself, or was raised from one."""
+
+    def make(_):
+        raise error
+
+    return make
+
+
+TOLD = RunError("out of memory at batch 8; lower it with --set batch=N")
+TOLD.__cause__ = MemoryError()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA"), TOLD])
+@pytest.mark.parametrize(
+    ("name", "lower"), [("inverter", "--set inverter.batch=N or a"), ("latents", "a")]
+)
+def test_a_stage_that_runs_out_of_memory_is_named_with_what_to_lower(
+    error, name, lower, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(STAGES, name, stages.Stage(1.0, lacking(error)))
+    ledger = Ledger(tmp_path / "pipeline.json", {}, {name: 1}, 1)
+    work = stages.Work(tmp_path, "nano", "cpu", 0, {}, ledger)
+    with pytest.raises(RunError, match=f"in stage {name}; lower it with {lower} smaller --preset"):
+        command.run_stage(work, name)
+    assert name in ledger.seconds and name not in ledger.finished
+
+
+def test_a_machine_that_can_render_in_no_way_is_told_to_lack_memory(monkeypatch):
+    monkeypatch.setattr(rendering, "render", lambda *_, **__: torch.empty(1 << 60))
+    with pytest.raises(MemoryError, match="no way to render 16 px"):
+        rendering.fastest_renderer(16, "cpu")
+
+
+def test_a_log_that_finds_no_room_is_told(tmp_path, monkeypatch):
+    told = pytest.raises(UnwritableFile, match=r"log\.txt cannot be written: .*\. Make room")
+    with open(os.devnull, "w") as nowhere:  # pytest's own files would be full, too
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        monkeypatch.setattr(sys, "stderr", nowhere)
+        with told, command.said_twice(tmp_path / "log.txt"), room_for(20):
+            for _ in range(9):
+                command.say("a line")
+        monkeypatch.undo()
+    assert (tmp_path / "log.txt").read_text().startswith("== a line\n" * 2)
 
 
 @pytest.mark.long

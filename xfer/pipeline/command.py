@@ -19,10 +19,11 @@ from xfer.errors import BadValue, expect
 from xfer.pipeline.ledger import Ledger
 from xfer.pipeline.rendering import plan
 from xfer.pipeline.stages import EXPORTS, PRESETS, STAGES, Work
-from xfer.runs import Run, atomic, clock, environment, write_json
+from xfer.runs import Run, atomic, clock, environment, full_disk_told, write_json
 from xfer.training import config
 from xfer.training.config import parse_settings
 from xfer.training.instrument_recipes import instrument_configs
+from xfer.training.memory import memory_told
 from xfer.training.recipes import keep_record
 
 
@@ -67,7 +68,7 @@ def run_stage(work: Work, name: str) -> None:
         say(f"{name}: done before")
         return
     say(f"{name}: {clock(ledger.left(name))} are left for it")
-    with ledger.spending(name):
+    with ledger.spending(name), memory_told(_less_memory(name)):
         made = stage.make(work)
         if made is not None:
             _copy(made, work.file(EXPORTS[name]))
@@ -97,6 +98,12 @@ def check(preset: str, by_stage: dict[str, list[str]]) -> None:
             instrument_configs(stage, preset, changes)
         else:
             config.preset(table, preset, **changes)
+
+
+def _less_memory(name: str) -> str:
+    """What to do about a stage without enough memory; a folder keeps the settings it began with."""
+    lower = f"--set {name}.batch=N or " if name in PRESETS else ""
+    return f"in stage {name}; lower it with {lower}a smaller --preset, in another folder"
 
 
 def _ends(work: Work, name: str) -> list[Path]:
@@ -146,7 +153,8 @@ class _Both:
 def said_twice(path: Path) -> Iterator[None]:
     """What is printed is also appended to a file."""
     with (
-        open(path, "a") as log,
+        full_disk_told(path),
+        open(path, "a", buffering=1) as log,
         contextlib.redirect_stdout(_Both(sys.stdout, log)),
         contextlib.redirect_stderr(_Both(sys.stderr, log)),
     ):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xfer.errors import RunError, expect
+from xfer.errors import RunError, UnwritableFile, expect
 from xfer.runs import read_json, write_json
 
 BEAT = 5.0
@@ -77,7 +77,8 @@ class Ledger:
 
         def beat() -> None:
             while not over.wait(BEAT):
-                note()
+                with contextlib.suppress(UnwritableFile):  # on a full disk a later note may do
+                    note()
 
         clock = threading.Thread(target=beat, daemon=True)
         clock.start()

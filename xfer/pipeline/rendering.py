@@ -13,6 +13,7 @@ from xfer.errors import BadValue
 from xfer.faceworld.native import compiler
 from xfer.faceworld.render import render
 from xfer.training.distributed import best_device
+from xfer.training.memory import is_out_of_memory
 from xfer.training.world_frames import GPU_BATCH, Scenes, draw_frames, render_frames
 
 
@@ -61,6 +62,8 @@ def fastest_renderer(size: int, device: str = "auto") -> Renderer:
     compiler; which is faster depends on both.
     """
     tried = [t for way in _ways(best_device(device)) if (t := _timed(way, size)) is not None]
+    if not tried:
+        raise MemoryError(f"no way to render {size} px finds enough memory")
     return max(tried, key=lambda way: way.frames_per_second)
 
 
@@ -79,7 +82,9 @@ def _timed(way: Renderer, size: int) -> Renderer | None:
         draw()  # builds what is to be built
         start = time.perf_counter()
         draw()
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return None
     return dataclasses.replace(
         way, frames_per_second=round(way.batch / (time.perf_counter() - start), 2)

@@ -111,7 +111,8 @@ class Hands:
 
     def chosen(self, label):
         self.settled()
-        return self.row(label).locator("select option:checked").inner_text()
+        text = self.row(label).locator("select option:checked").text_content()
+        return text.replace("\N{NO-BREAK SPACE}", " ")  # as ipywidgets writes its spaces
 
     def keys(self, label, key, times=3, handle=0):
         knob = self.row(label).locator(".noUi-handle").nth(handle)
@@ -132,12 +133,10 @@ class Hands:
         self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
 
     def took(self):
-        """What the page says of its last picture."""
-        return (
-            self.page.locator(".widget-label", has_text=re.compile(r"\d ms"))
-            .first.inner_text()
-            .strip()
-        )
+        """How long the last picture took, as the page says."""
+        self.settled()
+        labels = self.page.locator(".widget-label", has_text=re.compile(r"\d ms"))
+        return labels.first.text_content().strip()  # a text also where nobody looks just now
 
     def message(self):
         return self.page.locator(".widget-html").first.inner_text()
@@ -244,6 +243,7 @@ def restart(hands):
     page.locator(".lm-Menu-item", has_text="Restart Kernel and Run All Cells").first.click()
     page.get_by_role("button", name="Confirm Kernel Restart").click()
     page.wait_for_timeout(5000)
+    hands.picture.wait_for(timeout=240 * SECONDS)
     hands.ready()
     hands.picture.scroll_into_view_if_needed()
     hands.changes("a seed after the restart", lambda: hands.number("seed", 11))

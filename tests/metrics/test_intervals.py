@@ -9,6 +9,7 @@ from xfer.metrics.intervals import (
     correlation_interval,
     mean_interval,
     median_interval,
+    paired_correlations,
     paired_difference,
     r2_interval,
     slope_interval,
@@ -28,6 +29,14 @@ def test_a_mean_s_interval_is_that_of_theory():
     assert found.high - found.value == pytest.approx(reach, rel=0.06)
     assert found.value - found.low == pytest.approx(reach, rel=0.06)
     assert mean_interval(values) == found != mean_interval(values, seed=1)
+
+
+def test_draws_that_are_kept_for_the_next_interval_change_none():
+    few, many = normal(30), normal(80)
+    groups = np.arange(30).repeat(2)
+    first = mean_interval(few), mean_interval(few.repeat(2), groups), mean_interval(many)
+    again = mean_interval(few), mean_interval(few.repeat(2), groups), mean_interval(many)
+    assert first == again and first[0] == pytest.approx(first[1])
 
 
 def test_nineteen_of_twenty_intervals_hold_the_true_mean():
@@ -82,6 +91,56 @@ def test_a_paired_difference_sees_what_two_intervals_hide():
 def test_equal_methods_differ_by_chance_only():
     values = normal(30)
     assert paired_difference(values, values).p == 1.0
+
+
+def test_a_method_that_adds_noise_correlates_less_and_pairs_show_it():
+    truth = normal(150)
+    seen = truth + 0.5 * normal(150, 1)
+    noisy = seen + 0.3 * normal(150, 2)
+    found = paired_correlations(seen, noisy, truth)
+    r = lambda x: np.corrcoef(x, truth)[0, 1]
+    assert found.value == pytest.approx(r(seen) - r(noisy))
+    assert 0 < found.low < found.value < found.high and found.p < 0.01
+    # Each alone is less sure than that.
+    assert correlation_interval(noisy, truth).high > correlation_interval(seen, truth).low
+    turned = paired_correlations(noisy, seen, truth)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    assert turned.p == pytest.approx(found.p)
+    # An r heeds neither unit nor origin.
+    assert paired_correlations(7 + 9 * seen, noisy, truth) == pytest.approx(found)
+
+
+def test_equal_methods_correlate_alike():
+    truth = normal(40)
+    seen = truth + normal(40, 1)
+    assert paired_correlations(seen, seen, truth) == (0, 0, 0, 1)
+    other = truth + normal(40, 2)
+    alike = paired_correlations(seen, other, truth)
+    assert alike.low < 0 < alike.high and alike.p > 0.05
+
+
+def test_where_methods_are_alike_one_test_of_twenty_says_otherwise():
+    said = []
+    for seed in range(200):
+        truth, *noise = np.random.default_rng(seed).standard_normal((3, 80))
+        said.append(paired_correlations(*(truth + n for n in noise), truth, draws=400).p < 0.05)
+    assert 0.01 < np.mean(said) < 0.11
+
+
+def test_correlations_of_one_group_count_as_one():
+    truth, one, two = normal(50), normal(50, 1), normal(50, 2)
+    rows = [truth + one, truth + 2 * two, truth]
+    groups = np.arange(50).repeat(8)
+    together = paired_correlations(*(x.repeat(8) for x in rows), groups)
+    assert together == pytest.approx(paired_correlations(*rows))
+
+
+def test_a_method_that_never_moves_correlates_with_nothing():
+    truth = normal(60)
+    found = paired_correlations(truth, np.zeros(60), truth)
+    assert found[:3] == pytest.approx((1, 1, 1)) and found.p < 0.001
+    with pytest.raises(BadValue, match="two items at least; got 1"):
+        paired_correlations(np.ones(1), np.ones(1), np.ones(1))
 
 
 def test_r_squared_of_known_predictions():

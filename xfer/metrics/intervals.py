@@ -4,6 +4,7 @@ Items that belong together, such as several trials of one person, are drawn toge
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13 and 16.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ def correlation_interval(
 ) -> Interval:
     """Pearson's r and its percentile interval; 0 where one of the two never changes."""
     expect(len(first) >= 2, f"a correlation needs two items at least; got {len(first)}")
-    a, b = ((x - x.mean()) / max(x.std(), 1e-12) for x in (first, second))
+    a, b = _standard(first), _standard(second)
     weights = _weights(len(a), groups, draws, seed)
     own = _correlation(np.ones((1, len(a))), a, b)
     return Interval(float(own[0]), *_between(_correlation(weights, a, b), share))
@@ -161,25 +162,63 @@ def paired_difference(
     """Mean of first minus second, item by item, with its interval and p value."""
     gap = first - second
     means = _weighted_means(_weights(len(gap), groups, draws, seed), gap)
-    beyond = min((means <= 0).mean(), (means >= 0).mean())
+    return Difference(float(gap.mean()), *_between(means, share), _two_sided(means))
+
+
+def paired_correlations(
+    first: Values,
+    second: Values,
+    truth: Values,
+    groups: Groups | None = None,
+    share: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Difference:
+    """Pearson's r of first with the truth minus that of second, with its interval and p value.
+
+    Every draw takes the same items for both, so that what is hard for both cancels. An r is 0 where
+    one of its two never changes.
+    """
+    expect(len(truth) >= 2, f"a correlation needs two items at least; got {len(truth)}")
+    one, two, true = (_standard(x) for x in (first, second, truth))
+    apart = lambda weights: _correlation(weights, one, true) - _correlation(weights, two, true)
+    own = float(apart(np.ones((1, len(true))))[0])
+    drawn = apart(_weights(len(true), groups, draws, seed))
+    return Difference(own, *_between(drawn, share), _two_sided(drawn))
+
+
+def _two_sided(drawn: Float[np.ndarray, " draws"]) -> float:
+    beyond = min((drawn <= 0).mean(), (drawn >= 0).mean())
     # One more than was counted: no number of draws shows that chance is impossible.
-    p = min(1.0, 2 * (beyond * draws + 1) / (draws + 1))
-    return Difference(float(gap.mean()), *_between(means, share), float(p))
+    return float(min(1.0, 2 * (beyond * len(drawn) + 1) / (len(drawn) + 1)))
 
 
 def _weights(n: int, groups: Groups | None, draws: int, seed: int) -> Float[np.ndarray, "draws n"]:
     """How often each item is in each draw."""
     expect(n > 0, "an interval needs items; there is none")
     groups = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = int(groups.max()) + 1
+    return _counts(int(groups.max()) + 1, draws, seed)[:, groups].astype(float)
+
+
+@functools.lru_cache(maxsize=1)
+def _counts(groups: int, draws: int, seed: int) -> Int[np.ndarray, "draws groups"]:
+    """How often each group is in each draw; kept, for drawing takes longer than all that follows
+    and one table asks for the same people hundreds of times."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, groups].astype(float)
+    drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.int32)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def _weighted_means(
     weights: Float[np.ndarray, "draws n"], values: Values
 ) -> Float[np.ndarray, " draws"]:
     return weights @ values / weights.sum(1)
+
+
+def _standard(values: Values) -> Values:
+    """Of mean 0 and spread 1, or all 0: sums of squares stay exact, however large the numbers."""
+    return (values - values.mean()) / max(values.std(), 1e-12)
 
 
 def _correlation(

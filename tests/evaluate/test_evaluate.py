@@ -85,6 +85,22 @@ def test_the_truth_scores_perfectly(table):
     assert summary["landmark_error"] == 0 and summary["cosine_photo"] == pytest.approx(1)
 
 
+def test_pictures_are_compared_whole_and_on_the_face_alone(trials):
+    face, truth = trials.face[:, None], trials.driver.truth
+    methods = {
+        "face": lambda driver, identity: torch.where(face, truth, -truth),
+        "rest": lambda driver, identity: torch.where(face, -truth, truth),
+    }
+    found = ev.summarise(ev.evaluate(methods, trials, oracle(trials)))
+    found = found.set_index(["method", "metric"])["value"]
+    assert found["face", "perceptual_face"] == 0 and found["face", "perceptual"] > 0.1
+    assert found["rest", "perceptual_face"] == found["rest", "perceptual"] > 0.1
+    # Of an opposite direction the squared distance is 4: the share of pictures that is wrong.
+    wrong = 4 * (1 - trials.face.float().mean().item())
+    assert found["face", "perceptual"] == pytest.approx(wrong, rel=0.02)
+    assert found["face", "psnr_face"] > 100 > found["face", "psnr"]
+
+
 def test_the_ceiling_of_an_exact_inverter_is_the_truth(table):
     rows = lambda method: (
         table[table.method == method].drop(columns="method").reset_index(drop=True)
@@ -129,6 +145,12 @@ def test_methods_are_compared_trial_by_trial(table):
     assert gaps.loc[("copy identity", "yaw_deg_error"), "p"] < 0.01
     assert gaps.loc[("ceiling", "psnr"), "value"] == 0
     assert "truth" not in gaps.index.get_level_values("other")
+    assert gaps.loc[("copy identity", "yaw_deg_r"), "value"] == pytest.approx(1)
+    assert gaps.loc[("copy identity", "yaw_deg_r"), ["low", "p"]].tolist() > [0, 0]
+    assert gaps.loc[("copy driver", "jaw_r")].tolist() == [0, 0, 0, 1]
+    names = set(gaps.index.get_level_values("metric"))
+    assert not {name for name in names if name.endswith(("_read", "_true"))}
+    assert names >= set(ev.summarise(table)["metric"]) - {"median_rank", "frechet"}
     with pytest.raises(BadValue, match="the table has the methods"):
         ev.compare(table, "magic")
 

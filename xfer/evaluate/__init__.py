@@ -5,12 +5,14 @@ sequences.py  short clips, and how steady methods are on them
 judges.py   who judges: the judging copy of the instruments, and dlib
 sets.py     all of a method's pictures against all that they should be like
 speed.py    frames a second on this machine
-table.py    `evaluate` and `summarise`: one number a trial, and means with intervals
+table.py    `evaluate`: one number for each method, trial and metric
+summary.py  `summarise` and `compare`: means with intervals, and paired tests
 command.py  what the command line calls
 """
 
 from xfer.evaluate.judges import DlibJudge, Judge, open_judge
-from xfer.evaluate.table import compare, evaluate, summarise
+from xfer.evaluate.summary import compare, summarise
+from xfer.evaluate.table import evaluate
 from xfer.evaluate.trials import Trials, clip_trials, world_trials
 
 __all__ = [

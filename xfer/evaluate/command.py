@@ -14,7 +14,8 @@ from xfer.errors import BadValue, expect
 from xfer.evaluate.judges import DlibJudge, open_judge
 from xfer.evaluate.sequences import clip_sequences, clips_for, steadiness, world_sequences
 from xfer.evaluate.speed import speed
-from xfer.evaluate.table import compare, draw, evaluate, summarise
+from xfer.evaluate.summary import compare, summarise
+from xfer.evaluate.table import draw, evaluate
 from xfer.evaluate.trials import Mode, Trials, clip_trials, world_trials
 from xfer.figures import SYNTHETIC, picture_grid, save_figure
 from xfer.model import Transfer

@@ -1,8 +1,9 @@
-"""From methods and trials to numbers: one for each method, trial and metric; then their means.
+"""From methods and trials to numbers: one for each method, trial and metric.
 
 Names of metrics: `X_error` is a distance from the truth and `X_r` a correlation with it, over
 trials; `accepted` says that the identity is recognised at 1% false accepts among the trials'
 people, `median_rank` how many of them look more like the result than the identity, plus one;
+`psnr`, `ssim` and `perceptual` compare whole pictures with the truth, with `_face` its face alone;
 `frechet` is the distance of all of a method's pictures from what they should be like, as sets.
 """
 
@@ -26,7 +27,7 @@ from xfer.evaluate.judges import (
 )
 from xfer.evaluate.sets import Reference
 from xfer.evaluate.trials import Trials
-from xfer.metrics import intervals, transfer
+from xfer.metrics import transfer
 from xfer.metrics.recognition import ranks
 
 BATCH = 16
@@ -36,6 +37,8 @@ EXPRESSION = (
     "jaw", "smile", "pucker", "brow", "brow_tilt", "frown", "blink_left", "blink_right",
 )  # fmt: skip
 """Factors whose mean error is the expression error."""
+READ, TRUE = "_read", "_true"
+"""Ends of the names under which a reading and its truth stand beside each other."""
 Numbers = dict[str, np.ndarray]
 
 
@@ -139,8 +142,8 @@ class _Bench:
                 gap = transfer.angle_errors(read[name][:, None], true[name][:, None])[:, 0]
             numbers |= {
                 f"{name}_error": gap,
-                f"{name}_read": read[name],
-                f"{name}_true": true[name],
+                name + READ: read[name],
+                name + TRUE: true[name],
             }
         named = [i for i, name in enumerate(self.judge.names) if name in EXPRESSION]
         if named:
@@ -178,16 +181,16 @@ class _Bench:
             return {}
         a, b = drawn.numpy(), truth.numpy()
         numbers = {"psnr": transfer.psnr(a, b), "ssim": transfer.ssim(a, b)}
-        looked = drawn
-        if face is not None:
-            mask = face.numpy()
-            numbers |= {
-                "psnr_face": transfer.psnr(a, b, mask), "ssim_face": transfer.ssim(a, b, mask)
-            }  # fmt: skip
-            looked = torch.where(face[:, None], drawn, truth)
         if self.judge.look is not None:
-            name = "perceptual" if face is None else "perceptual_face"
-            numbers[name] = perceptual_distances(self.judge, looked, truth)
+            numbers["perceptual"] = perceptual_distances(self.judge, drawn, truth)
+        if face is None:
+            return numbers
+        mask, masked = face.numpy(), torch.where(face[:, None], drawn, truth)
+        numbers |= {
+            "psnr_face": transfer.psnr(a, b, mask), "ssim_face": transfer.ssim(a, b, mask)
+        }  # fmt: skip
+        if self.judge.look is not None:
+            numbers["perceptual_face"] = perceptual_distances(self.judge, masked, truth)
         return numbers
 
     def _by_dlib(self, found: DlibFound) -> Numbers:
@@ -215,67 +218,3 @@ class _Bench:
             return None
         apart = np.linalg.norm(codes[upper[0]] - codes[upper[1]], axis=1)
         return float(np.quantile(apart[different], 0.01))
-
-
-def summarise(table: pd.DataFrame, share: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Means, correlations and the median rank with intervals: method, metric, value, low, high, n.
-
-    Trials of one person are drawn together; n counts the trials that have a number. Distances of
-    whole sets follow after all methods.
-    """
-    people = np.asarray(table.attrs["people"])
-    rows = []
-    for method, part in table.groupby("method", sort=False):
-        wide = part.pivot(index="trial", columns="metric", values="value")[part.metric.unique()]
-        for metric in wide:
-            if metric.endswith("_true"):
-                continue
-            kind, columns = _kind(metric)
-            values = wide[columns].dropna()
-            if len(values) < 2:
-                continue
-            given = [values[column].to_numpy(float) for column in columns]
-            interval = kind(*given, people[values.index], share=share, seed=seed)
-            rows.append((method, _name(metric), *interval, len(values)))
-    rows += map(tuple, table.attrs.get("sets", []))
-    summary = pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high", "n"])
-    summary.attrs = dict(table.attrs)
-    return summary
-
-
-def _kind(metric: str):
-    if metric.endswith("_read"):
-        return intervals.correlation_interval, [metric, metric.removesuffix("_read") + "_true"]
-    if metric == "rank":
-        return intervals.median_interval, [metric]
-    return intervals.mean_interval, [metric]
-
-
-def _name(metric: str) -> str:
-    if metric.endswith("_read"):
-        return metric.removesuffix("_read") + "_r"
-    return "median_rank" if metric == "rank" else metric
-
-
-def compare(table: pd.DataFrame, first: str, seed: int = 0) -> pd.DataFrame:
-    """One method against every other, trial by trial: other, metric, value, low, high, p.
-
-    The value is the mean of `first` minus the other's.
-    """
-    known = list(table["method"].unique())
-    expect(first in known, f"the table has the methods {', '.join(known)}; got '{first}'")
-    people = np.asarray(table.attrs["people"])
-    shown = table[~table["metric"].str.endswith(("_read", "_true"))]
-    wide = shown.pivot(index="trial", columns=["method", "metric"], values="value")
-    rows = []
-    for other in known:
-        for metric in shown.loc[shown["method"] == other, "metric"].unique():
-            if other == first or (first, metric) not in wide:
-                continue
-            pair = wide[[(first, metric), (other, metric)]].dropna()
-            if len(pair):
-                gap = intervals.paired_difference(
-                    *pair.to_numpy(float).T, people[pair.index], seed=seed
-                )
-                rows.append((other, metric, *gap))
-    return pd.DataFrame(rows, columns=["other", "metric", "value", "low", "high", "p"])

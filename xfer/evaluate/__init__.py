@@ -7,6 +7,10 @@ sets.py     all of a method's pictures against all that they should be like
 speed.py    frames a second on this machine
 table.py    `evaluate`: one number for each method, trial and metric
 summary.py  `summarise` and `compare`: means with intervals, and paired tests
+failures.py  where methods fail: by pose, by hair, best and worst cases
+verdict.py  what the numbers say, in sentences
+notes.py    what must stand beside the numbers
+sheets.py   pictures of some trials, and of the best and worst
 command.py  what the command line calls
 """
 

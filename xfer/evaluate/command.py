@@ -3,33 +3,38 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import torch
 
 from xfer.baselines import CEILING, TRUTH, Method, Transferred, baselines
 from xfer.datasets.clips import Clips
 from xfer.errors import BadValue, expect
+from xfer.evaluate.failures import by_kind, kinds_of
 from xfer.evaluate.judges import DlibJudge, open_judge
+from xfer.evaluate.notes import notes, on_speed, whom
 from xfer.evaluate.sequences import clip_sequences, clips_for, steadiness, world_sequences
+from xfer.evaluate.sheets import cases_sheet, methods_sheet
 from xfer.evaluate.speed import speed
 from xfer.evaluate.summary import compare, summarise
-from xfer.evaluate.table import draw, evaluate
+from xfer.evaluate.table import evaluate
 from xfer.evaluate.trials import Mode, Trials, clip_trials, world_trials
-from xfer.figures import SYNTHETIC, picture_grid, save_figure
+from xfer.evaluate.verdict import verdict
+from xfer.figures import SYNTHETIC, save_figure
+from xfer.files.records import sha256
+from xfer.files.registry import locate
 from xfer.model import Transfer
 from xfer.rival import StyleSwap, is_rival
 from xfer.runs import environment, write_json
-from xfer.tables import interval_cells, write_csv, write_table
+from xfer.tables import interval_cells, write_csv, write_table, write_text
 
 SHOWN = (
-    "yaw_deg_error", "yaw_deg_r", "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "accepted",
-    "median_rank", "cosine_photo", "cosine_inversion", "psnr_face", "ssim_face", "perceptual_face",
-    "frechet", "jitter",
+    "yaw_deg_error", "pitch_deg_error", "expression_error", "landmark_error", "yaw_deg_r",
+    "pitch_deg_r", "jaw_r", "smile_r", "blink_r", "accepted", "median_rank", "cosine_photo",
+    "psnr_face", "ssim_face", "perceptual_face", "frechet", "jitter",
 )  # fmt: skip
-"""Columns of the table that people read; summary.csv has all."""
-SHEET_ROWS = 6
+"""Columns of the table that people read; table_all and summary.csv have all."""
+FACE = "_face"
+"""Ends the names of what is measured on the face; the same of whole pictures goes without."""
 ALL = "all"
 """Asks for every split."""
 
@@ -50,10 +55,16 @@ def run(
 ) -> str:
     """Evaluate models beside all baselines, write everything, and give the printed report.
 
-    trials.csv and sequences.csv (one number each, of pictures and of short clips), summary.csv
-    (means with intervals), comparisons.csv (first model against every other method), table.md and
-    table.tex, sheet.png, and last evaluation.json, which alone holds speeds: they differ from run
-    to run.
+    trials.csv, sequences.csv: one number each, of pictures and of short clips.
+    summary.csv: their means and correlations, with intervals.
+    comparisons.csv: the first model against every other method, by paired tests.
+    table.md, table.tex: the summary's main columns; table_all.md, table_all.tex: all of it.
+    by_pose.csv, by_hair.csv: where models fail, by the driver's pose and, in the face world, the
+        identity's hair; best_and_worst.png: the first model's extreme cases.
+    verdict.md: what summary and comparisons say, in sentences.
+    sheet.png: some trials, and every method's answers.
+    evaluation.json: what was asked and of which files. It comes last, and alone holds speeds:
+        they differ from run to run.
     """
     expect(mode in ("self", "cross"), f"a mode is self or cross; got '{mode}'")
     expect(split is None or clips is not None, "a split is one of prepared clips: name them, too")
@@ -65,29 +76,64 @@ def run(
     methods = all_methods(models, trials)
     table = evaluate(methods, trials, judge, DlibJudge() if dlib else None, device)
     steady = None if sequences is None else steadiness(methods, sequences, judge, device)
-    tables = [table] if steady is None else [table, steady]
-    summary, folder = pd.concat([summarise(part) for part in tables]), Path(out)
-    columns = [name for name in SHOWN if name in set(summary["metric"])]
-    columns += [name for name in summary["metric"].unique() if name.startswith("dlib_")]
-    notes = [*_notes(table, trials, judges, chosen), _note_on_jitter(steady), *judge.notes]
-    cells = interval_cells(summary, columns)
-    write_csv(table, folder / "trials.csv")
-    if steady is not None:
-        write_csv(steady, folder / "sequences.csv")
-    write_csv(summary, folder / "summary.csv")
-    write_csv(compare(table, next(iter(models))), folder / "comparisons.csv")
-    write_table(cells, folder / "table", notes)
-    title = f"{mode}-reenactment of {_whom(chosen)}"
+    told, folder = notes(table, steady, trials, judge, judges, chosen), Path(out)
+    cells = _write_tables(table, steady, list(models), trials, told, folder)
+    title = f"{mode}-reenactment of {whom(chosen)}"
     note = SYNTHETIC if clips is None else ""
-    _sheet(methods, trials, folder / "sheet.png", device, title, note)
+    sheet = methods_sheet(methods, trials, device, title, note)
+    save_figure(sheet, folder / "sheet.png")
+    cases = cases_sheet(table, {name: methods[name] for name in models}, trials, device, note)
+    save_figure(cases, folder / "best_and_worst.png")
     asked = {
-        "weights": list(weights), "judges": judges, "people": people, "per_person": per_person,
-        "seed": seed, "mode": mode, "clips": clips, "split": split, "device": device,
+        "weights": [_file(path) for path in weights], "judges": _file(judges),
+        "inverter": None if inverter is None else _file(inverter),
+        "people": people, "per_person": per_person, "seed": seed, "mode": mode,
+        "clips": None if clips is None else Path(clips).absolute().name, "split": split,
+        "dlib": dlib, "device": device,
     }  # fmt: skip
     facts = {k: v for k, v in table.attrs.items() if k not in ("people", "sets")}
     facts["speed"] = speed(methods, trials, device)
     write_json(folder / "evaluation.json", asked | facts | {"environment": environment()})
-    return "\n".join([cells.T.to_string(), "", *notes, _speed_note(facts["speed"]), str(folder)])
+    return "\n".join([cells.T.to_string(), "", *told, on_speed(facts["speed"]), str(folder)])
+
+
+def _write_tables(
+    table: pd.DataFrame, steady: pd.DataFrame | None, models: Sequence[str], trials: Trials,
+    told: Sequence[str], folder: Path,
+) -> pd.DataFrame:  # fmt: skip
+    """Everything but pictures and the record; gives the table that people read."""
+    tables = {"trials": table} | ({} if steady is None else {"sequences": steady})
+    summary = pd.concat([summarise(part) for part in tables.values()])
+    comparisons = compare(table, models[0])
+    tables |= {"summary": summary, "comparisons": comparisons}
+    for name, kinds in kinds_of(table, trials).items():
+        tables[f"by_{name}"] = by_kind(table, models, kinds)
+    for name, found in tables.items():
+        write_csv(found, folder / f"{name}.csv")
+    cells = interval_cells(summary, shown_columns(list(summary["metric"].unique())))
+    write_table(cells, folder / "table", told)
+    # Metrics are many, and methods few: a row a metric.
+    every = interval_cells(summary).T.rename_axis(index="metric", columns=None)
+    write_table(every, folder / "table_all", told)
+    write_text(folder / "verdict.md", verdict(summary, comparisons, trials.mode))
+    return cells
+
+
+def shown_columns(known: Sequence[str]) -> list[str]:
+    """Of the known metrics those of the table that people read, and all of dlib.
+
+    What is not known of the face alone is shown of whole pictures.
+    """
+    found = [name if name in known else name.removesuffix(FACE) for name in SHOWN]
+    return [name for name in found if name in known] + [
+        name for name in known if name.startswith("dlib_")
+    ]
+
+
+def _file(weights: str) -> dict[str, str]:
+    """A file of weights, or a shipped or fetched name, without the folders of this machine."""
+    path = locate(weights)
+    return {"file": path.name, "sha256": sha256(path)}
 
 
 def open_models(
@@ -154,68 +200,3 @@ def _asked(
     print(f"rendering {people} people, {per_person} trials of each", file=sys.stderr, flush=True)
     sequences = world_sequences(clips_for(people * per_person), size, seed, mode)
     return world_trials(people, per_person, size, seed, mode), sequences
-
-
-def _notes(table: pd.DataFrame, trials: Trials, judges: str, clips: Clips | None) -> list[str]:
-    """What a reader must know beside the numbers."""
-    people = len(set(table.attrs["people"]))
-    errors = ", ".join(f"{k} {v:g}" for k, v in table.attrs["judge_errors"].items())
-    return [
-        f"{trials.mode}-reenactment, {len(trials)} trials of {people} {_whom(clips)}; "
-        "means with 95% bootstrap intervals over people.",
-        f"Judged by {Path(judges).name}; its own errors on unseen people: {errors or 'not known'}.",
-        _note_on_sets(table.attrs["frechet"]),
-    ]
-
-
-def _whom(clips: Clips | None) -> str:
-    """What kind of people are asked about; of a folder of clips nobody knows who saw whom."""
-    if clips is None:
-        return "unseen people"
-    return f"people (splits: {', '.join(sorted(clips.index['split'].unique()))})"
-
-
-def _note_on_sets(known: dict[str, Any]) -> str:
-    halves = known["halves"]
-    floor = (
-        "" if halves is None else f" Two halves of them, of other people, lie {halves:.3g} apart."
-    )
-    return (
-        f"frechet: squared distance from the {known['pictures']} {known['against']}, as sets, in "
-        "the judging recogniser's features, give or take 1.96 standard errors of the bootstrap."
-        f"{floor} Smaller sets lie further apart."
-    )
-
-
-def _note_on_jitter(steady: pd.DataFrame | None) -> str:
-    if steady is None:
-        return "jitter: not measured; no clip has three consecutive frames."
-    clips, true = steady["trial"].nunique(), steady.attrs.get("true_jitter")
-    exact = "" if true is None else f" The truth's own points, exactly: {true:.3g}."
-    return (
-        f"jitter: second differences of the judge's 68 points over {clips} smooth clips, root mean "
-        "square, in distances of the eyes. More than in truth or driver is unrest, less is motion "
-        f"that is missing.{exact}"
-    )
-
-
-def _speed_note(known: dict[str, Any]) -> str:
-    rates = ", ".join(f"{name} {rate:g}" for name, rate in known["frames_a_second"].items())
-    return (
-        f"Frames a second of the networks, one at a time, the identity known beforehand: {rates} "
-        f"({known['device']}, threads: {known['threads']}, {known['processor']})."
-    )
-
-
-def _sheet(
-    methods: dict[str, Method], trials: Trials, path: Path, device: str, title: str, note: str
-) -> None:
-    """A few trials: driver, identity, and what every method makes of them."""
-    rows = torch.linspace(0, len(trials) - 1, min(SHEET_ROWS, len(trials))).long().tolist()
-    few = trials.index(rows)
-    shown = {"driver": few.driver.picture, "identity": few.identity}
-    shown |= {name: draw(method, few, device) for name, method in methods.items()}
-    grid = torch.stack(list(shown.values()), 1).flatten(0, 1)
-    save_figure(
-        picture_grid(grid, len(shown), column_labels=list(shown), title=title, note=note), path
-    )

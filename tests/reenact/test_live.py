@@ -5,8 +5,8 @@ import pytest
 
 from xfer.errors import NoFace
 from xfer.reenact import live
-from xfer.reenact.drivers import whole_place
 from xfer.reenact.live import LiveDriver
+from xfer.reenact.places import whole_place
 
 PATIENCE = 3
 

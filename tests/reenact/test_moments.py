@@ -14,14 +14,17 @@ from skimage.data import astronaut
 
 from xfer.controls.landmarks import LandmarkReader, LandmarkReaderConfig
 from xfer.errors import BadValue, NoFace
-from xfer.media.detectors import open_detector
+from xfer.media.detectors import Box, open_detector
+from xfer.media.landmarks import Face, find_face
+from xfer.media.quality import _HEAD
 from xfer.media.video import Frame
 from xfer.pixels import from_uint8
-from xfer.reenact import filming
-from xfer.reenact.drivers import Driver, Place, cut, find_place, open_driver, whole_square
+from xfer.reenact import drivers, filming
+from xfer.reenact.drivers import Driver, find_place, open_driver
 from xfer.reenact.filming import shown
 from xfer.reenact.identities import Photo, from_code, from_photos, random_code
 from xfer.reenact.moments import Moment, blended, factor_moment, moments, parse_factors
+from xfer.reenact.places import Place, cut, place_of, whole_square
 from xfer.reenact.placing import _tilt, _turned, tilted
 from xfer.reenact.settings import Settings
 from xfer.reenact.studio import _key
@@ -162,11 +165,25 @@ def with_landmarks(rendered):
 def test_drivers_from_elsewhere_are_read_by_landmarks_and_it_says_so(capsys):
     world = of_the_face_world()
     own = torch.randn(1, world.model.motion_encoder.config.bottleneck)
-    found = torch.cat([m.h for m in moments(with_landmarks(False), world, own, "auto", 2)])
-    assert "is read by its landmarks" in capsys.readouterr().err
+    driver = with_landmarks(False)
+    first, found = (
+        torch.cat([m.h for m in moments(driver, world, own, "auto", 2)]) for _ in range(2)
+    )
+    assert capsys.readouterr().err.count("film is read by its landmarks") == 1
+    assert torch.equal(first, found)
     factors = world.controls.read(found)
     assert torch.allclose(factors[:, 0], torch.tensor([0.0, 10.0, 20.0]), atol=1e-3)
     assert torch.allclose(found[:, 2:], own[:, 2:].expand(3, -1))
+
+
+def test_without_controls_it_says_that_weights_make_little_of_drivers_from_elsewhere(capsys):
+    plain = replace(STUDIO, controls=None, taught_by_renderer=True)
+    own = torch.zeros(1, STUDIO.model.motion_encoder.config.bottleneck)
+    for rendered, said in ((True, 0), (False, 1)):
+        driver = with_landmarks(rendered)
+        for _ in range(2):
+            list(moments(driver, plain, own, "auto", 2))
+        assert capsys.readouterr().err.count("run `xfer train controls`") == said
 
 
 def test_the_frames_of_an_aligned_video_stay_whole_squares_with_landmarks(tmp_path):
@@ -177,6 +194,39 @@ def test_the_frames_of_an_aligned_video_stay_whole_squares_with_landmarks(tmp_pa
         assert all(map(torch.equal, place.crop, whole_square(frame.pixels)))
         assert place.landmarks.abs().max() < 1.2
     assert not torch.equal(driver.places[0].landmarks, driver.places[3].landmarks)
+
+
+def test_a_followed_face_has_its_place_in_every_frame_and_in_no_other(tmp_path):
+    path = write_video(tmp_path / "in.mp4", moving_face(3))
+    driver = open_driver(path, open_detector("dlib"), smoothing_s=0)
+    assert list(driver.places) == [0, 1, 2] and len(driver.places) == 3
+    assert driver.places.get(3) is None and driver.places.get(-1) is None
+    for number, frame in enumerate(driver.reader):
+        face = find_face(open_detector("dlib"), frame.pixels)
+        alone, place = place_of(face.points, face.points), driver.places[number]
+        assert (alone.crop.center - place.crop.center).abs().max() < 1
+        assert (alone.landmarks - place.landmarks).abs().max() < 0.03
+
+
+def head_turned_by(degrees):
+    """Landmarks of a plain head that looks aside."""
+    angle, points = np.deg2rad(degrees), np.zeros((68, 2), np.float32)
+    for row, (x, y, z) in _HEAD.items():
+        points[row] = 2 * (x * np.cos(angle) + z * np.sin(angle)) + 200, 2 * y + 200
+    for left, right in ((36, 39), (42, 45)):
+        points[left : right + 1] = np.linspace(points[left], points[right], 4)
+        points[right + 1 : right + 3] = (points[left] + points[right]) / 2
+    return points
+
+
+@pytest.mark.parametrize("degrees, warned", [(-70, True), (20, False), (50, False), (75, True)])
+def test_a_head_seen_from_the_side_is_warned_of(degrees, warned, monkeypatch, capsys):
+    face = Face(head_turned_by(degrees), Box(100, 100, 300, 300, 1.0), 0)
+    monkeypatch.setattr(drivers, "find_face", lambda *_: face)
+    find_place(np.zeros((400, 400, 3), np.uint8), open_detector("dlib"), "me.jpg")
+    said = capsys.readouterr().err
+    assert (f"me.jpg: the head is turned by {abs(degrees)} deg" in said) is warned
+    assert bool(said) is warned
 
 
 def test_a_photograph_gives_the_aligned_face_of_the_public_code():

@@ -28,6 +28,7 @@ from xfer.controls.landmarks import LandmarkReader, LandmarkReaderConfig
 from xfer.files import registry
 from xfer.media.pictures import picture_source, read_pixels
 from xfer.media.provenance import Source
+from xfer.media.tracking import Tracker
 from xfer.media.video import VideoReader
 from xfer.media.video_out import VideoWriter, video_source
 from xfer.reenact import command, live
@@ -44,7 +45,8 @@ def run(tmp_path, monkeypatch, capsys):
 
     def call(verb, driver, identity, out, *more):
         listed = lambda given: [given] if isinstance(given, str) else given
-        options = more if "--weights" in more else (*NANO, *more)
+        chosen = {"--weights", "--preset"} & set(more)
+        options = more if chosen else (*NANO, *more)
         status = cli.main([
             verb, "--driver", *listed(driver), "--identity", *listed(identity), "--out", out,
             *options,
@@ -228,24 +230,29 @@ def test_interpolation_between_drivers_and_between_people_ends_at_its_ends(run):
     save("b.png", 255 - face_square())
     two, people = ["a.png", "b.png"], ["random:1", "random:2"]
     ends = {"between-drivers": (two, "random:1"), "between-identities": ("a.png", people)}
+    seconds = {"between-drivers": ("b.png", "random:1"), "between-identities": ("a.png", people[1])}
     run("transfer", "a.png", "random:1", "plain.png", "--aligned")
+    plain = read_pixels("plain.png").astype(int)
     for name, (driver, identity) in ends.items():
         run("transfer", driver, identity, "first.png", "--aligned", f"--{name}", "0")
         run("transfer", driver, identity, "last.png", "--aligned", f"--{name}", "1")
-        apart = read_pixels("first.png").astype(int) - read_pixels("plain.png")
-        assert np.abs(apart).max() <= 1
-        assert not np.array_equal(read_pixels("last.png"), read_pixels("plain.png"))
+        run("transfer", *seconds[name], "second.png", "--aligned")
+        first, last, second = map(read_pixels, ("first.png", "last.png", "second.png"))
+        assert np.abs(plain - first).max() <= 1 and np.abs(last.astype(int) - second).max() <= 1
+        assert np.abs(plain - second).max() > 10
 
 
-def test_a_film_may_lie_between_two_drivers(run):
+def test_a_film_may_lie_between_two_drivers_and_ends_at_its_ends(run):
     video("in.mp4", frames=4)
-    save("other.png", 255 - face_square())
-    options = ("--aligned", "--between-drivers")
-    assert run("reenact", ["in.mp4", "other.png"], "random:1", "a.mp4", *options, "0")[0] == 0
-    assert run("reenact", ["in.mp4", "other.png"], "random:1", "b.mp4", *options, "1")[0] == 0
-    first, last = (list(VideoReader(path)) for path in ("a.mp4", "b.mp4"))
-    assert len(first) == len(last) == 4
-    assert not np.array_equal(first[0].pixels, last[0].pixels)
+    write_video("other.mp4", [255 - pixels for pixels in nodding(4)])
+    pixels = lambda path: [frame.pixels.astype(int) for frame in VideoReader(path)]
+    for driver, share, out in (("in.mp4", "0", "a.mp4"), ("other.mp4", "1", "b.mp4")):
+        options = ("--aligned", "--between-drivers", share)
+        assert run("reenact", ["in.mp4", "other.mp4"], "random:1", out, *options)[0] == 0
+        assert run("reenact", driver, "random:1", "alone.mp4", "--aligned")[0] == 0
+        both = list(zip(pixels(out), pixels("alone.mp4"), strict=True))
+        assert len(both) == 4 and max(np.abs(x - y).mean() for x, y in both) < 1
+    assert np.abs(pixels("a.mp4")[0] - pixels("b.mp4")[0]).mean() > 2
 
 
 def world_weights(path):
@@ -270,6 +277,36 @@ def test_aligned_drivers_from_elsewhere_are_read_by_their_landmarks(run, tmp_pat
     assert status == 2 and "no face was found in wall.png" in said
     options = ("--aligned", "--read", "pictures", *weights)
     assert run("transfer", "wall.png", "random:1", "a.png", *options)[0] == 0
+
+
+def test_a_grid_looks_for_the_first_face_only_and_says_once_how_it_is_read(
+    run, tmp_path, monkeypatch
+):
+    weights = ("--weights", world_weights(tmp_path / "w.safetensors"), "--landmarks", "dlib")
+    wall, looked, find = np.full((256, 256, 3), 120, np.uint8), [], Tracker.find
+    write_video("in.mp4", [wall, wall, *moving_face(6)])
+    monkeypatch.setattr(Tracker, "find", lambda *given: looked.append(1) or find(*given))
+    people = ["random:1", "random:2", "random:3"]
+    status, said = run("transfer", ["in.mp4"], people, "out.png", "--grid", *weights)
+    assert status == 0 and len(looked) == 3
+    assert said.count("in.mp4 is read by its landmarks") == 1
+    options = ("--grid", "--aligned", "--read", "pictures", *weights)
+    assert run("transfer", ["in.mp4"], people, "aligned.png", *options)[0] == 0
+    assert len(looked) == 3
+    write_video("walls.mp4", [wall] * 3)
+    status, said = run("transfer", "walls.mp4", people, "none.png", "--grid", *weights)
+    assert status == 2 and "no face was found in any of the 3 frames of walls.mp4" in said
+
+
+def test_parts_that_weights_know_in_part_are_said_and_unknown_ones_refused(run, tmp_path):
+    weights = saved_weights(tmp_path / "w.safetensors", controls_of(untrained_model()))
+    save("a.png", face_square())
+    for grid in ((), ("--grid",)):
+        words = ("a.png", "random:1", "out.png", "--aligned", *grid, "--weights", weights)
+        status, said = run("transfer", *words, "--only", "mouth")
+        assert status == 0 and said.count("no control of smile, pucker: --only mouth goes") == 1
+        status, said = run("transfer", *words, "--only", "brows")
+        assert status == 2 and "brows alone needs controls of brow or brow_tilt or frown" in said
 
 
 def test_what_changes_nothing_or_is_brought_back_to_its_limit_is_said(run, tmp_path):
@@ -303,19 +340,52 @@ def test_factors_move_a_person_where_the_weights_carry_controls(run, tmp_path):
     assert not os.path.exists("d.png")
 
 
-@torch.no_grad()
-def test_the_paper_s_own_files_work_from_the_command_line(run):
-    """best_model.pt and a ReStyle file beside it, every weight by rule, at a tiny size."""
-    sizes = ((8, 12, 16, 20), (1, 2, 1, 1))
+SIZES = ((8, 12, 16, 20), (1, 2, 1, 1))
+
+
+def restyle(n_styles, w_dim):
+    """A ReStyle file, every weight by rule, at a tiny size."""
+    weights = prefixed("encoder", encoder_state(restyle_shapes(*SIZES, n_styles, w_dim, 2)))
+    return {"state_dict": weights, "latent_avg": given(5, (n_styles, w_dim))}
+
+
+def save_public_files(model, inverter):
+    """best_model.pt and the ReStyle file beside it, at a tiny size."""
     mapping = {"linear_relu.0.weight": [2048, 4096], "linear_relu.0.bias": [2048]}
     tensors = (
-        prefixed("encoder", encoder_state(motion_shapes(*sizes, 4, 512)))
+        prefixed("encoder", encoder_state(motion_shapes(*SIZES, 4, 512)))
         | encoder_state(prefixed("mapping_net", mapping))
         | prefixed("decoder", state(rosinality_generator(8, top=8)))
     )
-    torch.save({"state_dict": tensors, "opts": {"n_styles": 4}}, "best_model.pt")
-    restyle = prefixed("encoder", encoder_state(restyle_shapes(*sizes, 4, 512, 2)))
-    torch.save({"state_dict": restyle, "latent_avg": given(5, (4, 512))}, "restyle.pt")
+    torch.save({"state_dict": tensors, "opts": {"n_styles": 4}}, model)
+    torch.save(restyle(4, 512), inverter)
+
+
+@torch.no_grad()
+def test_the_commands_for_public_files_run_where_these_were_fetched_to(run):
+    """As the README has them."""
+    files = [registry.place(name) for name in ("pose-transfer-paper", "restyle-psp-ffhq")]
+    files[0].parent.mkdir(parents=True)
+    save_public_files(*files)
+    for name in ("pose-transfer-paper", "restyle-psp-ffhq"):
+        assert cli.main(["weights", "verify", name]) == 0
+    save("you.jpg", HEAD)
+    save("friend.jpg", HEAD[:, ::-1].copy())
+    write_video("you.mp4", moving_face(3))
+    paper = ("--preset", "paper", "--landmarks", "dlib")
+    for verb, driver, out in (("transfer", "you.jpg", "a.png"), ("reenact", "you.mp4", "b.mp4")):
+        status, said = run(verb, driver, "friend.jpg", out, *paper)
+        assert status == 0 and "face world" not in said, said
+    assert read_pixels("a.png").shape == (8, 8, 3)
+    assert len(list(VideoReader("b.mp4"))) == 3
+    files[1].unlink()
+    status, said = run("transfer", "you.jpg", "friend.jpg", "c.png", *paper)
+    assert status == 2 and "run `xfer weights fetch restyle-psp-ffhq`" in said
+
+
+@torch.no_grad()
+def test_the_paper_s_own_files_work_from_wherever_they_lie(run):
+    save_public_files("best_model.pt", "restyle.pt")
     save("driver.png", HEAD)
     public = ("--weights", "best_model.pt", "--inverter", "restyle.pt", "--landmarks", "dlib")
     status, said = run("transfer", "driver.png", "driver.png", "out.png", *public)
@@ -324,8 +394,7 @@ def test_the_paper_s_own_files_work_from_the_command_line(run):
     assert run("transfer", "driver.png", "random:5", "r.png", *public, "--rounds", "1")[0] == 0
     status, said = run("transfer", "driver.png", "driver.png", "x.png", *public[:2], *public[4:])
     assert status == 2 and "no identity encoder" in said
-    larger = prefixed("encoder", encoder_state(restyle_shapes(*sizes, 8, 16, 2)))
-    torch.save({"state_dict": larger, "latent_avg": given(5, (8, 16))}, "large.pt")
+    torch.save(restyle(8, 16), "large.pt")
     status, said = run("transfer", "driver.png", "driver.png", "x.png", *public[:2],
                        "--inverter", "large.pt")  # fmt: skip
     assert status == 2 and "takes 4 styles of 512" in said

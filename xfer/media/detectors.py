@@ -76,11 +76,15 @@ class Detector(Protocol):
 
 
 class Dlib:
-    """dlib's HOG detector and its regression trees for 68 points."""
+    """dlib's HOG detector and its regression trees for 68 points.
+
+    Args:
+        device: Makes no difference: both compute on the CPU.
+    """
 
     name, least_score, sure_score, least_side = "dlib", 0.0, 0.6, 80.0
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         dlib = _package("dlib", "dlib-bin")
         self._dlib = dlib
         self._detector = dlib.get_frontal_face_detector()
@@ -106,7 +110,11 @@ class Dlib:
 
 
 class FaceAlignment:
-    """The face-alignment package: S3FD detector and the 2D FAN."""
+    """The face-alignment package: S3FD detector and the 2D FAN.
+
+    Args:
+        device: Where both networks compute: cpu, cuda, cuda:1, mps.
+    """
 
     name, least_score, sure_score, least_side = "face-alignment", 0.5, 0.9, 60.0
 
@@ -135,9 +143,13 @@ class FaceAlignment:
 DETECTORS = {"dlib": Dlib, "face-alignment": FaceAlignment}
 
 
-def open_detector(choice: str = "auto") -> Detector:
-    """The detector of that name; `auto` takes face-alignment where it can run, else dlib."""
-    return DETECTORS[choose_detector(choice)]()
+def open_detector(choice: str = "auto", device: str = "cpu") -> Detector:
+    """The detector of that name; `auto` takes face-alignment where it can run, else dlib.
+
+    Args:
+        device: Where a detector that is a network computes.
+    """
+    return DETECTORS[choose_detector(choice)](device)
 
 
 def choose_detector(choice: str = "auto") -> str:

@@ -2,6 +2,8 @@
 
 settings.py    what can be chosen
 studio.py      a model opened for use, with what travels in its file
+places.py      where a face is in its picture, and the square around it
+following.py   the main face of a video, from frame to frame
 drivers.py     pictures, videos and folders as frames with the place of their face
 live.py        cameras, read once as their frames come
 moments.py     frames to motions: through the motion encoder, or through landmarks

@@ -107,9 +107,11 @@ def _sheet(desk: Desk, drivers: Sequence[str], people: Sequence[str], out: Path)
     expect(desk.settings.paste == "none", "a grid shows aligned pictures: leave --paste away")
     failed: list[str] = []
     subjects = list(_each(people, lambda text: desk.subject([text]), failed))
+    for subject in subjects[:1]:
+        _expect_possible(desk, subject)
 
     def column(text: str) -> list[Moment]:
-        given = desk.driver(text)
+        given = desk.driver(text, only_first=True)
         return [next(desk.moments(given, subject)) for subject in subjects]
 
     columns = list(_each(drivers, column, failed)) if subjects else []
@@ -192,4 +194,9 @@ def _expect_possible(desk: Desk, subject: Subject) -> None:
         f"there is no photo to paste into: the identity is {subject.name}; "
         "give a photo, or leave --paste away",
     )
-    switches(desk.settings).apply(subject.own, subject.own, subject.own, desk.studio.controls)
+    controls, parts = desk.studio.controls, desk.settings.only
+    switches(desk.settings).apply(subject.own, subject.own, subject.own, controls)
+    lacking = controls.lacking(parts) if controls else []
+    if lacking:
+        say(f"these weights have no control of {', '.join(lacking)}: --only {' '.join(parts)} goes "
+            "by other factors")  # fmt: skip

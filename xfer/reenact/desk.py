@@ -34,10 +34,10 @@ class Desk:
         """None where nobody has to look for faces: in aligned squares that are read whole."""
         if self.settings.aligned and read != "landmarks":
             return None
-        return _detector(self.settings.landmarks)
+        return _detector(self.settings.landmarks, str(self.studio.device))
 
-    def driver(self, text: str) -> Given:
-        """What a text names: a file, a camera, or factors."""
+    def driver(self, text: str, only_first: bool = False) -> Given:
+        """What a text names: a file (of a video all, or the first sight), a camera, or factors."""
         settings = self.settings
         if text.startswith(LIVE):
             looker = self._looker(self.studio.reads(settings.read, False))
@@ -49,7 +49,7 @@ class Desk:
         if not Path(text).exists():
             raise MissingFile(f"there is no driver {text}")
         looker = self._looker(self.studio.reads(settings.read, is_rendered(Path(text))))
-        return open_driver(text, looker, settings.smoothing_s, settings.aligned)
+        return open_driver(text, looker, settings.smoothing_s, settings.aligned, only_first)
 
     def _tell_limits(self, factors: dict[str, float]) -> None:
         limits = beyond(self.studio.controls, factors) if self.studio.controls else {}

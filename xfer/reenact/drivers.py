@@ -1,47 +1,36 @@
 """Drivers as frames with the place of their face: pictures, and videos read as streams.
 
 A video is read twice: once for the landmarks, which are smoothed over the whole clip and so
-without delay, once for the pictures. So memory stays flat however long it is.
+without delay, once for the pictures. So no pictures are kept however long it is.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from xfer.crop import Crop, ffhq_crop, picture_to_crop
+from xfer.crop import ffhq_crop
 from xfer.errors import BadFile, MissingFile, NoFace
-from xfer.media.align import LONGEST_SIDE, align
-from xfer.media.detectors import Detector, Points
+from xfer.media.detectors import Detector
 from xfer.media.kinds import kind_of
-from xfer.media.landmarks import find_face
+from xfer.media.landmarks import Face, find_face
 from xfer.media.pictures import Pixels, picture_source, read_pixels
 from xfer.media.provenance import Source
-from xfer.media.quality import MOST_PITCH_DEG, MOST_YAW_DEG, CutFinder, head_pose
+from xfer.media.quality import MOST_PITCH_DEG, MOST_YAW_DEG, head_pose
 from xfer.media.smoothing import segments, smooth
 from xfer.media.tracking import Tracker
 from xfer.media.video import Frame, VideoReader
 from xfer.media.video_out import video_source
-from xfer.pixels import from_uint8
+from xfer.reenact.following import Followed, cut_out, follow
+from xfer.reenact.places import Place, Places, place_of, whole_place, whole_square
 from xfer.reenact.studio import say
 
 LEAST_EDGE = 24
 """Pictures with fewer pixels along an edge are refused: nothing of a face can be read there."""
 POINTS_SMOOTHING = 0.25
 """Smoothing of the landmarks that motion is read from, as a share of the crops'."""
-
-
-class Place(NamedTuple):
-    """Where a face is in its picture."""
-
-    crop: Crop
-    landmarks: Float[Tensor, "1 68 2"] | None
-    """In crop coordinates; None where nobody looked for them."""
 
 
 class Sight(NamedTuple):
@@ -58,13 +47,20 @@ class Driver:
 
     path: Path
     is_video: bool
-    places: dict[int, Place] = field(default_factory=dict)
+    places: Mapping[int, Place] = field(default_factory=dict)
     """By frame number."""
     frames: int = 1
     rendered: bool = False
     """Whether it says of itself that it was rendered, as the face world's clips do."""
     reader: Iterable[Frame] | None = None
     """Gives a video's frames, anew at every reading."""
+    said: set[str] = field(default_factory=set)
+
+    def remark(self, text: str) -> None:
+        """Say something of it, once however often it is read."""
+        if text not in self.said:
+            say(text)
+            self.said.add(text)
 
     def __iter__(self) -> Iterator[Sight]:
         """Every frame, in order."""
@@ -72,43 +68,20 @@ class Driver:
             yield Sight(frame, self.places.get(frame.number))
 
 
-def whole_square(pixels: Pixels) -> Crop:
-    """The crop of a picture that is aligned already: the largest square in its middle."""
-    height, width = pixels.shape[:2]
-    center = torch.tensor([[(width - 1) / 2, (height - 1) / 2]])
-    return Crop(center, torch.tensor([[min(height, width) / 2, 0.0]]))
-
-
-def whole_place(pixels: Pixels, points: Points | None = None) -> Place:
-    """The place of a face whose picture is aligned already; landmarks where they are known."""
-    crop = whole_square(pixels)
-    if points is None:
-        return Place(crop, None)
-    return Place(crop, picture_to_crop(crop, torch.from_numpy(points)[None]))
-
-
-def cut(pixels: Pixels, crop: Crop, size: int, careful: bool) -> Float[Tensor, "1 3 size size"]:
-    """The aligned picture; `careful` as FFHQ was made, else as fast as nothing is skipped.
-
-    A picture that is this very square stays as it is.
-    """
-    whole = whole_square(pixels)
-    if pixels.shape[:2] == (size, size) and all(map(torch.equal, crop, whole)):
-        return from_uint8(pixels[None])
-    return from_uint8(align(pixels, crop, size, 4 if careful else None)[None])
-
-
 def open_driver(
     path: str | Path,
     detector: Detector | None,
     smoothing_s: float = 0.12,
     aligned: bool = False,
+    only_first: bool = False,
 ) -> Driver:
     """Find the face in a picture or, frame by frame, in a video.
 
     Args:
         detector: None finds no landmarks: the frames are aligned squares already.
         aligned: Take the frames for aligned squares also where landmarks are found.
+        only_first: Of a video, read no further than to the first frame that shows the face, and
+            take it for the whole.
 
     Raises:
         MissingFile, BadFile: There is no such file; it is damaged, or neither picture nor video.
@@ -129,6 +102,8 @@ def open_driver(
             )
         return Driver(path, False, {0: place}, 1, is_rendered(path))
     driver = Driver(path, True, reader=VideoReader(path), rendered=is_rendered(path))
+    if only_first:
+        return _first_frame(driver, detector, aligned)
     return _looked_through(driver, detector, smoothing_s, aligned)
 
 
@@ -157,18 +132,33 @@ def find_place(
             "40 pixels wide and not seen from the side; aligned squares are taken as they are "
             "with --aligned"
         )
-    if face.others:
-        say(f"{name} shows {face.others + 1} faces: the largest is taken")
+    _say_of_others(name, face)
     yaw, pitch, _ = head_pose(face.points)
     if abs(yaw) > MOST_YAW_DEG or abs(pitch) > MOST_PITCH_DEG:
         say(f"{name}: the head is turned by {max(abs(yaw), abs(pitch)):.0f} deg; expect less")
     return place_of(face.points, face.points)
 
 
-def place_of(for_crop: Points, points: Points) -> Place:
-    """The crop of some landmarks, and the places of others in it."""
-    crop = ffhq_crop(torch.from_numpy(for_crop)[None])
-    return Place(crop, picture_to_crop(crop, torch.from_numpy(points)[None]))
+def _say_of_others(name: str | Path, face: Face) -> None:
+    if face.others:
+        say(f"{name} shows {face.others + 1} faces: the largest is taken")
+
+
+def _first_frame(driver: Driver, detector: Detector | None, aligned: bool) -> Driver:
+    """A driver of one frame, the first that shows the face."""
+    tracker, frames = Tracker(detector) if detector else None, 0
+    for frame in driver.reader:
+        frames += 1
+        face = cut_out(tracker, frame) if tracker else None
+        if tracker and face is None:
+            continue
+        if face:
+            _say_of_others(driver.path, face)
+        points = face.points if face else None
+        whole = aligned or points is None
+        place = whole_place(frame.pixels, points) if whole else place_of(points, points)
+        return replace(driver, places={frame.number: place}, reader=[frame])
+    raise _no_face(driver, frames)
 
 
 def _looked_through(
@@ -177,55 +167,41 @@ def _looked_through(
     """First reading: the face's place in every frame that shows it."""
     if detector is None:
         return _all_square(driver)
-    tracker, cuts = Tracker(detector), CutFinder()
-    numbers, times, shots, points, several = [], [], [], [], 0
-    driver.frames = 0
-    for frame in driver.reader:
-        driver.frames += 1
-        if cuts.is_cut(frame.pixels):
-            tracker.reset()
-        face = tracker.find(frame.pixels)
-        if face is None or not makes_sense(face.points):
-            continue
-        several += face.others > 0
-        numbers.append(frame.number)
-        times.append(frame.time)
-        shots.append(cuts.shot + tracker.takes)
-        points.append(face.points)
-    if not numbers:
-        raise NoFace(f"no face was found in any of the {driver.frames} frames of {driver.path}")
-    _remark(driver, several, len(numbers))
-    clock, track = np.array(times), np.stack(points)
-    pieces = segments(clock, np.array(shots))
-    read = smooth(track, clock, pieces, POINTS_SMOOTHING * smoothing_s)
+    found = follow(driver.reader, detector)
+    driver.frames = found.frames
+    if not len(found.numbers):
+        raise _no_face(driver, found.frames)
+    _remark(driver, found)
+    pieces = segments(found.times, found.shots)
+    smoothed = lambda seconds: smooth(found.points, found.times, pieces, seconds)
     if aligned:  # all frames of a video have one size
-        places = (whole_place(frame.pixels, points) for points in read)
+        crop = whole_square(found.last_frame)
     else:
-        places = map(place_of, smooth(track, clock, pieces, smoothing_s), read)
-    driver.places = dict(zip(numbers, places, strict=True))
+        crop = ffhq_crop(torch.from_numpy(smoothed(smoothing_s)))
+    driver.places = Places(found.numbers, crop, smoothed(POINTS_SMOOTHING * smoothing_s))
     return driver
 
 
 def _all_square(driver: Driver) -> Driver:
-    driver.frames = 0
+    """Every frame is an aligned square, and all frames of a video have one size."""
+    numbers, place = [], None
     for frame in driver.reader:
-        driver.places[frame.number] = whole_place(frame.pixels)
-        driver.frames += 1
+        place = place or whole_place(frame.pixels)
+        numbers.append(frame.number)
+    driver.places, driver.frames = dict.fromkeys(numbers, place), len(numbers)
     return driver
 
 
-def makes_sense(points: Points) -> bool:
-    """Whether a crop of these landmarks is of a possible size."""
-    side = float(ffhq_crop(torch.from_numpy(points)[None]).side)
-    return 8 <= side <= LONGEST_SIDE
+def _no_face(driver: Driver, frames: int) -> NoFace:
+    return NoFace(f"no face was found in any of the {frames} frames of {driver.path}")
 
 
-def _remark(driver: Driver, several: int, found: int) -> None:
+def _remark(driver: Driver, found: Followed) -> None:
     """What the owner of a driver should know."""
-    lost, skipped = driver.frames - found, getattr(driver.reader, "skipped", 0)
-    if several:
-        say(f"{driver.path}: {several} frames show several faces; the main one is followed")
+    lost, skipped = found.frames - len(found.numbers), getattr(driver.reader, "skipped", 0)
+    if found.several:
+        say(f"{driver.path}: {found.several} frames show several faces; the main one is followed")
     if lost:
-        say(f"{driver.path}: {lost} of {driver.frames} frames show no face; the last motion stays")
+        say(f"{driver.path}: {lost} of {found.frames} frames show no face; the last motion stays")
     if skipped:
         say(f"{driver.path}: {skipped} damaged packets were skipped")

@@ -22,7 +22,8 @@ from xfer.media.kinds import kind_of
 from xfer.media.pictures import Pixels, picture_source, read_pixels
 from xfer.media.provenance import Source
 from xfer.model import Person
-from xfer.reenact.drivers import Place, cut, find_place
+from xfer.reenact.drivers import find_place
+from xfer.reenact.places import Place, cut
 from xfer.reenact.settings import Settings
 from xfer.reenact.studio import Studio, say
 from xfer.runs import atomic
@@ -66,8 +67,9 @@ def open_identity(
         return from_code(code, studio, texts[0])
     paths = [path for text in texts for path in _photos(Path(text))]
     photos = [_open_photo(path, detector, settings.aligned) for path in paths]
-    if studio.of_the_face_world and any(picture_source(p) is not Source.RENDERED for p in paths):
-        say("these weights know the face world only: a real photo becomes a distant relation")
+    real = [path for path in paths if picture_source(path) is not Source.RENDERED]
+    if studio.of_the_face_world and real:
+        say(f"these weights know the face world only: {real[0]} becomes a distant relation")
     return from_photos(photos, studio, settings, texts[0])
 
 

@@ -19,7 +19,8 @@ from xfer.media.detectors import Detector
 from xfer.media.smoothing import LandmarkFilter
 from xfer.media.tracking import Tracker
 from xfer.media.video import Frame, words
-from xfer.reenact.drivers import Driver, Place, Sight, makes_sense, place_of, whole_place
+from xfer.reenact.drivers import Driver, Sight
+from xfer.reenact.places import Place, makes_sense, place_of, whole_place
 from xfer.reenact.studio import say
 
 FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}

@@ -11,8 +11,9 @@ from torch import Tensor
 from xfer.controls import Controls, between, named_factors
 from xfer.errors import BadValue, NoFace, expect
 from xfer.media.video import Frame
-from xfer.reenact.drivers import Driver, Place, Sight, cut
-from xfer.reenact.studio import Studio, say
+from xfer.reenact.drivers import Driver, Sight
+from xfer.reenact.places import Place, cut
+from xfer.reenact.studio import Studio
 
 Motion = Float[Tensor, "1 bottleneck"]
 
@@ -73,16 +74,29 @@ def _chunk(sights: list[Sight], read: Read, size: int, moving: bool) -> Iterator
 
 def _reader(driver: Driver, studio: Studio, own: Motion, read: str) -> Read:
     asked, read = read, studio.reads(read, driver.rendered)
-    if asked == "auto" and read == "landmarks":
-        say(f"these weights know the face world only: {driver.path} is read by its landmarks")
+    if asked == "auto":
+        _remark_on_strangers(driver, studio, read)
     if read == "pictures":
         return lambda _, images: _encoded(studio, images)
     expect(
-        studio.controls is not None and studio.landmark_reader is not None,
+        studio.reads_landmarks,
         "reading motion from landmarks needs controls and a landmark reader in the weights' file; "
         "learn them with `xfer train controls`",
     )
     return lambda places, _: _from_landmarks(studio, own, places)
+
+
+def _remark_on_strangers(driver: Driver, studio: Studio, read: str) -> None:
+    """Say how a driver is read from another world than the weights'."""
+    if not studio.of_the_face_world or driver.rendered:
+        return
+    how = f"{driver.path} is read by its landmarks"
+    if read == "pictures":
+        how = (
+            f"the motion encoder makes little of {driver.path}; with controls it would be read by "
+            "its landmarks: run `xfer train controls`"
+        )
+    driver.remark(f"these weights know the face world only: {how}")
 
 
 @torch.no_grad()

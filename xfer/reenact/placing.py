@@ -15,9 +15,9 @@ from xfer.media.align import align, face_mask, paste_back, soft_mask
 from xfer.media.pictures import Pixels
 from xfer.media.provenance import Source
 from xfer.pixels import from_uint8, to_uint8
-from xfer.reenact.drivers import Place
 from xfer.reenact.identities import Photo, Subject
 from xfer.reenact.moments import Moment
+from xfer.reenact.places import Place
 from xfer.reenact.settings import Settings
 
 Result = Float[Tensor, "1 3 size size"]

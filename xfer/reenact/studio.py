@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,8 @@ PRESETS = {
     "paper": ("pose-transfer-paper", "restyle-psp-ffhq"),
 }
 """Weights and inverter by preset: shipped or fetched names; nano is untrained."""
+FACE_WORLD = "face world"
+"""What some files say that they were trained on."""
 UNTRAINED_MOTION = 25.0
 """How much an untrained mapper makes of motion, so that it can be seen: what an untrained motion
 encoder writes hardly changes from picture to picture."""
@@ -41,6 +44,8 @@ class Studio:
     controls: Controls | None = None
     landmark_reader: LandmarkReader | None = None
     """Only weights of the face world carry one."""
+    taught_by_renderer: bool = False
+    """Whether the file says that it learned from rendered people."""
     key: str = ""
     """Tells weights apart in caches; empty for weights without a file."""
     note: str = ""
@@ -60,7 +65,12 @@ class Studio:
     @property
     def of_the_face_world(self) -> bool:
         """Whether these weights have seen rendered people only."""
-        return self.landmark_reader is not None
+        return self.taught_by_renderer or self.landmark_reader is not None
+
+    @property
+    def reads_landmarks(self) -> bool:
+        """Whether a driver's landmarks can move the people of these weights."""
+        return self.controls is not None and self.landmark_reader is not None
 
     def reads(self, read: str, rendered: bool) -> str:
         """What a driver's motion is read from: `read`, or what `auto` stands for.
@@ -71,7 +81,7 @@ class Studio:
         if read != "auto":
             return read
         foreign = self.of_the_face_world and not rendered
-        return "landmarks" if foreign and self.controls is not None else "pictures"
+        return "landmarks" if foreign and self.reads_landmarks else "pictures"
 
 
 def open_studio(
@@ -111,8 +121,17 @@ def open_studio(
         model.prepare(dtype),
         extra.get("controls"),
         extra.get("landmark_reader"),
+        _taught_by_renderer(checkpoint.facts.get("trained_on")),
         _key(checkpoint.path, inverter),
     )
+
+
+def _taught_by_renderer(trained_on: Any) -> bool:
+    """Whether a file tells, beside its weights, of the face world's pictures and of no others.
+
+    Trainings write their frames' scenes (`preset`) of the face world, and the folder of others.
+    """
+    return trained_on == FACE_WORLD or (isinstance(trained_on, dict) and "preset" in trained_on)
 
 
 def _preset_weights(preset: str) -> tuple[str, str | None]:

@@ -15,11 +15,12 @@ from xfer.axes import Image
 from xfer.datasets.clips import Clips, is_prepared, splits_of
 from xfer.datasets.layout import INDEX
 from xfer.datasets.sources import Frames
-from xfer.datasets.world import RenderedFrames, fast_renderer
 from xfer.datasets.world import World as FaceWorld
+from xfer.datasets.world import fast_renderer
 from xfer.errors import BadValue, expect
 from xfer.files.records import sha256
 from xfer.runs import read_json
+from xfer.training.ahead import FramesAhead, RenderedAhead
 from xfer.training.distributed import World
 from xfer.training.frames import FrameArray, StoredFrames
 from xfer.training.train_generator import Batches
@@ -35,19 +36,21 @@ PRESETS = ("studio", "wild")
 def open_frames(
     source: str | Path, resolution: int, seed: int = 0, world: World | None = None
 ) -> Batches:
-    """Training pictures of the right size.
+    """Training pictures of the right size; those that are work to read are read a step ahead.
 
     Args:
         source: A folder, a file or `world`, as above.
         seed: Of the order, and of the endless world's people.
-        world: The processes of the run; an endless world is drawn on their device.
+        world: The processes of the run, which share a step's pictures; an endless world is drawn on
+            their device.
     """
     world = world or World()
     if preset := endless_preset(source):
         drawn = fast_renderer(world.device)
-        return RenderedFrames(FaceWorld(resolution, seed, preset=preset, renderer=drawn))
+        endless = FaceWorld(resolution, seed, preset=preset, renderer=drawn)
+        return RenderedAhead(endless, world.size)
     if is_prepared(source):
-        return open_prepared(source, resolution, seed)
+        return FramesAhead(learned_clips(source, resolution), seed, world.size)
     path = Path(source)
     array = FrameArray(path / "frames.npy" if path.is_dir() else path, seed)
     expect(
@@ -65,7 +68,7 @@ def open_people(folder: str | Path, resolution: int, seed: int = 0) -> WorldFram
             "set: render one with `xfer world frames --scenes person --out data/clips`"
         )
     if is_prepared(folder):
-        return open_prepared(folder, resolution, seed)
+        return Frames(learned_clips(folder, resolution), seed)
     frames = WorldFrames(folder, seed)
     expect(
         frames.resolution == resolution,
@@ -74,15 +77,15 @@ def open_people(folder: str | Path, resolution: int, seed: int = 0) -> WorldFram
     return frames
 
 
-def open_prepared(folder: str | Path, resolution: int, seed: int = 0) -> Frames:
-    """Frames of prepared clips that are learned from, brought to a size."""
+def learned_clips(folder: str | Path, resolution: int) -> Clips:
+    """The prepared clips that are learned from, brought to a size."""
     clips = Clips(folder, learned_split(folder), size=resolution)
     if clips.stored_resolution != resolution:
         _say_once(
             f"{folder} holds pictures of {clips.stored_resolution} px; they are brought to "
             f"{resolution} px as they are read"
         )
-    return Frames(clips, seed)
+    return clips
 
 
 def learned_split(folder: str | Path) -> str | None:

@@ -9,7 +9,8 @@ import torch
 from xfer.axes import Image, WPlus
 from xfer.datasets.sources import CrossPersonPairs, Frames, SamePersonPairs
 from xfer.errors import expect
-from xfer.training.frames import StoredFrames
+from xfer.training.ahead import Ahead
+from xfer.training.frames import FrameArray, StoredFrames
 from xfer.training.randomness import rng
 
 
@@ -21,6 +22,19 @@ class Items(NamedTuple):
     """Other frames of the drivers' people."""
     other: list[int]
     """Frames of other people."""
+
+
+class Request(NamedTuple):
+    """What is asked for in one step."""
+
+    step: int
+    batch: int
+    samples: tuple[int, ...]
+    """Those of the batch that a process holds."""
+
+    def following(self) -> "Request":
+        """The same of the step after."""
+        return self._replace(step=self.step + 1)
 
 
 class Drawn(NamedTuple):
@@ -120,6 +134,8 @@ class ClipCast:
 class TransferClips:
     """Frames of people who are each seen several times, and a latent for each frame.
 
+    What a step sees is read a step ahead, unless the frames are an array.
+
     Args:
         cast: Who appears with whom in a step.
         latents: `frames styles w`, mapped from disk or in memory.
@@ -132,6 +148,9 @@ class TransferClips:
             f"{latents.shape}",
         )
         self.frames, self.latents, self.items = frames, latents, cast.items
+        self._seen = self._read
+        if not isinstance(frames, FrameArray):
+            self._seen = Ahead(self._read, Request.following)
 
     def draw(
         self, step: int, batch: int, device: torch.device, samples: Sequence[int] | None = None
@@ -142,15 +161,18 @@ class TransferClips:
             samples: Which of the batch; all by default.
         """
         samples = range(batch) if samples is None else samples
-        driver, identity, other = (
-            [column[i] for i in samples] for column in self.items(step, batch)
-        )
+        seen = self._seen(Request(step, batch, tuple(samples)))
+        return Drawn(*(part.to(device) for part in seen))
+
+    def _read(self, asked: Request) -> Drawn:
+        items = self.items(asked.step, asked.batch)
+        driver, identity, other = ([column[i] for i in asked.samples] for column in items)
         return Drawn(
-            self.frames.pictures(driver).to(device),
-            self.codes(identity).to(device),
-            self.codes(other).to(device),
-            self.frames.pictures(other).to(device),
-            self.codes(driver).to(device),
+            self.frames.pictures(driver),
+            self.codes(identity),
+            self.codes(other),
+            self.frames.pictures(other),
+            self.codes(driver),
         )
 
     def codes(self, items: Sequence[int]) -> WPlus:

@@ -86,8 +86,8 @@ def test_a_good_model_s_findings_stand_above_chance():
     found = findings(**tables(good=True))
     lives = answers(found, "pose, expression and identity live")
     assert "Pose (R squared, mean of 2 factors" in lives
-    assert "is read from the bottleneck h 0.90 [0.85, 0.95], 2 of them, and" in lives
-    assert "is not read from the identity code 0.00 [-0.10, 0.05], 0 of them" in lives
+    assert "is read on the whole from the bottleneck h 0.90 [0.85, 0.95], 2 of them, and" in lives
+    assert "is not read on the whole from the identity code 0.00 [-0.10, 0.05], 0 of them" in lives
     assert "best from style 3, 0.90 [0.85, 0.95], and least from style 0" in answers(
         found, "know it"
     )
@@ -95,11 +95,11 @@ def test_a_good_model_s_findings_stand_above_chance():
     assert "more than in the same code" in answers(found, "single axes")
     assert answers(found, "who it is").startswith("Yes")
     leak = answers(found, "identity's own motion")
-    assert "of the driver beyond chance in: jaw 0.90 [0.85, 0.95]" in leak
-    assert "own picture beyond chance in: nothing" in leak
+    assert "go with the driver in: jaw 0.900 [0.850, 0.950]" in leak
+    assert "own picture in: nothing" in leak and "the control, they go in: nothing" in leak
     assert "Identity codes do not know the pose" in leak
     assert "nearer than by chance" in answers(found, "held apart")
-    assert "Best for certain: controls" in answers(found, "edit")
+    assert "Clearly best: controls" in answers(found, "edit")
 
 
 def test_a_poor_model_s_findings_claim_nothing():
@@ -107,11 +107,23 @@ def test_a_poor_model_s_findings_claim_nothing():
     assert " is read" not in answers(found, "pose, expression and identity live")
     assert "from no style beyond chance" in answers(found, "know it")
     assert "maybe none" in answers(found, "show it")
-    assert "not for certain more" in answers(found, "single axes")
+    assert "not clearly more" in answers(found, "single axes")
     assert answers(found, "who it is").startswith("Not beyond chance")
-    assert "of the driver beyond chance in: nothing" in answers(found, "identity's own motion")
+    assert "go with the driver in: nothing" in answers(found, "identity's own motion")
     assert "share nothing" in answers(found, "held apart")
-    assert "Best for certain: none" in answers(found, "edit")
+    assert "Clearly best: none" in answers(found, "edit")
+
+
+def test_a_leak_is_told_although_chance_comes_near_it():
+    told = tables(good=True)
+    told["pose"] = table(
+        ("factor", "source"),
+        ("jaw", "driver", 0.5, 0.4, 0.6),
+        ("jaw", "identity", 0.04, 0.02, 0.07),
+        ("jaw", "shuffled", 0.0, -0.03, 0.03),
+    )
+    leak = answers(findings(**told), "identity's own motion")
+    assert "own picture in: jaw 0.040 [0.020, 0.070]" in leak
 
 
 def test_findings_read_as_prose_and_as_a_table():

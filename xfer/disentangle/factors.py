@@ -19,7 +19,8 @@ SCENE = tuple(factor.name for factor in GROUPS["scene"])
 """Factors that belong to the identity's picture."""
 
 POSE = ("yaw_deg", "pitch_deg")
-"""The pose that alignment leaves; roll it takes out, and so it is of no kind below."""
+"""The pose of an aligned face. Of roll alignment leaves only what neck and shoulders show of it,
+which no judge reads; it is asked for, but is of no kind below."""
 EXPRESSION = tuple(name for name in MOTION if name not in (*POSE, "roll_deg"))
 KINDS = {"pose": POSE, "expression": EXPRESSION, "identity": IDENTITY, "scene": SCENE}
 

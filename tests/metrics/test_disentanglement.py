@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.metrics import mutual_info_score
 
 from xfer.errors import BadValue
 from xfer.metrics import disentanglement as d
@@ -170,3 +171,11 @@ def test_angles_of_planes_by_hand():
 def test_a_gap_needs_two_numbers():
     with pytest.raises(BadValue, match="two numbers"):
         d.sap(GRID[:, :1], GRID)
+
+
+def test_mutual_information_is_counted_as_scikit_learn_counts_it():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 7, (200, 5))
+    label = codes[:, 0] // 2 + rng.integers(0, 3, 200)
+    expected = [mutual_info_score(column, label) for column in codes.T]
+    np.testing.assert_allclose(d._shared_information(codes, label), expected, atol=1e-12)

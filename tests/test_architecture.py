@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "xfer"
 
 FLOORS = [
-    {"arguments", "axes", "errors"},
+    {"arguments", "axes", "errors", "mirror"},
     {"crop", "devices", "pixels", "precision", "runs"},
     {"ops", "faceworld", "media", "losses", "metrics", "figures", "tables", "files", "backbones"},
     {"stylegan2", "instruments", "datasets"},

@@ -142,7 +142,8 @@ def test_intervals_contain_their_values(table):
 def test_methods_are_compared_trial_by_trial(table):
     gaps = ev.compare(table, "truth").set_index(["other", "metric"])
     assert gaps.loc[("copy identity", "yaw_deg_error"), "high"] < 0
-    assert gaps.loc[("copy identity", "yaw_deg_error"), "p"] < 0.01
+    # All of three people agree by luck in one case of four.
+    assert gaps.loc[("copy identity", "yaw_deg_error"), "p"] == 0.25
     assert gaps.loc[("ceiling", "psnr"), "value"] == 0
     assert "truth" not in gaps.index.get_level_values("other")
     assert gaps.loc[("copy identity", "yaw_deg_r"), "value"] == pytest.approx(1)

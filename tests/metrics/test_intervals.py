@@ -88,6 +88,16 @@ def test_a_paired_difference_sees_what_two_intervals_hide():
     assert same.low < 0 < same.high and same.p > 0.05
 
 
+def test_few_people_who_agree_may_do_so_by_luck():
+    better = np.arange(1.0, 5.0)
+    assert paired_difference(better, np.zeros(4)).p == 2 / 2**4
+    groups = np.arange(4).repeat(10)
+    assert paired_difference(better.repeat(10), np.zeros(40), groups).p == 2 / 2**4
+    seen = np.array([1.0, 2.0, 3.0, 5.0])
+    assert paired_correlations(seen, np.zeros(4), seen).p >= 2 / 2**4
+    assert paired_difference(np.ones(40), np.zeros(40)).p < 0.001
+
+
 def test_equal_methods_differ_by_chance_only():
     values = normal(30)
     assert paired_difference(values, values).p == 1.0

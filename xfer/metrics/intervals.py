@@ -32,7 +32,11 @@ class Difference(NamedTuple):
     low: float
     high: float
     p: float
-    """Two-sided: twice the share of draws on the other side of zero."""
+    """Two-sided: twice the share of draws on the other side of zero.
+
+    It is no less than 2 of the 2^n ways in which n groups can fall to either side: so often all of
+    them agree by luck, which draws of a few groups that agree do not show.
+    """
 
 
 def mean_interval(
@@ -160,9 +164,9 @@ def paired_difference(
     seed: int = 0,
 ) -> Difference:
     """Mean of first minus second, item by item, with its interval and p value."""
-    gap = first - second
+    gap, groups = first - second, _numbered(len(first), groups)
     means = _weighted_means(_weights(len(gap), groups, draws, seed), gap)
-    return Difference(float(gap.mean()), *_between(means, share), _two_sided(means))
+    return Difference(float(gap.mean()), *_between(means, share), _two_sided(means, groups))
 
 
 def paired_correlations(
@@ -182,22 +186,29 @@ def paired_correlations(
     expect(len(truth) >= 2, f"a correlation needs two items at least; got {len(truth)}")
     one, two, true = (_standard(x) for x in (first, second, truth))
     apart = lambda weights: _correlation(weights, one, true) - _correlation(weights, two, true)
+    groups = _numbered(len(true), groups)
     own = float(apart(np.ones((1, len(true))))[0])
     drawn = apart(_weights(len(true), groups, draws, seed))
-    return Difference(own, *_between(drawn, share), _two_sided(drawn))
+    return Difference(own, *_between(drawn, share), _two_sided(drawn, groups))
 
 
-def _two_sided(drawn: Float[np.ndarray, " draws"]) -> float:
+def _two_sided(drawn: Float[np.ndarray, " draws"], groups: Groups) -> float:
     beyond = min((drawn <= 0).mean(), (drawn >= 0).mean())
     # One more than was counted: no number of draws shows that chance is impossible.
-    return float(min(1.0, 2 * (beyond * len(drawn) + 1) / (len(drawn) + 1)))
+    p = 2 * (beyond * len(drawn) + 1) / (len(drawn) + 1)
+    return float(np.clip(p, 2.0 ** -groups.max(), 1))
 
 
 def _weights(n: int, groups: Groups | None, draws: int, seed: int) -> Float[np.ndarray, "draws n"]:
     """How often each item is in each draw."""
     expect(n > 0, "an interval needs items; there is none")
-    groups = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    groups = _numbered(n, groups)
     return _counts(int(groups.max()) + 1, draws, seed)[:, groups].astype(float)
+
+
+def _numbered(n: int, groups: Groups | None) -> Groups:
+    """Groups by numbers from 0 on; each item alone by default."""
+    return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
 
 
 @functools.lru_cache(maxsize=1)

@@ -214,6 +214,16 @@ def smoothing(results: Path) -> str:
     return _markdown(["landmarks of a face of 256 px", "jitter, px", "lag, ms"], rows)
 
 
+def explorer(results: Path) -> str:
+    """Milliseconds from a widget to its picture."""
+    known = read_json(results / "speed" / "explorer.json")["milliseconds"]
+    rows = [
+        [name, f"{row['median']:.0f}", f"{row['ninetieth_percentile']:.0f}"]
+        for name, row in known.items()
+    ]
+    return _markdown(["changed in notebook 07", "ms, median", "90% within"], rows)
+
+
 def rendering(results: Path) -> str:
     """Frames a second of the renderer, aligned pictures in batches of eight."""
     known = read_json(results / "speed" / "faceworld.json")
@@ -239,6 +249,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "ablations_nano": functools.partial(ablations, preset="nano"),
     "cross_talk": cross_talk,
     "detectors": detectors,
+    "explorer": explorer,
     "latents": latents,
     "loops": loops,
     "networks": networks,

@@ -22,7 +22,7 @@ from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import draw
 from xfer.tables import write_csv, write_table
 from xfer.training.frames import FrameArray
-from xfer.training.measure_generator import nearest_frames, picture_quality, read_factor
+from xfer.training.measure_generator import nearest_frames, picture_quality, read_factors
 from xfer.training.origins import expect_other_teachers, expect_strangers, inputs
 from xfer.training.sources import record_of
 from xfer.training.world_frames import WorldFrames
@@ -135,10 +135,11 @@ def _factors(judge: Instruments, drawn: Image, rendered: Image, folder: Path) ->
     A ratio of spreads below 1 says that drawn people differ less than rendered ones.
     """
     rows, panels, beside = {}, {}, {}
+    read, true = (read_factors(judge, shown) for shown in (drawn, rendered))
     for name in judge.reader.config.factors:
         if judge.errors.get(f"{name}_r", 1.0) < KNOWN:
             continue
-        ours, theirs = (read_factor(judge, x, name) for x in (drawn, rendered))
+        ours, theirs = read[name], true[name]
         rows[name] = {
             "mean, drawn": float(ours.mean()), "mean, rendered": float(theirs.mean()),
             "spread, drawn": float(ours.std()), "spread, rendered": float(theirs.std()),

@@ -109,8 +109,8 @@ def nearest_frames(
     return Nearest(np.asarray(among)[best], distances[np.arange(len(ours)), best])
 
 
-def read_factor(judge: Instruments, images: Image, name: str) -> Float[Tensor, " batch"]:
-    """What the judging reader reads of one factor in every picture."""
-    column = judge.reader.config.factors.index(name)
+def read_factors(judge: Instruments, images: Image) -> dict[str, Float[Tensor, " batch"]]:
+    """What the judging reader reads of every factor in every picture."""
     with torch.no_grad():
-        return torch.cat([judge.reader(part)[0][:, column] for part in images.split(BATCH)])
+        found = torch.cat([judge.reader(part)[0] for part in images.split(BATCH)])
+    return dict(zip(judge.reader.config.factors, found.T, strict=True))

@@ -81,8 +81,8 @@ QUALITY = {
     "frechet": ("Fréchet distance (rendered: between two groups of people)", "frechet_floor"),
     "precision": ("share of drawn pictures that look like rendered ones", ""),
     "recall": ("share of rendered pictures that the generator reaches", ""),
-    "nearest_drawn": ("distance to the nearest training frame (rendered: of unseen people)",
-                      "nearest_unseen"),
+    "nearest_drawn": ("distance to the nearest of 24,000 frames such as it learned from "
+                      "(rendered: unseen people)", "nearest_unseen"),
     "dlib_finds_drawn": ("dlib's HOG detector finds a face, psi 0.7, enlarged to 256 px",
                          "dlib_finds_rendered"),
 }  # fmt: skip
@@ -183,6 +183,20 @@ def quality(results: Path) -> str:
     return _markdown(["", "", "drawn", "rendered"], rows)
 
 
+def spreads(results: Path) -> str:
+    """How far drawn people differ from one another, in parts of how far rendered ones do."""
+    known = pd.read_csv(results / "quality" / "small" / "factors.csv", index_col=0)
+    ratios = known["ratio of spreads"]
+    return _markdown(["factor", *ratios.index], [["drawn / rendered", *map(_number, ratios)]])
+
+
+def inversion(results: Path) -> str:
+    """What each round finds again."""
+    known = pd.read_csv(results / "inversion" / "small" / "rounds.csv")
+    summary = known.assign(method=known["round"].astype(str))
+    return to_markdown(interval_cells(summary).rename_axis("round"))
+
+
 def networks(results: Path) -> str:
     """Frames a second of the transfer's networks and of what lies around them."""
     known = read_json(results / "speed" / "transfer.json")["frames_a_second"]
@@ -250,6 +264,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "cross_talk": cross_talk,
     "detectors": detectors,
     "explorer": explorer,
+    "inversion": inversion,
     "latents": latents,
     "loops": loops,
     "networks": networks,
@@ -257,6 +272,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "rendering": rendering,
     "runs": runs,
     "smoothing": smoothing,
+    "spreads": spreads,
     "synthesis": synthesis,
     "transfer": transfer,
     "video": video,

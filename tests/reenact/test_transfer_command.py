@@ -304,7 +304,7 @@ def test_parts_that_weights_know_in_part_are_said_and_unknown_ones_refused(run, 
     for grid in ((), ("--grid",)):
         words = ("a.png", "random:1", "out.png", "--aligned", *grid, "--weights", weights)
         status, said = run("transfer", *words, "--only", "mouth")
-        assert status == 0 and said.count("no control of smile, pucker: --only mouth goes") == 1
+        assert status == 0 and said.count("no control of smile, pucker: --only mouth takes") == 1
         status, said = run("transfer", *words, "--only", "brows")
         assert status == 2 and "brows alone needs controls of brow or brow_tilt or frown" in said
 

@@ -198,5 +198,7 @@ def _expect_possible(desk: Desk, subject: Subject) -> None:
     switches(desk.settings).apply(subject.own, subject.own, subject.own, controls)
     lacking = controls.lacking(parts) if controls else []
     if lacking:
-        say(f"these weights have no control of {', '.join(lacking)}: --only {' '.join(parts)} goes "
-            "by other factors")  # fmt: skip
+        say(
+            f"these weights have no control of {', '.join(lacking)}: --only {' '.join(parts)} "
+            "takes over what others tell"
+        )

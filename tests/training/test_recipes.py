@@ -13,7 +13,7 @@ from xfer.runs import read_json
 from xfer.stylegan2.generator import Generator
 from xfer.training import config, following, recipes
 from xfer.training.distributed import World
-from xfer.training.session import Session, time_limit
+from xfer.training.session import Session, leave_if_stopped, time_limit
 
 SETTINGS = [
     "batch=8", "total_kimg=0.048", "tick_kimg=0.016", "save_kimg=0.016", "sheet_kimg=0.016",
@@ -101,6 +101,15 @@ def test_a_time_limit_that_is_over_before_a_run_begins_ends_it(tmp_path):
             for _ in late.steps():
                 time.sleep(0.02)
     assert 0 < late.step < 90
+
+
+@pytest.mark.parametrize("order", [["SIGTERM", "SIGALRM"], ["SIGALRM", "SIGTERM"]])
+def test_a_wish_to_stop_outweighs_the_end_of_the_time(order, tmp_path):
+    with session(tmp_path / "run") as stopped:
+        for name in order:
+            os.kill(os.getpid(), signal.Signals[name])
+    with pytest.raises(Stopped, match="SIGTERM; run again"):
+        leave_if_stopped(tmp_path / "run")
 
 
 def session(folder):

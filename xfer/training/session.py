@@ -308,7 +308,9 @@ class Session:
         return self
 
     def _note_signal(self, number: int, _: Any) -> None:
-        self.stopping = signal.Signals(number).name
+        # An alarm is repeated; it must not hide that somebody asked to stop.
+        if self.stopping in (None, "SIGALRM"):
+            self.stopping = signal.Signals(number).name
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():

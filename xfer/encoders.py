@@ -114,6 +114,13 @@ class DrawsLatents(Protocol):
     def synthesis(self, w_plus: WPlus) -> Image: ...
 
 
+@runtime_checkable
+class FindsLatents(Protocol):
+    """An identity encoder, or what recalls one's latents."""
+
+    def invert(self, image: Image, generator: DrawsLatents, rounds: int | None = None) -> WPlus: ...
+
+
 class Round(NamedTuple):
     """One round of an inversion."""
 

@@ -16,6 +16,7 @@ from xfer.axes import Image
 from xfer.errors import expect
 from xfer.evaluate.judges import DlibJudge
 from xfer.figures import histograms, picture_grid, save_figure
+from xfer.files.origin import expect_other_teachers
 from xfer.instruments import Instruments, load_instruments
 from xfer.runs import environment, write_json
 from xfer.stylegan2.generator import Generator
@@ -23,7 +24,7 @@ from xfer.stylegan2.sampling import draw
 from xfer.tables import write_csv, write_table
 from xfer.training.frames import FrameArray
 from xfer.training.measure_generator import nearest_frames, picture_quality, read_factors
-from xfer.training.origins import expect_other_teachers, expect_strangers, inputs
+from xfer.training.origins import expect_strangers, inputs
 from xfer.training.sources import record_of
 from xfer.training.world_frames import WorldFrames
 

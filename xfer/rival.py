@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from xfer.axes import Image, WPlus
 from xfer.backbones import fit
 from xfer.baselines import Driver
-from xfer.encoders import IdentityEncoder
+from xfer.encoders import FindsLatents, IdentityEncoder
 from xfer.errors import expect
 from xfer.files import (
     Network,
@@ -93,7 +93,8 @@ class StyleSwap:
 
     mask: StyleMask
     generator: Generator
-    encoder: IdentityEncoder
+    encoder: FindsLatents
+    """An `IdentityEncoder`, unless it only draws and is neither moved nor saved."""
 
     @classmethod
     def load(cls, path: str | Path) -> "StyleSwap":
@@ -116,8 +117,13 @@ class StyleSwap:
         return self
 
     @torch.no_grad()
+    def identify(self, image: Image, rounds: int | None = None) -> WPlus:
+        """Latents of pictures, drivers' and identities' alike."""
+        return self.encoder.invert(image, self.generator, rounds)
+
+    @torch.no_grad()
     def __call__(self, driver: Driver, identity: Image) -> Image:
-        latents = [self.encoder.invert(x, self.generator) for x in (identity, driver.picture)]
+        latents = [self.identify(x) for x in (identity, driver.picture)]
         drawn = swapped_pictures(self.mask, self.generator, *latents)
         return fit(drawn, identity.shape[-1])
 

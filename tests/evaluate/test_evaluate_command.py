@@ -24,6 +24,7 @@ from xfer.instruments import (
     FactorReader,
     FactorReaderConfig,
     Instruments,
+    load_instruments,
 )
 from xfer.reenact.studio import untrained_model
 from xfer.rival import StyleMask, StyleMaskConfig, StyleSwap, style_channels
@@ -77,6 +78,16 @@ def test_the_loss_copy_judges_nothing(files, tmp_path, capsys):
     model, _, loss = map(str, files)
     assert main(["evaluate", "--weights", model, "--judges", loss, "--out", str(tmp_path)]) == 2
     assert "judge copy is needed" in capsys.readouterr().err
+
+
+def test_nobody_judges_who_has_seen_the_people_of_the_losses(files, tmp_path, capsys):
+    names = [str(tmp_path / f"{role}.safetensors") for role in ("model", "judge")]
+    untrained_model().save(names[0], {"trained_on": {"seed": 1, "instruments": {"seed": 4}}})
+    load_instruments(files[1], "judge").save(names[1], {"trained_on": {"seed": 4}})
+    out = tmp_path / "out"
+    assert main(["evaluate", "--weights", names[0], "--judges", names[1], "--out", str(out)]) == 2
+    assert "has seen the people of the instruments" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_the_record_knows_every_file_and_setting_and_no_folder_of_the_machine(files, written):

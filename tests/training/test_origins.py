@@ -7,14 +7,8 @@ from made_frames import make_frames
 
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
 from xfer.errors import BadFile
-from xfer.training.origins import (
-    expect_other_teachers,
-    facts_of,
-    file_origin,
-    frames_origin,
-    inherited,
-    inputs,
-)
+from xfer.files.origin import expect_other_teachers, file_origin
+from xfer.training.origins import facts_of, frames_origin, inherited, inputs
 
 SLIM = {"resolution": 16, "channels": (8, 12), "blocks": (1, 1), "reduction": 4}
 

@@ -105,7 +105,7 @@ def test_a_time_limit_that_is_over_before_a_run_begins_ends_it(tmp_path):
 
 @pytest.mark.parametrize("order", [["SIGTERM", "SIGALRM"], ["SIGALRM", "SIGTERM"]])
 def test_a_wish_to_stop_outweighs_the_end_of_the_time(order, tmp_path):
-    with session(tmp_path / "run") as stopped:
+    with session(tmp_path / "run"):
         for name in order:
             os.kill(os.getpid(), signal.Signals[name])
     with pytest.raises(Stopped, match="SIGTERM; run again"):

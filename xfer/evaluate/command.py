@@ -1,17 +1,18 @@
 """`xfer evaluate`: files in, a folder of tables out."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from xfer.baselines import CEILING, TRUTH, Method, Transferred, baselines
+from xfer.baselines import CEILING, TRUTH, Method, Model, Transferred, baselines
 from xfer.datasets.clips import Clips
 from xfer.errors import BadValue, expect
 from xfer.evaluate.failures import by_kind, kinds_of
 from xfer.evaluate.judges import DlibJudge, open_judge
 from xfer.evaluate.notes import notes, on_speed, whom
+from xfer.evaluate.recalling import recalling
 from xfer.evaluate.sequences import clip_sequences, clips_for, steadiness, world_sequences
 from xfer.evaluate.sheets import cases_sheet, methods_sheet
 from xfer.evaluate.speed import speed
@@ -20,6 +21,7 @@ from xfer.evaluate.table import evaluate
 from xfer.evaluate.trials import Mode, Trials, clip_trials, world_trials
 from xfer.evaluate.verdict import verdict
 from xfer.figures import SYNTHETIC, save_figure
+from xfer.files.origin import expect_other_teachers
 from xfer.files.records import sha256
 from xfer.files.registry import locate
 from xfer.model import Transfer
@@ -65,15 +67,20 @@ def run(
     sheet.png: some trials, and every method's answers.
     evaluation.json: what was asked and of which files. It comes last, and alone holds speeds:
         they differ from run to run.
+
+    Raises:
+        BadFile: The judges took part in a model's losses, or saw the people of those who did.
     """
     expect(mode in ("self", "cross"), f"a mode is self or cross; got '{mode}'")
     expect(split is None or clips is not None, "a split is one of prepared clips: name them, too")
     judge = open_judge(judges, clips)
     models = open_models(weights, device, inverter)
+    for path in weights:
+        expect_other_teachers(judges, path)
     chosen = None if clips is None else choose_clips(clips, split)
     size = next(iter(models.values())).generator.resolution
     trials, sequences = _asked(chosen, people, per_person, size, seed, mode)
-    methods = all_methods(models, trials)
+    methods = all_methods(recalling(models), trials)
     table = evaluate(methods, trials, judge, DlibJudge() if dlib else None, device)
     steady = None if sequences is None else steadiness(methods, sequences, judge, device)
     told, folder = notes(table, steady, trials, judge, judges, chosen), Path(out)
@@ -92,7 +99,7 @@ def run(
         "dlib": dlib, "device": device,
     }  # fmt: skip
     facts = {k: v for k, v in table.attrs.items() if k not in ("people", "sets")}
-    facts["speed"] = speed(methods, trials, device)
+    facts["speed"] = speed(all_methods(models, trials), trials, device)
     write_json(folder / "evaluation.json", asked | facts | {"environment": environment()})
     return "\n".join([cells.T.to_string(), "", *told, on_speed(facts["speed"]), str(folder)])
 
@@ -157,7 +164,7 @@ def open_models(
     return models
 
 
-def all_methods(models: dict[str, Transfer | StyleSwap], trials: Trials) -> dict[str, Method]:
+def all_methods(models: Mapping[str, Model | StyleSwap], trials: Trials) -> dict[str, Method]:
     """Models first, then baselines, then references where the truth is known."""
     methods: dict[str, Method] = {
         name: model if isinstance(model, StyleSwap) else Transferred(model)

@@ -50,7 +50,7 @@ def train_inverter(
     pictures = open_frames(frames, drawer.resolution, chosen.seed, world)
     records = inverter_loop(chosen, pictures, drawer, measure, out, world, first)
     made = inputs(frames=frames, generator=generator, instruments=instruments, start=start)
-    facts = facts_of(frames_origin(frames, chosen.seed), start, generator=generator)
+    facts = facts_of(frames_origin(frames, chosen.seed), start, instruments, generator=generator)
     follow(records, world, hours, lambda: save_inversions(out, chosen, pictures, drawer), made)
     path = Path(out) / "inverter.safetensors"
     return finish(world, path, lambda: export_inverter(out, chosen, facts))

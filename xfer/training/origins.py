@@ -3,12 +3,12 @@
 Licences are inherited: what learns to draw with a generator can do nothing without it.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from xfer.errors import BadFile, expect
-from xfer.files import read_checkpoint, registry
+from xfer.errors import expect
+from xfer.files import registry
+from xfer.files.origin import Origin, file_origin
 from xfer.files.records import sha256
 from xfer.runs import read_json
 from xfer.training.sources import endless_preset
@@ -19,14 +19,6 @@ TOLD = ("people", "frames", "seed", "preset")
 """What weights tell of the face world's frames."""
 DIGITS = 12
 """Of a sha256 in a run's record."""
-
-
-class Origin(NamedTuple):
-    """Of frames, or of a file of weights."""
-
-    licence: str
-    trained_on: Any
-    """What a file tells of itself, JSON-able; of frames what the weights will tell."""
 
 
 def frames_origin(source: str | Path, seed: int = 0) -> Origin:
@@ -43,17 +35,6 @@ def frames_origin(source: str | Path, seed: int = 0) -> Origin:
         found = read_json(record)
         return Origin(MIT, {name: found[name] for name in TOLD if name in found})
     return Origin(OF_DATA, {"folder" if path.is_dir() else "file": path.name})
-
-
-def file_origin(weights: str | Path) -> Origin:
-    """What a file of weights, or a shipped or fetched name, tells of itself."""
-    path = registry.locate(weights)
-    facts = read_checkpoint(path).facts
-    public = [
-        item.licence for name, item in registry.PUBLIC.items() if registry.place(name) == path
-    ]
-    licence = facts.get("licence") or next(iter(public), f"the licence of {path.name}")
-    return Origin(licence, facts.get("trained_on") or {"file": path.name})
 
 
 def facts_of(
@@ -112,31 +93,3 @@ def expect_strangers(frames: str | Path, unseen: str | Path) -> None:
     """Raise `BadValue` where two sets of world frames are of one seed, which draws the people."""
     seed, other = (frames_origin(folder).trained_on["seed"] for folder in (frames, unseen))
     expect(seed != other, f"{unseen} shows the people of {frames}; render it from another seed")
-
-
-def expect_other_teachers(judges: str | Path, weights: str | Path) -> None:
-    """Refuse judges taught with the people of the instruments in whose losses weights learned.
-
-    They may be mistaken alike, and weights that please the ones then please the others. Weights
-    that tell of no instruments, such as the shipped ones, pass.
-
-    Raises:
-        BadFile: A seed of the face world is among those of both.
-    """
-    learned = _told(file_origin(weights).trained_on, "instruments")
-    taught = {seed for told in learned for seed in _told(told, "seed")}
-    shared = taught.intersection(_told(file_origin(judges).trained_on, "seed"))
-    if shared:
-        raise BadFile(
-            f"{judges} has seen the people of the instruments in the losses of {weights} (seed "
-            f"{', '.join(map(str, sorted(shared)))}); train judges on frames of another seed"
-        )
-
-
-def _told(trained_on: Any, name: str) -> Iterator[Any]:
-    """Everything of a name in what a file tells of itself and of what it is made from."""
-    if isinstance(trained_on, dict):
-        for key, value in trained_on.items():
-            if key == name:
-                yield value
-            yield from _told(value, name)

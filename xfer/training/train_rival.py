@@ -63,7 +63,7 @@ def train_rival(
     parts = {"generator": generator, "inverter": inverter}
     made = inputs(clips=clips, instruments=instruments, **parts)
     records = train_transfer(chosen, pictures, drawer, measure, out, world, RivalTrainer)
-    facts = facts_of(frames_origin(clips), **parts)
+    facts = facts_of(frames_origin(clips), instruments=instruments, **parts)
     follow(records, world, hours, inputs=made)
     path = Path(out) / "rival.safetensors"
     return finish(world, path, lambda: export_rival(path, chosen, drawer, encoder, facts))

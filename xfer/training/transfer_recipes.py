@@ -61,7 +61,7 @@ def train_transfer(
     records = transfer_loop(chosen, pictures, drawer, measure, out, world, start=first)
     parts = {"generator": generator, "inverter": inverter}
     made = inputs(clips=clips, instruments=instruments, start=start, **parts)
-    facts = facts_of(frames_origin(clips), start, **parts)
+    facts = facts_of(frames_origin(clips), start, instruments, **parts)
     follow(records, world, hours, lambda: save_transfers(out, chosen, pictures, drawer), made)
     path = Path(out) / "transfer.safetensors"
     return finish(world, path, lambda: export_transfer(out, chosen, drawer, encoder, facts))

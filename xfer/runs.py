@@ -146,6 +146,10 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
+FAST = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
+"""Instructions that decide how fast networks are; processors of one name may lack some."""
+
+
 def environment() -> dict[str, Any]:
     """What a result may depend on: commit, versions, machine."""
     packages = ("torch", "numpy", "xfer")
@@ -154,7 +158,8 @@ def environment() -> dict[str, Any]:
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in packages},
         "machine": {
-            "processor": _processor(),
+            "processor": _cpu("model name") or platform.processor() or platform.machine(),
+            "instructions": sorted(FAST.intersection(_cpu("flags").split())),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             "system": f"{platform.system()} {platform.machine()}",
         },
@@ -181,12 +186,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def _cpu(fact: str) -> str:
+    """What Linux tells of the processor; nothing elsewhere."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
         for line in lines:
-            if line.startswith("model name"):
+            if line.split(":")[0].strip() == fact:
                 return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 class Run:

@@ -238,6 +238,18 @@ def explorer(results: Path) -> str:
     return _markdown(["changed in notebook 07", "ms, median", "90% within"], rows)
 
 
+def clock(results: Path) -> str:
+    """How long every notebook takes, at each preset that was measured."""
+    known = read_json(results / "speed" / "notebooks.json")
+    minutes = {preset: found["seconds"] for preset, found in known.items()}
+    names = sorted({name for seconds in minutes.values() for name in seconds})
+    rows = [
+        [name, *(_minutes(seconds.get(name)) for seconds in minutes.values())] for name in names
+    ]
+    rows.append(["all", *(_minutes(sum(seconds.values())) for seconds in minutes.values())])
+    return _markdown(["minutes for", *minutes], rows)
+
+
 def rendering(results: Path) -> str:
     """Frames a second of the renderer, aligned pictures in batches of eight."""
     known = read_json(results / "speed" / "faceworld.json")
@@ -261,6 +273,7 @@ def loops(results: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "ablations": ablations,
     "ablations_nano": functools.partial(ablations, preset="nano"),
+    "clock": clock,
     "cross_talk": cross_talk,
     "detectors": detectors,
     "explorer": explorer,
@@ -277,6 +290,11 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "transfer": transfer,
     "video": video,
 }
+
+
+def _minutes(seconds: float | None) -> str:
+    """As minutes and seconds; nothing where it was not measured."""
+    return "" if seconds is None else "{}:{:02d}".format(*divmod(round(seconds), 60))
 
 
 def _markdown(head: list[str], rows: list[list[object]]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import scipy.linalg
 from jaxtyping import Float, Int
 
 from xfer.disentangle.codes import Codes
@@ -100,7 +101,17 @@ def _identity_space(codes: Codes, index: People, count: int) -> Callable[[Often]
 
 
 def _widest(rows: Float[np.ndarray, "n width"], count: int) -> Space:
-    return np.linalg.svd(rows, full_matrices=False)[2][:count].T
+    """The first right singular vectors.
+
+    From the smaller of the two square products, which is many times faster than decomposing the
+    rows; directions as wide as these lose nothing by the squaring.
+    """
+    tall = rows.shape[0] >= rows.shape[1]
+    products = rows.T @ rows if tall else rows @ rows.T
+    edge = len(products)
+    _, found = scipy.linalg.eigh(products, subset_by_index=[max(0, edge - count), edge - 1])
+    found = found[:, ::-1] if tall else rows.T @ found[:, ::-1]
+    return found / np.maximum(np.linalg.norm(found, axis=0), 1e-300)
 
 
 def _intervals(found: Angles, drawn: Float[np.ndarray, "draws count"]) -> list[tuple[float, ...]]:

@@ -66,7 +66,8 @@ def test_videos_become_a_transfer_model_step_by_step(videos, instruments, tmp_pa
     facts = read_checkpoint(out("t/transfer.safetensors")).facts
     mine, unknown = {"folder": "mine"}, "the licence of its data"
     assert facts["licence"] == f"{unknown}; its generator: {unknown}; its inverter: {unknown}"
-    made = {"generator": mine, "inverter": mine | {"generator": mine}}
+    looked = {"instruments": {"file": "loss.safetensors"}}
+    made = {"generator": mine, "inverter": mine | {"generator": mine} | looked} | looked
     assert facts["trained_on"] == mine | made
     inputs = read_json(out("t/run.json"))["inputs"]
     assert inputs["clips"] == "mine"

@@ -18,9 +18,10 @@ def seconds_of(results: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(results.glob("[0-9][0-9]_*/run.json")):
         record = read_json(path)
         if record["exit_code"] == 0:
-            preset = found.setdefault(record["parameters"].get("preset", "small"), {"seconds": {}})
-            preset["seconds"][path.parent.name] = record["seconds"]
-            preset |= {key: record[key] for key in ("commit", "versions", "machine")}
+            preset = record["parameters"].get("preset", "small")
+            told = found.setdefault(preset, {"seconds": {}})
+            told["seconds"][path.parent.name] = record["seconds"]
+            told |= {key: record[key] for key in ("commit", "versions", "machine")}
     if not found:
         raise MissingFile(f"{results} holds no finished notebooks: run `xfer notebooks run`")
     return found

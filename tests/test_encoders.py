@@ -1,4 +1,4 @@
-"""Encoders and recogniser: public numbers, any width, rounds of an inversion."""
+"""Encoders: public numbers, any width, rounds of an inversion."""
 
 import pytest
 import torch
@@ -12,7 +12,6 @@ from xfer.encoders import (
     MotionEncoderConfig,
 )
 from xfer.errors import BadFile, BadValue
-from xfer.instruments import FaceRecogniser, FaceRecogniserConfig, FactorReader, FactorReaderConfig
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 
 SLIM = {"resolution": 32, "channels": (8, 12, 16), "blocks": (1, 2, 1), "reduction": 4}
@@ -39,16 +38,6 @@ def test_the_identity_encoder_gives_the_public_offsets(tmp_path):
     both = 0.5 * given(5, (1, 6, 256, 256))
     offsets = encoder(both[:, :3], both[:, 3:])
     assert_agree(offsets, figures("restyle_encoder")["offsets"].view(1, 18, 512))
-
-
-@torch.no_grad()
-def test_the_recogniser_gives_the_public_embedding(tmp_path):
-    torch.save(encoder_state(KEYS["arcface_ir_se50"]), tmp_path / "model_ir_se50.pth")
-    recogniser = FaceRecogniser.load(tmp_path / "model_ir_se50.pth")
-    assert recogniser.config == FaceRecogniserConfig()
-    embedding = recogniser(0.5 * given(6, (2, 3, 112, 112)))
-    assert_agree(embedding, figures("arcface")["embedding"])
-    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
 
 
 @torch.no_grad()
@@ -103,8 +92,6 @@ def test_an_inversion_starts_at_the_mean_and_adds_one_offset_a_round():
     [
         lambda: MotionEncoder(MotionEncoderConfig(**SLIM, n_styles=10, w_dim=6, pool=3)),
         lambda: IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=14, w_dim=6)),
-        lambda: FaceRecogniser(FaceRecogniserConfig(**SLIM, embedding=7)),
-        lambda: FactorReader(FactorReaderConfig(**SLIM, factors=("yaw_deg", "jaw"))),
     ],
 )
 @torch.no_grad()
@@ -121,16 +108,3 @@ def test_a_file_of_another_network_is_refused(tmp_path):
     path = small_generator().save(tmp_path / "g.safetensors")
     with pytest.raises(BadFile, match="should hold a motion encoder; it holds: generator"):
         MotionEncoder.load(path)
-
-
-def test_a_reader_gives_factors_in_their_units():
-    reader = FactorReader(FactorReaderConfig(**SLIM, factors=("yaw_deg", "jaw"))).eval()
-    factors = torch.tensor([[-30.0, 0.0], [30.0, 1.0]])
-    reader.fit_scales(factors, torch.rand(2, 136))
-    torch.testing.assert_close(reader.mean[:2], torch.tensor([0.0, 0.5]))
-    with torch.no_grad():
-        reader.head[-1].weight.zero_()
-        reader.head[-1].bias.zero_()
-        read, landmarks = reader(torch.randn(3, 3, 64, 64))
-    torch.testing.assert_close(read, torch.tensor([[0.0, 0.5]]).expand(3, 2))
-    assert landmarks.shape == (3, 68, 2)

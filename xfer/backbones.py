@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.axes import Features, Image
 from xfer.errors import expect
+from xfer.shapes import Features, Image
 
 PUBLIC_NAMES = {
     r"^input_layer\.": "backbone.stem.",

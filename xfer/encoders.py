@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from xfer.axes import Features, Image, W, WPlus
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
 from xfer.errors import expect
 from xfer.files import Network, Storable, stored_config
+from xfer.shapes import Features, Image, W, WPlus
 from xfer.stylegan2.layers import Linear
 
 Bottleneck = Float[Tensor, "batch bottleneck"]

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.axes import Image, Logits, WPlus
-from xfer.precision import full
+from xfer.devices import full
+from xfer.shapes import Image, Logits, WPlus
 
 Scalar = Float[Tensor, ""]
 Codes = Float[Tensor, "batch rows width"]

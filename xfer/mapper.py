@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.axes import WPlus
 from xfer.errors import BadFile, expect
 from xfer.files import Network, Storable, stored_config
+from xfer.shapes import WPlus
 
 MotionWeight = Float[Tensor, "size bottleneck"]
 MotionBias = Float[Tensor, " size"]

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.axes import Image, WPlus
 from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import BadFile, BadValue, MissingFile, expect
 from xfer.files import Checkpoint, Storable, load_network, read_checkpoint, write_checkpoint
 from xfer.mapper import Mapper, Response
+from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator
 from xfer.stylegan2.sampling import z_from_seeds
 

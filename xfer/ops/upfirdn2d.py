@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.axes import Features
 from xfer.errors import expect
 from xfer.ops import build
 from xfer.ops.launches import is_channels_last, upfirdn2d_launch
 from xfer.ops.resampling import resample
+from xfer.shapes import Features
 
 Count = int | torch.SymInt
 """A number that torch.compile may leave open."""

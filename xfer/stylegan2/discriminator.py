@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.axes import Features, Image, Logits
 from xfer.errors import expect
 from xfer.files import Network, Storable
+from xfer.shapes import Features, Image, Logits
 from xfer.stylegan2.layers import Conv, Linear, minibatch_stddev
 from xfer.stylegan2.layouts import discriminator_from
 from xfer.stylegan2.widths import Widths, check_resolution

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.axes import Image, W, WPlus, Z
 from xfer.errors import expect
 from xfer.files import Network, Storable
 from xfer.ops.upfirdn2d import setup_filter
+from xfer.shapes import Image, W, WPlus, Z
 from xfer.stylegan2.layers import BLUR, Linear, StyledLayer, ToRGB, pixel_norm, upsample_rgb
 from xfer.stylegan2.layouts import generator_from
 from xfer.stylegan2.widths import Widths, check_resolution

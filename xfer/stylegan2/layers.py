@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.axes import Features
+from xfer.devices import full
 from xfer.errors import expect
 from xfer.ops.bias_act import bias_act
 from xfer.ops.upfirdn2d import setup_filter, upfirdn2d
-from xfer.precision import full
+from xfer.shapes import Features
 
 BLUR = (1.0, 3.0, 3.0, 1.0)
 """Taps of the low-pass filter around every change of resolution."""

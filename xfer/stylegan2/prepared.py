@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.axes import Features, Image, W, WPlus, Z
+from xfer.devices import has_fast_bfloat16
 from xfer.errors import expect
 from xfer.ops.upfirdn2d import upfirdn2d
-from xfer.precision import has_fast_bfloat16
+from xfer.shapes import Features, Image, W, WPlus, Z
 from xfer.stylegan2.layers import DEMODULATION_EPSILON, StyledLayer, ToRGB, upsample_rgb
 
 BATCHED_UP_TO = 32

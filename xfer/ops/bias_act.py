@@ -1,13 +1,18 @@
-"""Bias, activation, gain and clamp in one step: definition, reference, registration, gradients."""
+"""Bias, leaky ReLU (or nothing), gain and clamp in one step, differentiable twice."""
+
+import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.errors import expect
+from xfer.errors import BadValue
 from xfer.ops import build
-from xfer.ops.activations import ACTIVATIONS, Settings, aten
-from xfer.ops.launches import bias_act_launch, bias_act_slope_launch
+
+GAINS = {"linear": 1.0, "lrelu": math.sqrt(2)}
+"""Default gain of each activation: keeps the scale of a normal input."""
+
+aten = torch.ops.aten
 
 
 def bias_act(
@@ -15,166 +20,124 @@ def bias_act(
     b: Float[Tensor, " channels"] | None = None,
     dim: int = 1,
     act: str = "linear",
-    alpha: float | None = None,
+    alpha: float = 0.2,
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Float[Tensor, "..."]:
-    """`clamp(gain * act(x + b))`, differentiable twice in `x` and `b`.
+    """`clamp(gain * act(x + b))`.
 
     Args:
-        b: One number for each index along axis `dim` of `x`; none by default.
-        act: linear, relu, lrelu, sigmoid, tanh, softplus, elu, selu or swish.
-        alpha: Slope of lrelu below zero, not negative; 0.2 by default.
-        gain: By default what keeps the scale of a normal input: the square root of two for relu,
-            lrelu and swish, otherwise one.
+        b: One number for each index along axis `dim` of `x`; zero by default.
+        act: linear or lrelu.
+        alpha: Slope of lrelu below zero, not negative.
+        gain: By default the square root of two for lrelu, one for linear.
         clamp: Bound on the output's magnitude; none by default.
     """
-    expect(act in ACTIVATIONS, f"act is one of {', '.join(ACTIVATIONS)}; got {act!r}")
-    expect(clamp is None or clamp >= 0, f"clamp is a bound, zero or more; got {clamp}")
-    kind = ACTIVATIONS[act]
-    alpha = kind.alpha if alpha is None else float(alpha)
-    gain = kind.gain if gain is None else float(gain)
-    expect(alpha >= 0, f"alpha is the slope of lrelu below zero, not negative; got {alpha}")
-    if b is not None:
-        expect(-x.ndim <= dim < x.ndim, f"dim is an axis of x {tuple(x.shape)}; got {dim}")
-        dim %= x.ndim
-        expect(
-            b.shape[0] == x.shape[dim],
-            f"b has one number for each index of axis {dim} of x {tuple(x.shape)}; "
-            f"got {b.shape[0]}",
-        )
-        expect(b.device == x.device, f"b is on {b.device}, x on {x.device}: move one")
-        b = b.to(x.dtype)
+    if act not in GAINS:
+        raise BadValue(f"act is one of {', '.join(GAINS)}; got {act!r}")
+    gain = GAINS[act] if gain is None else float(gain)
+    dim %= x.ndim
+    b = None if b is None else b.to(x.dtype)
     if act == "linear" and clamp is None:  # nothing to save and nothing to fuse
         x = x if b is None else x + _along(b, x, dim)
         return x if gain == 1 else x * gain
-    return torch.ops.xfer.bias_act(x, b, dim, act, alpha, gain, clamp)
+    alpha = 1.0 if act == "linear" else float(alpha)
+    return torch.ops.xfer.bias_act(x, b, dim, alpha, gain, clamp)
 
 
 @torch.library.custom_op("xfer::bias_act", mutates_args=())
 def _bias_act(
-    x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None
+    x: Tensor, b: Tensor | None, dim: int, alpha: float, gain: float, clamp: float | None
 ) -> Tensor:
-    how = Settings(dim, act, alpha, gain, clamp)
     y = torch.empty_like(x)
     if build.has_work_for_kernels(x):
         b = None if b is None else b.contiguous()
-        if build.launch_or_explain(bias_act_launch(_ordered(x, y), b, y, how)):
+        layout = (y.numel(), max(y.stride(dim), 1), y.shape[dim])
+        numbers = (*layout, alpha, gain, _limit(clamp))
+        launch = _launch("bias_act", (_ordered(x, y), y), numbers, (b,))
+        if build.launch_or_explain(launch):
             return y
-    return _fill(y, x, b, how)
-
-
-def _fill(y: Tensor, x: Tensor, b: Tensor | None, how: Settings) -> Tensor:
-    """The reference, in as few passes over memory as PyTorch allows."""
-    kind = ACTIVATIONS[how.act]
-    early = how.gain if kind.scales and how.gain > 0 else 1.0
+    early = gain if gain > 0 else 1.0  # a positive factor passes through a leaky ReLU
     if b is None:
         torch.mul(x, early, out=y)
     else:
-        torch.add(_along(b, x, how.dim) * early, x, alpha=early, out=y)
-    kind.apply_(y, how.alpha)
-    if early != how.gain:
-        y.mul_(how.gain)
-    return y if how.clamp is None else y.clamp_(-how.clamp, how.clamp)
+        torch.add(_along(b, x, dim) * early, x, alpha=early, out=y)
+    if alpha != 1:
+        torch.nn.functional.leaky_relu_(y, alpha)
+    if early != gain:
+        y.mul_(gain)
+    return y if clamp is None else y.clamp_(-clamp, clamp)
 
 
 @_bias_act.register_fake
-def _(x, b, dim, act, alpha, gain, clamp):
+def _(x, b, dim, alpha, gain, clamp):
     return torch.empty_like(x)
 
 
 @torch.library.custom_op("xfer::bias_act_slope", mutates_args=())
-def _bias_act_slope(
-    d: Tensor,
-    saved: Tensor,
-    b: Tensor | None,
-    dim: int,
-    act: str,
-    alpha: float,
-    gain: float,
-    clamp: float | None,
-    order: int,
-) -> Tensor:
-    """`d` times the first derivative (order 1), or times that one's derivative by `saved` (2).
-
-    `saved` is the output of `bias_act`, or for swish its input, which then comes with `b`.
-    """
-    how = Settings(dim, act, alpha, gain, clamp)
-    out = torch.empty_like(saved)
+def _bias_act_slope(d: Tensor, y: Tensor, alpha: float, gain: float, clamp: float | None) -> Tensor:
+    """`d` times the derivative of `bias_act` by its input, which its output `y` determines."""
+    out = torch.empty_like(y)
+    d = _ordered(d, out)
     if build.has_work_for_kernels(d):
-        b = None if b is None else b.contiguous()
-        d, saved = _ordered(d, out), _ordered(saved, out)
-        if build.launch_or_explain(bias_act_slope_launch(d, saved, b, out, how, order)):
+        numbers = (out.numel(), alpha, gain, _limit(clamp))
+        if build.launch_or_explain(_launch("bias_act_slope", (d, _ordered(y, out), out), numbers)):
             return out
-    return _ordered(_slope(d, saved, b, how, order), out)
-
-
-def _slope(d: Tensor, saved: Tensor, b: Tensor | None, how: Settings, order: int) -> Tensor:
-    """The reference."""
-    kind = ACTIVATIONS[how.act]
-    t = value = saved if b is None else saved + _along(b, saved, how.dim)
-    if kind.needs_input:
-        value = kind.apply_(t.clone(), how.alpha) * how.gain if how.clamp is not None else None
-    elif kind.scales:  # then only the sign of t counts
-        t = -t if how.gain < 0 else t
-    elif how.gain != 1:
-        t = t / how.gain if how.gain else torch.zeros_like(t)
-    out = kind.slope(d, t, how.alpha) if order == 1 else kind.bend(d, t)
-    if how.gain != 1 and (order == 1 or kind.needs_input):
-        out = out.mul_(how.gain)
-    if how.clamp is None:
-        return out
-    limit = torch.tensor(how.clamp, dtype=value.dtype).item()  # as a clamped output was stored
-    return aten.hardtanh_backward(out, value, -limit, limit)
+    if alpha == 1:
+        result = d * gain
+    else:
+        result = aten.leaky_relu_backward(d, y if gain >= 0 else -y, alpha, True).mul_(gain)
+    if clamp is not None:
+        limit = torch.tensor(clamp, dtype=y.dtype).item()  # as a clamped output was stored
+        result = aten.hardtanh_backward(result, y, -limit, limit)
+    return _ordered(result, out)
 
 
 @_bias_act_slope.register_fake
-def _(d, saved, b, dim, act, alpha, gain, clamp, order):
-    return torch.empty_like(saved)
+def _(d, y, alpha, gain, clamp):
+    return torch.empty_like(y)
 
 
-def _keep(ctx, inputs, output):
-    x, b, *ctx.settings = inputs
-    ctx.dim, ctx.act = ctx.settings[:2]
-    needs_input = ACTIVATIONS[ctx.act].needs_input
-    ctx.save_for_backward(x if needs_input else output, b if needs_input else None)
+def _save(ctx, inputs, output):
+    ctx.dim, *ctx.settings = inputs[2:]
+    ctx.save_for_backward(output)
 
 
 def _gradient(ctx, d):
-    d = torch.ops.xfer.bias_act_slope(d, *ctx.saved_tensors, *ctx.settings, 1)
-    return d, _bias_gradient(ctx, d), None, None, None, None, None
+    d = torch.ops.xfer.bias_act_slope(d, *ctx.saved_tensors, *ctx.settings)
+    others = [axis for axis in range(d.ndim) if axis != ctx.dim]
+    to_b = None
+    if ctx.needs_input_grad[1]:
+        to_b = d.sum(others) if others else d.clone()
+    return d, to_b, None, None, None, None
 
 
-_bias_act.register_autograd(_gradient, setup_context=_keep)
-
-
-def _keep_slope(ctx, inputs, output):
-    *tensors, ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp, ctx.order = inputs
-    ctx.save_for_backward(*tensors)
+def _save_slope(ctx, inputs, output):
+    _, y, *ctx.settings = inputs
+    ctx.save_for_backward(y)
 
 
 def _gradient_slope(ctx, v):
-    """The slope is linear in d; in `saved` it has the derivative of the next order."""
-    d, *known = ctx.saved_tensors
-    settings = (ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp)
-    to_d = torch.ops.xfer.bias_act_slope(v, *known, *settings, ctx.order)
-    to_saved = to_b = None
-    if ctx.needs_input_grad[1] and ACTIVATIONS[ctx.act].bend is not None:
-        expect(ctx.order == 1, f"bias_act with {ctx.act} has no third derivative")
-        to_saved = torch.ops.xfer.bias_act_slope(v * d, *known, *settings, 2)
-        to_b = _bias_gradient(ctx, to_saved, 2)
-    return to_d, to_saved, to_b, None, None, None, None, None, None
+    """The slope is linear in `d` and constant in `y` wherever it has a derivative."""
+    v = torch.ops.xfer.bias_act_slope(v, *ctx.saved_tensors, *ctx.settings)
+    return v, None, None, None, None
 
 
-_bias_act_slope.register_autograd(_gradient_slope, setup_context=_keep_slope)
+_bias_act.register_autograd(_gradient, setup_context=_save)
+_bias_act_slope.register_autograd(_gradient_slope, setup_context=_save_slope)
 
 
-def _bias_gradient(ctx, d: Tensor, position: int = 1) -> Tensor | None:
-    """`d` summed over every axis but the bias's, if the input at that position wants it."""
-    if not ctx.needs_input_grad[position]:
-        return None
-    others = [axis for axis in range(d.ndim) if axis != ctx.dim]
-    return d.sum(others) if others else d.clone()
+def _launch(name: str, tensors: tuple, numbers: tuple, b: tuple = ()) -> build.Launch:
+    """Args: the tensors are dense and in the same order."""
+    size = tensors[0].numel()
+    vec = build.vector_length(size, *tensors)
+    index = "int" if size < 2**31 - 2**12 else "long long"
+    kernel = f"{name}<{build.TYPES[tensors[0].dtype]}, {vec}, {index}>"
+    return build.Launch("bias_act.cu", kernel, size // vec, (*tensors, *b), numbers)
+
+
+def _limit(clamp: float | None) -> float:
+    return -1.0 if clamp is None else float(clamp)
 
 
 def _ordered(t: Tensor, like: Tensor) -> Tensor:

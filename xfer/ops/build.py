@@ -16,28 +16,23 @@ from torch import Tensor
 SOURCES = Path(__file__).parent / "csrc"
 THREADS = 256
 """Threads in a block."""
+TYPES = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.float16: "Half",
+    torch.bfloat16: "BFloat",
+}
+"""The kernels' names of the types that they know."""
 
 
 class Launch(NamedTuple):
     """One call of a kernel, which takes pointers, then each int as long long or float as double."""
 
-    source: str
-    """File in `csrc`."""
-    kernel: str
-    """The template's instance, as C++ writes it."""
-    threads: int
-    """How many threads have work; the last block may have more."""
-    tensors: tuple[Tensor | None, ...]
-    """The inputs and, last, the output; None is a null pointer."""
+    source: str  # file in `csrc`
+    kernel: str  # the template's instance, as C++ writes it
+    threads: int  # how many have work; the last block may have more
+    tensors: tuple[Tensor | None, ...]  # inputs and output; None is a null pointer
     numbers: tuple[int | float, ...]
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.threads // THREADS)
-
-    @property
-    def arguments(self) -> tuple[int | float, ...]:
-        return (*(0 if t is None else t.data_ptr() for t in self.tensors), *self.numbers)
 
 
 class _Failure:
@@ -57,38 +52,41 @@ def launch_or_explain(launch: Launch) -> bool:
         try:
             kernel = _loaded(launch.source, launch.kernel, torch.cuda.current_device())
         except Exception as error:  # a missing package, library or driver, or a refused source
-            explain(error)
+            _Failure.reason = f"{type(error).__name__}: {error}"
+            warnings.warn(
+                f"xfer's CUDA kernels cannot be built ({_Failure.reason}), so the slower PyTorch "
+                "reference runs instead; they need pip install 'xfer[cuda]' and a driver at least "
+                "as new as its packages",
+                RuntimeWarning,
+                stacklevel=2,
+            )
             return False
         from cuda.core import LaunchConfig
         from cuda.core import launch as start
 
-        config = LaunchConfig(grid=launch.blocks, block=THREADS)
-        start(torch.cuda.current_stream(), config, kernel, *launch.arguments)
+        config = LaunchConfig(grid=-(-launch.threads // THREADS), block=THREADS)
+        pointers = (0 if t is None else t.data_ptr() for t in launch.tensors)
+        start(torch.cuda.current_stream(), config, kernel, *pointers, *launch.numbers)
     return True
 
 
-def explain(error: Exception) -> None:
-    """Remember that kernels cannot be built, and warn of it."""
-    _Failure.reason = f"{type(error).__name__}: {error}"
-    warnings.warn(
-        "xfer's CUDA kernels cannot be built, so the slower PyTorch reference runs instead. "
-        f"The reason: {_Failure.reason}. They need the packages cuda-core, cuda-bindings and "
-        "nvidia-cuda-nvrtc (pip install 'xfer[cuda]') and a driver at least as new as those.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+def vector_length(run: int, *tensors: Tensor) -> int:
+    """Elements in 16 bytes, if runs of that length divide and are aligned; otherwise one."""
+    vec = 16 // tensors[0].element_size()
+    aligned = all(t.data_ptr() % 16 == 0 for t in tensors)
+    return vec if run % vec == 0 and aligned else 1
 
 
-def compile_kernels(source: str, kernels: tuple[str, ...], arch: str, target: str = "cubin"):
+def compile_kernels(source: str, kernels: tuple[str, ...], arch: str):
     """The object code (`cuda.core.ObjectCode`) of some instances of a source file's templates.
 
     Args:
-        arch: Such as "sm_90"; "compute_90" for `target` "ptx".
+        arch: Such as "sm_90".
     """
     from cuda.core import Program, ProgramOptions
 
     options = ProgramOptions(name=source, arch=arch, std="c++17")
-    return Program(read_source(source), "c++", options).compile(target, name_expressions=kernels)
+    return Program(read_source(source), "c++", options).compile("cubin", name_expressions=kernels)
 
 
 @functools.cache

@@ -1,39 +1,28 @@
-"""Pad, upsample, filter and downsample pictures: definition, registration, gradient."""
+"""Pad, upsample, filter and downsample images, differentiable to any order."""
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.errors import expect
+from xfer.errors import BadValue
 from xfer.ops import build
-from xfer.ops.launches import is_channels_last, upfirdn2d_launch
-from xfer.ops.resampling import resample
 from xfer.shapes import Features
 
 Count = int | torch.SymInt
 """A number that torch.compile may leave open."""
+FEW_CHANNELS = 8
+"""Below this, depthwise convolutions are fastest in channels-last layout on every size."""
+STRIP_ROWS, STRIP_FACTOR, STRIP_TAPS = 4, 2, 64
+"""Rows that a thread of `upfirdn2d_strip` computes; largest factor and filter that it serves."""
 
-ONE_PASS_TAPS = 8
-"""A separable filter with more taps than this is applied along one axis after the other."""
 
-
-def setup_filter(
-    taps: Sequence[float] | Tensor, separable: bool = False
-) -> Float[Tensor, " taps"] | Float[Tensor, "taps_y taps_x"]:
-    """A float32 filter that sums to one.
-
-    Args:
-        taps: A row of taps, or a full two-dimensional filter.
-        separable: Keep a row as it is, to be applied along both axes; otherwise it becomes the
-            outer product with itself.
-    """
+def setup_filter(taps: Sequence[float] | Tensor) -> Float[Tensor, "taps_y taps_x"]:
+    """A float32 filter that sums to one, from a row of taps (used along both axes) or all taps."""
     f = torch.as_tensor(taps, dtype=torch.float32)
-    expect(f.ndim in (1, 2) and f.numel() > 0, f"a filter has one or two axes; got {f.ndim}")
-    expect(f.sum() != 0, "the taps of a filter must not sum to zero: no factor makes them sum to 1")
-    expect(f.ndim == 1 or not separable, "only a row of taps can stay separable; got two axes")
-    f = torch.outer(f, f) if f.ndim == 1 and not separable else f
+    f = torch.outer(f, f) if f.ndim == 1 else f
     return f / f.sum()
 
 
@@ -43,60 +32,32 @@ def upfirdn2d(
     up: int = 1,
     down: int = 1,
     padding: int | Sequence[int] = 0,
-    flip_filter: bool = False,
     gain: float = 1.0,
+    flip_filter: bool = False,
 ) -> Float[Tensor, "batch channels height_out width_out"]:
     """Insert zeros, pad, convolve with `f`, keep every `down`-th sample.
 
     Along an axis of n samples and T taps, `(n * up + pad_0 + pad_1 - T) // down + 1` come out, in
-    the layout of `x` (contiguous or channels-last). Differentiable in `x` to any order.
+    the layout of `x` (contiguous or channels-last).
 
     Args:
         f: The filter, a constant: full, or one row of taps used along both axes.
         up: Every sample is followed by `up - 1` zeros.
-        padding: Zeros added around the upsampled picture: one number, (x, y), or (left, right,
-            top, bottom); negative numbers crop.
-        flip_filter: Correlate instead of convolving.
+        padding: Zeros added around the upsampled image: one number, (x, y), or (left, right, top,
+            bottom); negative numbers crop.
         gain: Factor on the output.
+        flip_filter: Correlate instead of convolving.
     """
-    left, right, top, bottom = _sides(padding)
-    expect(up >= 1 and down >= 1, f"up and down are 1 or more; got up={up} and down={down}")
-    expect(not f.requires_grad, "the filter is a constant: pass f.detach()")
-    expect(f.device == x.device, f"the filter is on {f.device}, x on {x.device}: move one")
-    f, gain = f.to(torch.float32), float(gain)
-    if f.ndim == 1 and f.shape[0] <= ONE_PASS_TAPS:
-        f = torch.outer(f, f)
-    if f.ndim == 2:
-        sides = [left, right, top, bottom]
-        return _checked(x, f, [up, up], [down, down], sides, flip_filter, gain)
-    x = _checked(x, f[None, :], [up, 1], [down, 1], [left, right, 0, 0], flip_filter, 1.0)
-    return _checked(x, f[:, None], [1, up], [1, down], [0, 0, top, bottom], flip_filter, gain)
-
-
-def _sides(padding: int | Sequence[int]) -> list[int]:
-    """One number, (x, y) or (left, right, top, bottom) as the latter."""
     sides = [padding] * 4 if isinstance(padding, int) else list(padding)
     sides = [sides[0], sides[0], sides[1], sides[1]] if len(sides) == 2 else sides
-    expect(len(sides) == 4, f"padding is one number, two or four; got {len(sides)}")
-    return sides
-
-
-def _checked(
-    x: Tensor,
-    f: Tensor,
-    up: list[int],
-    down: list[int],
-    padding: list[int],
-    flip_filter: bool,
-    gain: float,
-) -> Tensor:
-    height, width = _output_size(x, f, up, down, padding)
-    expect(
-        height > 0 and width > 0,
-        f"a filter of {f.shape[0]} x {f.shape[1]} taps leaves nothing of {x.shape[2]} x "
-        f"{x.shape[3]} samples with up={up}, padding={padding}: pad more",
-    )
-    return torch.ops.xfer.upfirdn2d(x, f, up, down, padding, flip_filter, gain)
+    f = torch.outer(f, f) if f.ndim == 1 else f
+    if min(_output_size(x, f, [up, up], [down, down], sides)) <= 0:
+        raise BadValue(
+            f"a filter of {f.shape[0]} x {f.shape[1]} taps leaves nothing of {x.shape[2]} x "
+            f"{x.shape[3]} samples with up={up}, padding={padding}: pad more"
+        )
+    f, gain = f.to(torch.float32), float(gain)
+    return torch.ops.xfer.upfirdn2d(x, f, [up, up], [down, down], sides, flip_filter, gain)
 
 
 def _output_size(
@@ -123,8 +84,7 @@ def _upfirdn2d(
     y = _empty_output(x, f, up, down, padding)
     if build.has_work_for_kernels(y):
         x, f = x.contiguous(memory_format=_layout(x)), f.contiguous()
-        launch = upfirdn2d_launch(x, f, y, up, down, padding, flip_filter, gain)
-        if build.launch_or_explain(launch):
+        if build.launch_or_explain(_launch(x, f, y, up, down, padding, flip_filter, gain)):
             return y
     result = resample(x, f, up, down, padding, flip_filter, gain)
     return result if result.stride() == y.stride() and result.dtype == y.dtype else y.copy_(result)
@@ -136,7 +96,9 @@ def _(x, f, up, down, padding, flip_filter, gain):
 
 
 def _layout(x: Tensor) -> torch.memory_format:
-    return torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    """That of results shaped after `x`; where both fit, contiguous."""
+    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _empty_output(
@@ -146,7 +108,7 @@ def _empty_output(
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_layout(x))
 
 
-def _keep(ctx, inputs, output):
+def _save(ctx, inputs, output):
     x, f, ctx.up, ctx.down, ctx.padding, ctx.flip_filter, ctx.gain = inputs
     ctx.size, ctx.size_out = x.shape[2:], output.shape[2:]
     ctx.save_for_backward(f)
@@ -167,4 +129,79 @@ def _gradient(ctx, d):
     return d, None, None, None, None, None, None
 
 
-_upfirdn2d.register_autograd(_gradient, setup_context=_keep)
+_upfirdn2d.register_autograd(_gradient, setup_context=_save)
+
+
+def resample(
+    x: Tensor,
+    f: Tensor,
+    up: list[int],
+    down: list[int],
+    padding: list[int],
+    flip_filter: bool,
+    gain: float,
+) -> Tensor:
+    """The reference in plain PyTorch: one depthwise convolution, transposed where samples are
+    inserted, so that no zero is ever stored or multiplied with."""
+    # Processors only emulate shorter types here: float32 with both conversions is far faster.
+    dtype = x.dtype if x.is_cuda else torch.promote_types(x.dtype, torch.float32)
+    f = f.to(torch.promote_types(dtype, torch.float32)) * gain
+    if x.shape[1] < FEW_CHANNELS:
+        x = x.contiguous(memory_format=torch.channels_last)
+    correlate = _correlate if max(up) == 1 else _insert_and_correlate
+    flip = flip_filter == (max(up) > 1)  # a transposed convolution turns its filter around
+    kernel = (f.flip(0, 1) if flip else f).to(dtype)
+    weight = kernel.expand(x.shape[1], 1, -1, -1)
+    return correlate(x.to(dtype), weight, up, down, padding)
+
+
+def _correlate(x: Tensor, weight: Tensor, up: list, down: list, padding: list) -> Tensor:
+    left, right, top, bottom = padding
+    both = (max(0, min(top, bottom)), max(0, min(left, right)))
+    x = _pad(x, [left - both[1], right - both[1], top - both[0], bottom - both[0]])
+    return F.conv2d(x, weight, stride=(down[1], down[0]), padding=both, groups=x.shape[1])
+
+
+def _insert_and_correlate(x: Tensor, weight: Tensor, up: list, down: list, padding: list) -> Tensor:
+    left, right, top, bottom = padding
+    rows, columns = weight.shape[2:]
+    # A transposed convolution comes out as if padded by taps - 1 before and taps - up after.
+    crops = [columns - 1 - left, columns - up[0] - right, rows - 1 - top, rows - up[1] - bottom]
+    both = (max(0, min(crops[2:])), max(0, min(crops[:2])))
+    x = F.conv_transpose2d(x, weight, stride=(up[1], up[0]), padding=both, groups=x.shape[1])
+    x = _pad(x, [both[1 - axis // 2] - crop for axis, crop in enumerate(crops)])
+    return x[:, :, :: down[1], :: down[0]]
+
+
+def _pad(x: Tensor, sides: list[int]) -> Tensor:
+    return F.pad(x, sides) if any(sides) else x
+
+
+def _launch(
+    x: Tensor,
+    f: Tensor,
+    y: Tensor,
+    up: list[int],
+    down: list[int],
+    padding: list[int],
+    flip_filter: bool,
+    gain: float,
+) -> build.Launch:
+    """The kernel for a call. Args: `x` and `y` share a layout, contiguous or channels-last."""
+    batch, channels, height, width = x.shape
+    planar = x.is_contiguous() and y.is_contiguous()
+    outer, inner = (batch * channels, 1) if planar else (batch, channels)
+    sizes = (outer, height, width, y.shape[2], y.shape[3], inner)
+    (left, _, top, _), (rows, columns) = padding, f.shape
+    vec = build.vector_length(inner, x, y)
+    strips = outer * -(-y.shape[2] // STRIP_ROWS) * -(-y.shape[3] // up[0]) * inner // vec
+    small = max(*up, *down) <= STRIP_FACTOR and f.numel() <= STRIP_TAPS
+    # The strip kernel counts threads and the elements of one outer index in 32 bits.
+    if small and max(strips, x.numel() // outer, y.numel() // outer) < 2**31:
+        steps = (*up, *down, columns, rows, left % up[0], top % up[1], vec)
+        kernel = f"upfirdn2d_strip<{build.TYPES[x.dtype]}, {', '.join(map(str, steps))}>"
+        rest = (left // up[0], top // up[1], int(flip_filter), float(gain))
+        return build.Launch("upfirdn2d.cu", kernel, strips, (x, f, y), (*sizes, *rest))
+    rest = (*up, *down, columns, rows, left, top, int(flip_filter), float(gain))
+    kernel = f"upfirdn2d_any<{build.TYPES[x.dtype]}>"
+    return build.Launch("upfirdn2d.cu", kernel, y.numel(), (x, f, y), (*sizes, *rest))

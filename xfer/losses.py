@@ -1,9 +1,7 @@
-"""What the networks are trained to make small: tensors in, one number out.
-
-Nothing here holds a network. Weights of the terms belong to the training configurations.
-"""
+"""Loss terms: tensors in, one number out. Their weights belong to the training presets."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -17,28 +15,25 @@ Scalar = Float[Tensor, ""]
 Codes = Float[Tensor, "batch rows width"]
 
 
+@runtime_checkable
+class FeatureNetwork(Protocol):
+    """A network that describes images stage by stage, such as `PerceptualFeatures`."""
+
+    def stages(self, image: Image) -> list[Tensor]: ...
+
+
 def generator_loss(fake: Logits) -> Scalar:
     """Non-saturating logistic loss (Goodfellow et al., 2014): mean of -log sigmoid(D(G(z)))."""
     return F.softplus(-fake).mean()
 
 
 def discriminator_loss(real: Logits, fake: Logits) -> Scalar:
-    """Logistic loss of the critic: real logits up, fake logits down."""
+    """Logistic loss of the discriminator: real logits up, fake logits down."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def hinge_generator_loss(fake: Logits) -> Scalar:
-    """Fake logits up, without end (Lim and Ye, "Geometric GAN", 2017)."""
-    return -fake.mean()
-
-
-def hinge_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
-    """Hinge loss of the critic: real logits above 1, fake ones below -1, no further."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
 def r1_penalty(logits: Logits, image: Image) -> Scalar:
-    """Squared gradient of the critic at real pictures (Mescheder et al., 2018), batch mean.
+    """Squared gradient of the discriminator at real images (Mescheder et al., 2018), batch mean.
 
     The weight gamma / 2 is the caller's. `image` must require a gradient.
     """
@@ -50,7 +45,7 @@ def path_lengths(image: Image, w_plus: WPlus, noise: Image) -> Float[Tensor, " b
     """Length of J^T y per sample, root mean square over styles (StyleGAN2, Eq. 4).
 
     Args:
-        noise: Standard normal pictures y; scaled here by 1/sqrt(pixels).
+        noise: Standard normal images y; scaled here by 1/sqrt(pixels).
     """
     y = noise / (image.shape[2] * image.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((image * y).sum(), w_plus, create_graph=True)
@@ -62,11 +57,18 @@ def path_length_penalty(lengths: Float[Tensor, " batch"], mean: Scalar) -> Scala
     return (lengths - mean).square().mean()
 
 
+def perceptual(network: FeatureNetwork, first: Image, second: Image) -> Scalar:
+    """How different two images look to a network; gradients reach `first` alone."""
+    with torch.no_grad():
+        wanted = network.stages(second)
+    return feature_distance(network.stages(first), wanted)
+
+
 def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Scalar:
-    """How different two pictures look to a network, from its features layer by layer.
+    """Distance of two images' features, stage by stage.
 
     Features are scaled to unit length per position; squared differences are summed over channels
-    and averaged over positions, samples and layers (Zhang et al., "LPIPS", 2018, without learned
+    and averaged over positions, samples and stages (Zhang et al., "LPIPS", 2018, without learned
     weights).
     """
     distances = []
@@ -94,16 +96,16 @@ def style_spread(w_plus: WPlus) -> Scalar:
 def contrastive(
     same: Codes, cross: Codes, driver: Codes, other: Codes, scale: float = 5.0, margin: float = 0.0
 ) -> Scalar:
-    """Motion codes of both outputs lie near the driver's and far from the other picture's.
+    """Motion codes of both outputs lie near the driver's and far from the other image's.
 
     CosFace (Wang et al., 2018) over cosines of flattened codes: each output's positive is the
-    driver; the negatives of both are the two outputs' cosines with the other picture.
-    The margin is subtracted from the positive alone; elsewhere it would cancel.
+    driver; the negatives of both are the two outputs' cosines with the other image. The margin is
+    subtracted from the positive alone; elsewhere it would cancel.
 
     Args:
-        same: Codes of the outputs that show the driver's own person.
-        cross: Codes of the outputs that show another person.
-        other: Codes of pictures whose motion is not the driver's.
+        same: Codes of the outputs whose identity is the driver's own.
+        cross: Codes of the outputs of another identity.
+        other: Codes of images whose motion is not the driver's.
         scale: Inverse temperature of the softmax.
         margin: Cosine by which the positive must win.
     """

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Image = Float[Tensor, "batch 3 height width"]
-"""Pictures, sRGB in [-1, 1]."""
+"""Images, sRGB in [-1, 1]."""
 
 Z = Float[Tensor, "batch z_dim"]
 """Input of the mapping network, standard normal."""

@@ -73,13 +73,13 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
         pass
 
 
-def test_a_resumed_run_keeps_its_first_start_and_notes_changed_settings(tmp_path):
-    with Run(tmp_path, {"rate": 1e-3, "width": (1, 2)}, seed=3):
-        started = read_json(tmp_path / "run.json")["started"]
-    with Run(tmp_path, {"rate": 5e-4, "width": (1, 2)}, seed=3) as run:
-        assert run.changes == {"rate": (1e-3, 5e-4)}
+def test_a_resumed_run_keeps_its_first_start_and_counts_the_second(tmp_path):
+    with Run(tmp_path, {"rate": 1e-3}, seed=3):
+        first = read_json(tmp_path / "run.json")
+    with Run(tmp_path, {"rate": 1e-3}, seed=3, inputs={"clips": "1234"}):
         record = read_json(tmp_path / "run.json")
-    assert record["started"] == started and len(record["resumed"]) == 1
+    assert record["started"] == first["started"] and len(record["resumed"]) == 1
+    assert record["seed"] == 3 and record["inputs"] == {"clips": "1234"}
 
 
 def test_a_line_of_statistics_cut_short_is_left_out_and_replaced_by_the_next(tmp_path):

@@ -15,7 +15,7 @@ import re
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -148,9 +148,16 @@ class Run:
         folder: Made if absent.
         config: Anything JSON-able or a dataclass; stands in run.json.
         seed: Stands in run.json.
+        inputs: What the run learns from, by name; stands in run.json.
     """
 
-    def __init__(self, folder: str | Path, config: Any, seed: int | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        config: Any,
+        seed: int | None = None,
+        inputs: Mapping[str, str] | None = None,
+    ):
         self.folder = Path(folder)
         with naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -162,51 +169,56 @@ class Run:
             raise RunError(
                 f"{self.folder} is in use by another run; wait for it or choose another folder"
             ) from None
-        self._started = time.monotonic()
+        self._began = time.monotonic()
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.record = {"config": _plain(config), "seed": seed, "started": now} | environment()
-        self.changes: dict[str, tuple[Any, Any]] = {}
-        """Settings that differ from the run that is resumed: old and new value."""
+        self.record = {"config": config, "seed": seed, "inputs": dict(inputs or {}), "started": now}
+        self.record |= environment()
         if (self.folder / "run.json").exists():
             before = read_json(self.folder / "run.json")
-            old, new = before.get("config") or {}, self.record["config"] or {}
-            self.changes = {k: (old[k], new[k]) for k in old if k in new and old[k] != new[k]}
-            again = {"at": now, "commit": self.record["commit"], "changes": self.changes}
+            again = {"at": now, "commit": self.record["commit"]}
             self.record["started"] = before.get("started", now)
             self.record["hours"] = before.get("hours", 0.0)
             self.record["resumed"] = [*before.get("resumed", []), again]
 
-    def __enter__(self) -> "Run":
-        try:
-            write_json(self.folder / "run.json", self.record)
-        except OSError:
-            self._lock.close()
-            raise
-        return self
+    def begin(self) -> None:
+        """Write run.json; until then the folder is as it was."""
+        write_json(self.folder / "run.json", self.record)
 
-    def __exit__(self, *_: object) -> None:
-        """Record the hours spent and let go of the folder."""
-        spent = (time.monotonic() - self._started) / 3600
-        self.record["hours"] = round(self.record.get("hours", 0.0) + spent, 4)
-        try:
-            write_json(self.folder / "run.json", self.record)
-        finally:
-            self._lock.close()
-
-    def log(self, **values: Any) -> None:
+    def log(self, **values: Any) -> dict[str, Any]:
         """Append one line to stats.jsonl, in the place of one that a crash cut short."""
-        path = self.folder / "stats.jsonl"
+        line, path = _plain(values), self.folder / "stats.jsonl"
         with naming(path), open(path, "ab+") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))
             if file.read() not in (b"", b"\n"):
                 file.seek(0)
                 file.truncate(file.read().rfind(b"\n") + 1)
-            file.write(json.dumps(_plain(values), allow_nan=False).encode() + b"\n")
+            file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+        return line
 
     def finish(self, **metrics: Any) -> None:
-        """Write metrics.json, the mark of a complete run."""
+        """Write metrics.json, the mark of a complete run, and let go of the folder."""
         write_json(self.folder / "metrics.json", metrics)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder; the hours spent are recorded if the run began."""
+        if self._lock.closed:
+            return
+        hours = (time.monotonic() - self._began) / 3600
+        self.record["hours"] = round(self.record.get("hours", 0.0) + hours, 4)
+        try:
+            if (self.folder / "run.json").exists():
+                write_json(self.folder / "run.json", self.record)
+        finally:
+            self._lock.close()
+
+    def __enter__(self) -> "Run":
+        self.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def read_stats(folder: str | Path) -> list[dict[str, Any]]:

@@ -1,0 +1,202 @@
+"""The loop: resuming, damage, signals, numbers that are not finite, several processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from toy import ToyConfig, ToyTask
+
+from xfer.errors import BadFile, RunError, Stopped
+from xfer.runs import read_stats
+from xfer.training.distributed import World, normal, rng
+from xfer.training.loop import train
+from xfer.training.resume import Checkpoints
+
+TOY = Path(__file__).with_name("toy.py")
+STEPS = 20
+"""Of the toy's configuration; a checkpoint every 5."""
+
+
+def run(folder, world=None, **settings):
+    task = ToyTask(ToyConfig(**settings), world)
+    train(task, folder)
+    return task
+
+
+def state(folder):
+    return Checkpoints(folder / "checkpoints").newest()
+
+
+def assert_same(one, other, exact=True):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if isinstance(value, dict):
+            assert_same(value, other[name], exact)
+        elif isinstance(value, torch.Tensor):
+            close = torch.equal if exact else lambda a, b: (a - b).abs().max() < 1e-3
+            assert close(value, other[name]), name
+
+
+def launch(folder, *settings, **variables):
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TOY.parents[2])} | variables
+    command = [sys.executable, str(TOY), str(folder), *settings]
+    return subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE)
+
+
+def wait_for_checkpoint(folder, seconds=60):
+    end = time.monotonic() + seconds
+    while not list((folder / "checkpoints").glob("step_*")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    run(folder)
+    return folder
+
+
+def test_the_loss_falls_and_everything_is_recorded(tmp_path):
+    run(tmp_path, kimg=0.8, learning_rate=1e-2)
+    losses = [line["loss"] for line in read_stats(tmp_path)]
+    assert losses[-1] < losses[0] / 2
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["seed"] == 0 and record["config"]["batch"] == 4 and record["versions"]["torch"]
+    assert json.loads((tmp_path / "metrics.json").read_text())["steps"] == 200
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "ranger"])
+def test_a_resumed_run_equals_a_straight_one_bit_for_bit(tmp_path, optimiser):
+    run(tmp_path / "straight", optimiser=optimiser)
+    run(tmp_path / "parts", optimiser=optimiser, kimg=0.028)
+    run(tmp_path / "parts", optimiser=optimiser, workers=1)
+    assert_same(state(tmp_path / "straight"), state(tmp_path / "parts"))
+    steps = [line["step"] for line in read_stats(tmp_path / "parts")]
+    assert steps == sorted(set(steps)) and steps[-1] == STEPS
+
+
+def test_a_finished_run_is_left_as_it_is(straight):
+    before = {path.name for path in (straight / "checkpoints").iterdir()}
+    run(straight)
+    assert {path.name for path in (straight / "checkpoints").iterdir()} == before
+    assert len(before) == 2
+
+
+def test_a_killed_run_loses_at_most_an_interval(tmp_path, straight):
+    process = launch(tmp_path, "pause_s=0.02")
+    wait_for_checkpoint(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 5 <= state(tmp_path)["counters"][0] < STEPS
+    run(tmp_path, pause_s=0.02)
+    assert_same(state(straight), state(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, straight, damage, capsys):
+    run(tmp_path, kimg=0.04)
+    _, newest = Checkpoints(tmp_path / "checkpoints").paths()
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes({"cut": data[: len(data) // 2], "flip": data, "empty": b""}[damage])
+    assert state(tmp_path)["counters"][0] == 5
+    assert "damaged" in capsys.readouterr().err
+    run(tmp_path)
+    assert_same(state(straight), state(tmp_path))
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused(tmp_path):
+    run(tmp_path)
+    for path in Checkpoints(tmp_path / "checkpoints").paths():
+        path.write_bytes(b"")
+    with pytest.raises(BadFile, match="all checkpoints"):
+        run(tmp_path)
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
+    task = run(tmp_path, bad_steps=(3, 4, 11))
+    assert read_stats(tmp_path)[-1]["skipped"] == 3
+    tensors = [*task.networks["network"].state_dict().values()]
+    tensors += task.averaged["network"].state_dict().values()
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors)
+    assert task.networks["network"][1].num_batches_tracked == STEPS - 3
+
+
+def test_ten_bad_steps_in_a_row_end_a_run_and_its_checkpoint_is_sound(tmp_path):
+    with pytest.raises(RunError, match="10 steps in a row"):
+        run(tmp_path, bad_steps=tuple(range(7, 20)))
+    assert state(tmp_path)["counters"][0] == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_saves_and_raises(tmp_path, straight, number):
+    class Stopping(ToyTask):
+        def step(self, step, images):
+            if step == 7:
+                os.kill(os.getpid(), number)
+            return super().step(step, images)
+
+    handler = signal.getsignal(number)
+    with pytest.raises(Stopped, match=signal.Signals(number).name):
+        train(Stopping(ToyConfig()), tmp_path)
+    assert signal.getsignal(number) is handler
+    assert state(tmp_path)["counters"][0] == 8
+    run(tmp_path)
+    assert_same(state(straight), state(tmp_path))
+
+
+def test_other_settings_are_refused_and_longer_budgets_are_not(tmp_path):
+    run(tmp_path, kimg=0.04)
+    with pytest.raises(RunError, match="batch was 4, not 8"):
+        run(tmp_path, batch=8)
+    run(tmp_path, kimg=0.06, save_kimg=0.04)
+    assert state(tmp_path)["counters"][0] == 15
+
+
+def test_a_budget_of_hours_ends_a_run(tmp_path):
+    run(tmp_path, hours=0.5 / 3600, kimg=1000.0, pause_s=0.05)
+    record = read_stats(tmp_path)[-1]
+    assert 0.5 / 3600 <= record["hours"] < 2 / 3600
+    run(tmp_path, hours=0.5 / 3600, kimg=1000.0, pause_s=0.05)
+    assert read_stats(tmp_path)[-1]["step"] == record["step"]
+
+
+def test_two_processes_equal_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    settings = {"learning_rate": 0.01, "clip": 1.0}
+    words = ["double=1", *(f"{name}={value}" for name, value in settings.items())]
+    both = [
+        launch(tmp_path / "two", *words, **meeting, WORLD_SIZE="2", RANK=str(rank))
+        for rank in (0, 1)
+    ]
+    torch.set_default_dtype(torch.float64)
+    try:
+        run(tmp_path / "one", **settings)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for process in both:
+        _, message = process.communicate(timeout=120)
+        assert process.returncode == 0, message.decode()[-2000:]
+    assert_same(state(tmp_path / "one"), state(tmp_path / "two"), exact=False)
+
+
+def test_random_numbers_belong_to_a_seed_a_step_and_a_sample():
+    rows = normal([rng(0, "z", 3, sample) for sample in range(4)], 5)
+    assert torch.equal(rows[2:], normal([rng(0, "z", 3, sample) for sample in (2, 3)], 5))
+    assert not torch.equal(rows, normal([rng(1, "z", 3, sample) for sample in range(4)], 5))
+
+
+def test_processes_share_a_batch_in_whole_groups():
+    shares = [World(rank, 2).samples(8, group=4) for rank in (0, 1)]
+    assert shares == [[0, 2, 4, 6], [1, 3, 5, 7]]

@@ -55,8 +55,8 @@ def test_real_clips_have_no_codes(tmp_path):
 
 def test_styles_that_never_move_are_stored_once(tmp_path):
     clips, _ = some_clips(tmp_path, people=1, frames=50)
-    file = store.open_clip_file(tmp_path / clips.clips[0].file)
-    assert len(file._codes[0]) == 50 * 2 + 4
+    file = store.ClipFile(str(tmp_path / clips.clips[0].file))
+    assert len(file.codes[0]) == 50 * 2 + 4
 
 
 def test_many_people_share_a_file(tmp_path):

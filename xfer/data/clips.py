@@ -12,12 +12,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
@@ -26,13 +26,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xfer.errors import BadFile, BadValue, MissingFile
-from xfer.runs import atomic
+from xfer.runs import Run, atomic, read_json
 
 INDEX = "index.jsonl"
 SPLITS = ("train", "val", "test")
 JPEG_QUALITY = 92
 
 Pixels = UInt8[np.ndarray, "height width 3"]
+Codes = Float[np.ndarray, "n_frames n_styles w_dim"]
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ class Clip:
 
 
 class Pair(NamedTuple):
-    """What one training sample sees, each a clip and a frame number."""
+    """What one training sample sees, each a clip and a frame number.
+
+    `same` is another frame of the driver's clip, `other` a frame of another person.
+    """
 
     driver: tuple[Clip, int]
     same: tuple[Clip, int]
-    """Another frame of the driver's clip."""
     other: tuple[Clip, int]
-    """A frame of another person."""
 
 
 class Clips:
@@ -85,48 +87,40 @@ class Clips:
 
     def image(self, clip: Clip, i: int) -> Pixels:
         """Frame `i`, aligned, sRGB."""
-        file, row = self._row(clip, i)
-        return file.image(row)
+        return self._file(clip).image(_row(clip, i))
 
     def w_plus(self, clip: Clip, i: int) -> Float[np.ndarray, "n_styles w_dim"] | None:
         """The code that frame `i` was generated from; None for real frames."""
-        file, row = self._row(clip, i)
-        return file.w_plus(row)
+        return self._file(clip).w_plus(_row(clip, i))
 
     def factors(self, clip: Clip, i: int) -> Float[np.ndarray, "n_factors"] | None:
         """Pose and expression read from frame `i`, in the order of `landmarker.FACTORS`."""
-        file, row = self._row(clip, i)
-        rows = file.rows("factors", row, row + 1)
+        rows = self._file(clip).rows("factors", _row(clip, i), 1)
         return None if rows is None else rows[0]
 
     def array(self, clip: Clip, name: str) -> Shaped[np.ndarray, "n_frames ..."] | None:
-        """One number or array per frame: factors, landmarks, blendshapes, time_s, psi, units.
+        """A number or array per frame: factors, landmarks, blendshapes, time_s, psi or units.
 
         None where the clip has no such array.
         """
-        return self._file(clip).rows(name, clip.first, clip.first + clip.n_frames)
+        return self._file(clip).rows(name, clip.first, clip.n_frames)
 
-    def _file(self, clip: Clip) -> "_ClipFile":
-        return open_clip_file(self.folder / clip.file)
-
-    def _row(self, clip: Clip, i: int) -> "tuple[_ClipFile, int]":
-        if not 0 <= i < clip.n_frames:
-            raise BadValue(f"'{clip.name}' has frames 0 to {clip.n_frames - 1}; got {i}")
-        return self._file(clip), clip.first + i
+    def _file(self, clip: Clip) -> "ClipFile":
+        path = self.folder / clip.file
+        try:
+            return open_clip_file(str(path), os.stat(path).st_mtime_ns)
+        except FileNotFoundError:
+            raise MissingFile(f"{path} is missing; make its folder again") from None
 
 
 def open_clips(folder: str | Path) -> Clips:
     """Open a folder made by `xfer prepare` or `xfer synthesize`."""
     path = Path(folder) / INDEX
     try:
-        lines = path.read_text().splitlines()
+        return Clips(folder, [Clip(**json.loads(line)) for line in path.read_text().splitlines()])
     except FileNotFoundError:
-        raise MissingFile(
-            f"{folder} holds no clips (no {INDEX}); make them with `xfer prepare` or "
-            "`xfer synthesize`"
-        ) from None
-    try:
-        return Clips(folder, [Clip(**json.loads(line)) for line in lines])
+        make = "make them with `xfer prepare` or `xfer synthesize`"
+        raise MissingFile(f"{folder} holds no clips (no {INDEX}); {make}") from None
     except (ValueError, TypeError) as error:
         raise BadFile(f"{path} should have one clip a line and cannot be read: {error}") from error
 
@@ -144,35 +138,39 @@ def sample_pair(clips: Sequence[Clip], seed: int, step: int, sample: int) -> Pai
     driver = _choose(clips, rng, lambda clip: clip.n_frames > 1, "a clip of two frames or more")
     i = int(rng.integers(driver.n_frames))
     j = (i + 1 + int(rng.integers(driver.n_frames - 1))) % driver.n_frames
-    other = _choose(
-        clips, rng, lambda clip: clip.person != driver.person, "clips of two people or more"
-    )
+    other = _choose(clips, rng, lambda clip: clip.person != driver.person, "two people or more")
     return Pair((driver, i), (driver, j), (other, int(rng.integers(other.n_frames))))
 
 
 def _choose(
-    clips: Sequence[Clip], rng: np.random.Generator, fits: Callable[[Clip], bool], wanted: str
+    clips: Sequence[Clip], rng: np.random.Generator, fits: Callable[[Clip], bool], required: str
 ) -> Clip:
-    """A clip at random of those that fit; the tries before the search keep it cheap."""
-    if clips:
-        for place in rng.integers(len(clips), size=64).tolist():
-            if fits(clips[place]):
-                return clips[place]
+    """One at random of the clips that fit; some tries come first, since a search is dear."""
+    tries = rng.integers(len(clips), size=64).tolist() if clips else []
+    if (place := next((i for i in tries if fits(clips[i])), None)) is not None:
+        return clips[place]
     fitting = [clip for clip in clips if fits(clip)]
     if not fitting:
-        raise BadValue(f"training pairs need {wanted}; {len(clips)} clips have none")
+        raise BadValue(f"training pairs need {required}; none is among {len(clips)} clips")
     return fitting[int(rng.integers(len(fitting)))]
 
 
 def split_of(person: str) -> str:
     """Train (80%), val (10%) or test (10%), by a hash of the person's name."""
-    share = int(hashlib.sha256(person.encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) % 100
+    share = int(_hash(person)[:8], 16) % 100
     return SPLITS[(share >= 80) + (share >= 90)]
 
 
 def stored(w_plus: np.ndarray) -> np.ndarray:
     """A code as it comes back from disk: rounded to half precision, in float32."""
-    return np.asarray(w_plus, np.float32).astype(np.float16).astype(np.float32)
+    return np.asarray(w_plus, np.float16).astype(np.float32)
+
+
+def encode(image: Pixels) -> bytes:
+    """A frame as JPEG."""
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=JPEG_QUALITY)
+    return data.getvalue()
 
 
 def write_clip(
@@ -181,7 +179,7 @@ def write_clip(
     person: str,
     images: Iterable[Pixels | bytes],
     source: str,
-    w_plus: Float[np.ndarray, "n_frames n_styles w_dim"] | None = None,
+    w_plus: Codes | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> Clip:
     """Write one clip as a file of its own; call `write_index` when all clips are written.
@@ -203,28 +201,30 @@ def write_clips(
     folder: str | Path,
     clips: Sequence[Clip],
     pages: Sequence[bytes],
-    w_plus: Float[np.ndarray, "n_frames n_styles w_dim"] | None = None,
+    w_plus: Codes | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write several clips into the one file that they all name, frames one clip after another.
+    """Write several clips into the one file that they all name, one clip's frames after another's.
 
     Args:
         pages: JPEG bytes of every frame.
     """
-    sizes = [clip.n_frames for clip in clips]
-    starts = [clip.first for clip in clips]
-    if starts != np.cumsum([0, *sizes[:-1]]).tolist() or sum(sizes) != len(pages) or not pages:
-        raise BadValue(f"clips of {sum(sizes)} frames in a row are required; got {len(pages)}")
     tensors = {name: np.ascontiguousarray(rows) for name, rows in (arrays or {}).items()}
-    tensors |= {} if w_plus is None else _packed(w_plus)
+    tensors["ends"] = np.cumsum([len(page) for page in pages])
+    if w_plus is not None:
+        # Every row of W+ once: most styles of a clip never move.
+        place: dict[bytes, int] = {}
+        codes = np.asarray(w_plus, np.float16)
+        numbers = [[place.setdefault(row.tobytes(), len(place)) for row in code] for code in codes]
+        tensors["w_numbers"] = np.array(numbers, np.int32)
+    if {len(rows) for rows in tensors.values()} != {sum(clip.n_frames for clip in clips)}:
+        lengths = ", ".join(f"{name} {len(rows)}" for name, rows in tensors.items())
+        raise BadValue(f"every array needs a row for each frame of {clips[0].name}; got {lengths}")
     tensors["jpeg"] = np.frombuffer(b"".join(pages), np.uint8)
-    tensors["ends"] = np.cumsum([len(page) for page in pages]).astype(np.int64)
-    for key, rows in tensors.items():
-        if len(rows) != len(pages) and key not in ("jpeg", "w_rows"):
-            raise BadValue(f"'{key}' needs a row for each of {len(pages)} frames; got {len(rows)}")
-    path = Path(folder) / clips[0].file
+    if w_plus is not None:
+        tensors["w_rows"] = np.frombuffer(b"".join(place), np.float16).reshape(len(place), -1)
     lines = json.dumps([asdict(clip) for clip in clips])
-    with atomic(path) as temporary:
+    with atomic(Path(folder) / clips[0].file) as temporary:
         save_file(tensors, temporary, metadata={"clips": lines})
 
 
@@ -234,93 +234,96 @@ def write_index(folder: str | Path, files: Iterable[str] | None = None) -> Clips
     Args:
         files: Those that belong to it, in order; by default every one below `clips/`, by name.
     """
-    folder = Path(folder)
-    if files is None:
-        paths = (folder / "clips").rglob("*.safetensors")
-        files = sorted(str(path.relative_to(folder)) for path in paths)
-    clips = [clip for file in files for clip in clips_in(folder / file)]
+    folder, clips = Path(folder), []
+    paths = sorted((folder / "clips").rglob("*.safetensors"))
+    for path in paths if files is None else [folder / file for file in files]:
+        with _reading(path), safe_open(path, "numpy") as file:
+            clips += [Clip(**line) for line in json.loads(file.metadata()["clips"])]
     with atomic(folder / INDEX) as temporary:
         temporary.write_text("".join(json.dumps(asdict(clip)) + "\n" for clip in clips))
     return Clips(folder, clips)
 
 
-def clips_in(path: str | Path) -> list[Clip]:
-    """What a file says of its clips."""
-    with _reading(path), safe_open(path, "numpy") as file:
-        return [Clip(**line) for line in json.loads(file.metadata()["clips"])]
+def claim(folder: str | Path, config: Any, free: Collection[str]) -> Run:
+    """The run of a folder of clips, for one process at a time; its settings stay as they were.
+
+    Args:
+        config: A dataclass of settings.
+        free: Those that may change from run to run.
+    """
+    record = Path(folder) / "run.json"
+    before = read_json(record)["config"] if record.exists() else asdict(config)
+    changed = [k for k, v in asdict(config).items() if k not in free and before.get(k) != v]
+    if changed:
+        raise BadValue(
+            f"{folder} was made with another {', '.join(changed)}; give the same settings to go "
+            "on, or another folder"
+        )
+    run = Run(folder, config)
+    for left in Path(folder).rglob(".*.part"):  # by a process that was killed
+        left.unlink()
+    return run
 
 
 def clip_file(name: str) -> str:
     """The file of a clip, by a hash of its name: names may be long, and have any sign in them."""
-    key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     plain = re.sub(r"[^A-Za-z0-9]+", "-", name)[-48:].strip("-")
-    return f"clips/{key[:2]}/{plain}-{key[2:12]}.safetensors"
+    return f"clips/{_hash(name)[:2]}/{plain}-{_hash(name)[2:12]}.safetensors"
 
 
-def encode(image: Pixels, quality: int = JPEG_QUALITY) -> bytes:
-    """A frame as JPEG."""
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=quality)
-    return data.getvalue()
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _packed(w_plus: Float[np.ndarray, "n_frames n_styles w_dim"]) -> dict[str, np.ndarray]:
-    """Codes with every row of W+ stored once: most styles of a clip never move."""
-    rows = np.asarray(w_plus, np.float16)
-    place: dict[bytes, int] = {}
-    numbers = [place.setdefault(row.tobytes(), len(place)) for code in rows for row in code]
-    unique = np.frombuffer(b"".join(place), np.float16).reshape(-1, rows.shape[-1])
-    return {"w_rows": unique, "w_numbers": np.array(numbers, np.int32).reshape(rows.shape[:2])}
+def _row(clip: Clip, i: int) -> int:
+    if not 0 <= i < clip.n_frames:
+        raise BadValue(f"'{clip.name}' has frames 0 to {clip.n_frames - 1}; got {i}")
+    return clip.first + i
 
 
-class _ClipFile:
-    """An open file; what is small is read once, frames are read when asked for."""
+class ClipFile:
+    """An open file; what is small is read once, frames are read when requested."""
 
     def __init__(self, path: str):
         self.path = path
         with _reading(path):
             self._file = safe_open(path, "numpy")
             self._names = set(self._file.keys())
-            self._ends = self._file.get_tensor("ends")
+            self._ends = self._file.get_tensor("ends").tolist()
 
     def image(self, row: int) -> Pixels:
-        start = int(self._ends[row - 1]) if row else 0
+        """Frame by row."""
         with _reading(self.path):
-            page = self._file.get_slice("jpeg")[start : int(self._ends[row])]
-            with Image.open(io.BytesIO(page.tobytes()), formats=["JPEG"]) as image:
+            start = self._ends[row - 1] if row else 0
+            page = io.BytesIO(self._file.get_slice("jpeg")[start : self._ends[row]].tobytes())
+            with Image.open(page, formats=["JPEG"]) as image:
                 return np.array(image.convert("RGB"))
 
     def w_plus(self, row: int) -> Float[np.ndarray, "n_styles w_dim"] | None:
-        if self._codes is None:
-            return None
-        rows, numbers = self._codes
-        return rows[numbers[row]].astype(np.float32)
-
-    def rows(self, name: str, start: int, stop: int) -> Shaped[np.ndarray, "n_frames ..."] | None:
-        if name not in self._names:
-            return None
-        with _reading(self.path):
-            return self._file.get_slice(name)[start:stop]
-
-    @cached_property
-    def _codes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Code by row."""
         if "w_rows" not in self._names:
             return None
         with _reading(self.path):
-            return self._file.get_tensor("w_rows"), self._file.get_tensor("w_numbers")
+            rows, numbers = self.codes
+            return rows[numbers[row]].astype(np.float32)
 
+    def rows(self, name: str, start: int, count: int) -> Shaped[np.ndarray, "n_frames ..."] | None:
+        """Rows of an array; None where the file has no such array."""
+        if name not in self._names:
+            return None
+        with _reading(self.path):
+            return self._file.get_slice(name)[start : start + count]
 
-def open_clip_file(path: Path) -> _ClipFile:
-    """The file, opened once for all that read it; a file written anew is opened anew."""
-    try:
-        return _opened(str(path), os.stat(path).st_mtime_ns)
-    except FileNotFoundError:
-        raise MissingFile(f"{path} is missing; make its folder again") from None
+    @cached_property
+    def codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every row of W+ that occurs, and their numbers for each frame's styles."""
+        return self._file.get_tensor("w_rows"), self._file.get_tensor("w_numbers")
 
 
 @lru_cache(maxsize=128)
-def _opened(path: str, _: int) -> _ClipFile:
-    return _ClipFile(path)
+def open_clip_file(path: str, changed_ns: int) -> ClipFile:
+    """A file, opened once for all that read it; opened anew when it changed."""
+    return ClipFile(path)
 
 
 @contextmanager
@@ -328,5 +331,5 @@ def _reading(path: str | Path) -> Iterator[None]:
     """Errors of reading as `BadFile` that names the file."""
     try:
         yield
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
         raise BadFile(f"{path} is no file of clips, or damaged: {error}") from error

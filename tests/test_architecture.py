@@ -1,67 +1,123 @@
-"""The floors of the house: a module imports only from floors below its own."""
+"""The house: imports run downward, files and words within their limits."""
 
 import ast
+import graphlib
+import importlib
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "xfer"
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
-FLOORS = [
-    {"shapes", "errors", "devices", "runs"},
-    {"ops", "losses", "metrics", "media", "assets", "figures"},
-    {
-        "backbones",
-        "checkpoints",
-        "files",
-        "stylegan2",
-        "landmarker",
-        "face_reader",
-        "recognition",
-        "perceptual",
-    },
-    {"encoders", "mapper", "control", "inversion", "model", "baselines", "weights"},
-    {"data"},
-    {"training", "pipeline", "evaluation", "analysis"},
-    {"explorer", "notebooks", "cli"},
-    {"__main__"},
-]
-FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+FLOORS = """
+shapes errors devices runs
+ops losses metrics media assets figures
+pickles checkpoints backbones stylegan2 tflite landmarker face_reader recognition perceptual
+encoders mapper control inversion model baselines weights
+data
+training pipeline evaluation analysis
+explorer notebooks cli
+__main__
+"""
+"""Files and folders of the package: each may import what stands before it in this list."""
+ORDER = FLOORS.split()
 
-
-def room_of(path: Path) -> str:
-    """The first name below the package: `xfer/ops/bias_act.py` and `xfer/ops` are both `ops`."""
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+WORDS = """
+studio desk moments places filming easel ledger recalling ahead cast mates sight critic game
+instruments look drawn asked told taught shown kept nobody picture pictures person film films
+"""
+"""Not used as identifiers, though prose may use some."""
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Rooms of xfer that a source file imports, at its top or inside a function."""
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of xfer that a source file imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(TREES[path]):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            pytest.fail(f"{path}: relative import; write it in full")
-        else:
-            continue
-        rooms |= {name.split(".")[1] for name in names if name.startswith("xfer.")}
-    return {room for room in rooms if room in FLOOR}
+            assert node.level == 0, f"{path}: relative import; write it in full"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    known = {name if name in MODULES else name.rpartition(".")[0] for name in names}
+    return (known & MODULES.keys()) - {"xfer", module_of(path)}
 
 
-SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_stands_above_it(path):
+    if path == PACKAGE / "__init__.py":
+        return
+    own = module_of(path).split(".")[1]
+    assert own in ORDER, f"{own} stands nowhere: give it a place in {Path(__file__).name}"
+    rooms = {name.split(".")[1] for name in imports(path)} - {own}
+    above = [room for room in rooms if ORDER.index(room) > ORDER.index(own)]
+    assert not above, f"{own} imports {above}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_floors_below_its_own(path):
-    own = room_of(path)
-    assert own in FLOOR, f"{own} has no floor: give it one in {Path(__file__).name}"
-    for room in imported_rooms(path) - {own}:
-        assert FLOOR[room] <= FLOOR[own], (
-            f"{own} (floor {FLOOR[own]}) imports {room} (floor {FLOOR[room]})"
-        )
+def test_no_imports_run_in_a_circle():
+    graph = {name: imports(path) for name, path in MODULES.items()}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_the_house_is_small():
+    lines = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in FILES}
+    assert {path: n for path, n in lines.items() if n > 350} == {}
+    tests = sum(len(p.read_text().splitlines()) for p in (ROOT / "tests").rglob("*.py"))
+    assert len(lines) <= 65 and sum(lines.values()) <= 8500 and tests <= 6000
+    assert (ROOT / "README.md").stat().st_size <= 12_000
+
+
+def test_no_class_name_stands_for_two_things():
+    classes = Counter(
+        node.name for tree in TREES.values() for node in tree.body if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in classes.items() if times > 1] == []
+
+
+def test_no_small_file_serves_a_single_other():
+    importers = Counter(name for path in FILES for name in imports(path))
+    small = [
+        name
+        for name, path in MODULES.items()
+        if importers[name] == 1
+        and path.name != "__init__.py"
+        and len(path.read_text().splitlines()) < 30
+    ]
+    assert small == []
+
+
+def defined_names(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_names_are_plain_words_of_the_field(path):
+    names = defined_names(TREES[path]) | {path.stem}
+    parts = lambda name: re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())
+    assert [name for name in names if set(parts(name)) & set(WORDS.split())] == []
 
 
 def test_the_top_level_is_as_designed():
@@ -74,13 +130,8 @@ def test_the_top_level_is_as_designed():
 
 
 def test_importing_a_module_prints_nothing_and_takes_no_seed(capsys):
-    import importlib
-
-    import torch
-
     before = torch.random.get_rng_state()
-    for path in SOURCES:
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        importlib.import_module(".".join(p for p in parts if p != "__init__"))
+    for name in MODULES:
+        importlib.import_module(name)
     assert capsys.readouterr().out == ""
     assert torch.equal(before, torch.random.get_rng_state())

@@ -75,8 +75,8 @@ def naming(path: str | Path, only: tuple[int, ...] | None = None) -> Iterator[No
         raise
     except Exception as error:
         number = getattr(error, "errno", None)
-        if number is None and (told := re.search(r"os error (\d+)", str(error))):
-            number = int(told[1])  # Rust's libraries (safetensors) say it in words
+        if number is None and (match := re.search(r"os error (\d+)", str(error))):
+            number = int(match[1])  # Rust's libraries (safetensors) say it in words
         if number is None or (number not in only if only else not isinstance(error, OSError)):
             raise
         todo = "make room on the disk and run again" if number in FULL else "choose another place"

@@ -48,9 +48,9 @@ def bootstrap(
         people: Rows of one number are drawn together; by default each row alone.
         share: Of the draws, inside the interval.
     """
-    rows = _rows_by_person(len(data[0]), people)
+    rows = _rows_of_each(len(data[0]), people)
 
-    def of_people(chosen: np.ndarray) -> float:
+    def of_rows(chosen: np.ndarray) -> float:
         index = np.concatenate([rows[i] for i in chosen])
         return float(statistic(*(x[index] for x in data)))
 
@@ -58,11 +58,11 @@ def bootstrap(
     value = float(statistic(*data))
     if len(rows) == 1:
         return Interval(value, value, value)
-    drawn = stats.bootstrap(
-        (everyone,), of_people, vectorized=False, n_resamples=draws, confidence_level=share,
+    limits = stats.bootstrap(
+        (everyone,), of_rows, vectorized=False, n_resamples=draws, confidence_level=share,
         method="percentile", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
-    return Interval(value, float(drawn.low), float(drawn.high))
+    return Interval(value, float(limits.low), float(limits.high))
 
 
 def paired_test(
@@ -79,7 +79,7 @@ def paired_test(
     never below two of them: so often all people agree by luck.
     """
     gap = first - second
-    gaps = np.array([gap[rows].mean() for rows in _rows_by_person(len(gap), people)])
+    gaps = np.array([gap[rows].mean() for rows in _rows_of_each(len(gap), people)])
     value, low, high = bootstrap(np.mean, gaps, share=share, draws=draws, seed=seed)
     if len(gaps) == 1 or not gaps.any():
         return Difference(value, low, high, 1.0)
@@ -90,9 +90,9 @@ def paired_test(
     return Difference(value, low, high, float(test.pvalue))
 
 
-def _rows_by_person(n: int, people: People | None) -> list[np.ndarray]:
+def _rows_of_each(n: int, people: People | None) -> list[np.ndarray]:
     if n == 0:
         raise BadValue("an interval requires rows; there is none")
     if people is None:
         return [np.array([i]) for i in range(n)]
-    return [np.flatnonzero(people == person) for person in np.unique(people)]
+    return [np.flatnonzero(people == one) for one in np.unique(people)]

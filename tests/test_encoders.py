@@ -106,5 +106,5 @@ def test_a_saved_network_comes_back_the_same(network, tmp_path):
 
 def test_a_file_of_another_network_is_refused(tmp_path):
     path = small_generator().save(tmp_path / "g.safetensors")
-    with pytest.raises(BadFile, match="should hold a motion encoder; it holds: generator"):
+    with pytest.raises(BadFile, match="holds no motion encoder; it holds: generator"):
         MotionEncoder.load(path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from xfer.errors import BadFile, BadValue
-from xfer.files import write_checkpoint
+from xfer.checkpoints import write_checkpoint
 from xfer.mapper import Mapper, MapperConfig, build_mapper
 
 

@@ -125,5 +125,5 @@ def test_parts_of_different_sizes_are_refused(tmp_path):
 
 def test_a_file_without_a_mapper_is_refused(tmp_path):
     path = small_model().generator.save(tmp_path / "g.safetensors")
-    with pytest.raises(BadFile, match="should hold a motion encoder; it holds: generator"):
+    with pytest.raises(BadFile, match="holds no motion encoder; it holds: generator"):
         Transfer.load(path)

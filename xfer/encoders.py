@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
+from xfer.checkpoints import Network, Storable, stored_config
 from xfer.errors import expect
-from xfer.files import Network, Storable, stored_config
 from xfer.shapes import Features, Image, W, WPlus
 from xfer.stylegan2.layers import Linear
 

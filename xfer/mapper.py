@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xfer.checkpoints import Network, Storable, stored_config
 from xfer.errors import BadFile, expect
-from xfer.files import Network, Storable, stored_config
 from xfer.shapes import WPlus
 
 MotionWeight = Float[Tensor, "size bottleneck"]

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xfer.checkpoints import Checkpoint, Storable, load_network, read_checkpoint, write_checkpoint
 from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import BadFile, BadValue, MissingFile, expect
-from xfer.files import Checkpoint, Storable, load_network, read_checkpoint, write_checkpoint
 from xfer.mapper import Mapper, Response
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xfer.checkpoints import Network, stored_config
 from xfer.errors import BadFile
-from xfer.files import Network
 from xfer.stylegan2 import names
 from xfer.stylegan2.layers import BLUR
 
@@ -35,7 +35,7 @@ def generator_from(network: Network) -> tuple[dict[str, Any], State]:
     drawn from a fixed seed.
     """
     if network.layout == "xfer":
-        return _as_configured(network, _generator_sizes(network.tensors)), network.tensors
+        return stored_config(dict, network), network.tensors
     state = _foreign(network)
     sizes = _generator_sizes(state)
     if (mean := network.config.get("latent_avg")) is not None:
@@ -46,7 +46,7 @@ def generator_from(network: Network) -> tuple[dict[str, Any], State]:
 def discriminator_from(network: Network) -> tuple[dict[str, Any], State]:
     """Arguments for `DiscriminatorConfig`, and the tensors under our names."""
     if network.layout == "xfer":
-        return _as_configured(network, _discriminator_sizes(network.tensors)), network.tensors
+        return stored_config(dict, network), network.tensors
     state = _foreign(network)
     return _with_widths(_discriminator_sizes(state)) | _discriminator_facts(network.config), state
 
@@ -169,19 +169,6 @@ def _discriminator_sizes(state: State) -> dict[str, Any]:
     return {"resolution": 4 << blocks, "widths": widths}
 
 
-def _as_configured(network: Network, sizes: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of one of our files, after a look whether its tensors agree."""
-    config = dict(network.config)
-    widths = sizes.pop("widths")
-    for name, found in sizes.items():
-        if config.get(name) != found:
-            raise BadFile(f"the header says {name} {config.get(name)}, the tensors {found}")
-    for edge, width in widths.items():
-        if width != max(1, min(config["channel_base"] // edge, config["channel_max"])):
-            raise BadFile(f"the tensors' {width} channels at {edge} px are not the header's")
-    return config
-
-
 def _with_widths(sizes: dict[str, Any]) -> dict[str, Any]:
     """Channel base and maximum that give these widths."""
     widths = sizes.pop("widths")
@@ -200,17 +187,17 @@ def _generator_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """What NVlabs' files say of a generator beside its tensors; nothing for other layouts."""
     if "layers" not in config:
         return {}
-    made = config["init_kwargs"]
+    layers, made = config["layers"], config["layers"][""]["init_kwargs"]
     mapping = made.get("mapping_kwargs", {}).get("lr_multiplier", MAPPING_LR)
     return _precision(config, "synthesis.b4.conv1.") | {
-        "mapping_lr_multiplier": config["layers"]["mapping.fc0."].get("bias_gain", mapping)
+        "mapping_lr_multiplier": layers["mapping.fc0."].get("bias_gain", mapping)
     }
 
 
 def _discriminator_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     if "layers" not in config:
         return {}
-    made = config["init_kwargs"].get("epilogue_kwargs", {}).get("mbstd_group_size", 4)
+    made = config["layers"][""]["init_kwargs"].get("epilogue_kwargs", {}).get("mbstd_group_size", 4)
     group = config["layers"].get("b4.mbstd.", {}).get("group_size", made)
     # None stands for the whole batch.
     return _precision(config, "b4.conv.") | {
@@ -220,7 +207,8 @@ def _discriminator_facts(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _precision(config: Mapping[str, Any], layer: str) -> dict[str, Any]:
     """Clamping and the number of resolutions in half precision."""
-    made = config["init_kwargs"] | config["init_kwargs"].get("synthesis_kwargs", {})
+    made = config["layers"][""]["init_kwargs"]
+    made = made | made.get("synthesis_kwargs", {})
     clamp = config["layers"].get(layer, {}).get("conv_clamp", made.get("conv_clamp"))
     facts = {"conv_clamp": None if clamp is None else float(clamp)}
     halves = made.get("num_fp16_res", 0)

@@ -1,0 +1,1 @@
+"""Where pose, expression and identity live in latent codes."""

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from xfer.checkpoints import Storable, write_checkpoint
 from xfer.errors import RunError, Stopped
-from xfer.files import Storable, write_checkpoint
-from xfer.runs import Run
+from xfer.runs import Run, read_json
 from xfer.training.config import TrainingConfig
 from xfer.training.distributed import World, rng, share_norms
 from xfer.training.resume import Checkpoints, forget_after, refuse_changes
@@ -272,7 +272,8 @@ class _Loop:
         networks = (self.task.networks | self.task.averaged).values()
         packed = {n.role: n.pack() for n in networks if isinstance(n, Storable)}
         if packed:
-            facts = {"training": self.record.record | {"steps": self.done, "hours": self._hours()}}
+            facts = {"steps": self.done, "skipped": self.skipped, "hours": round(self._hours(), 4)}
+            facts = {"training": read_json(self.folder / "run.json") | facts}
             write_checkpoint(self.folder / "weights.safetensors", packed, facts)
 
     def close(self) -> None:

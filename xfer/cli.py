@@ -1,0 +1,264 @@
+"""`xfer` on the command line: one table of verbs, each a function whose arguments are the flags.
+
+A verb's module is imported when it is called; dataclasses among its arguments are flattened into
+flags. A training's `--preset NAME` gives the defaults that further flags override.
+"""
+
+import importlib
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import is_dataclass
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from xfer import __doc__ as about
+from xfer import __version__
+from xfer.errors import BadValue, Stopped, XferError
+
+
+class Verb(NamedTuple):
+    """Where a command's function is."""
+
+    module: str
+    function: str
+    summary: str
+    bare: str = ""
+    """The flag that words before all flags belong to."""
+
+
+VERBS = {
+    "transfer": Verb("pipeline_outputs", "transfer", "an identity with the motion of drivers"),
+    "reenact": Verb("pipeline_outputs", "reenact", "the same as a video, of a video or camera"),
+    "prepare": Verb(
+        "data.prepare", "prepare", "aligned clips out of videos, images, folders", "--inputs"
+    ),
+    "synthesize": Verb("data.synthesize", "synthesize", "people and clips out of the generator"),
+    "train generator": Verb("training.train_generator", "train_generator", "StyleGAN2"),
+    "train inverter": Verb("training.train_inverter", "train_inverter", "photos to W+"),
+    "train transfer": Verb("training.train_transfer", "train_transfer", "motion encoder, mapper"),
+    "train control": Verb("training.train_control", "train_control", "factors to moves in W+"),
+    "train recogniser": Verb("training.train_recogniser", "train_recogniser", "of identities"),
+    "evaluate": Verb("evaluation.evaluate", "evaluate", "a model on drivers and identities"),
+    "notebooks run": Verb("notebooks", "run", "the numbered notebooks, in order", "--names"),
+    "weights list": Verb("cli", "weights_list", "files known by name, licence and origin"),
+    "weights fetch": Verb(
+        "cli", "weights_fetch", "get and check files that are not shipped", "--names"
+    ),
+    "weights verify": Verb(
+        "cli", "weights_verify", "compare fetched files with their sha256", "--names"
+    ),
+    "weights inspect": Verb(
+        "cli", "weights_inspect", "what a checkpoint holds; runs nothing", "--path"
+    ),
+    "weights convert": Verb("cli", "weights_convert", "a checkpoint as our safetensors", "--path"),
+}
+
+ALIASES = {"--source": "--driver", "--target": "--identity", "--from": "--start"}
+"""The paper's words, and what Python does not allow as a name."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error that xfer raises on purpose is one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console of few letters shows what it can
+    if os.environ.get("MPLBACKEND", "").startswith("module:"):
+        os.environ["MPLBACKEND"] = "agg"  # that of the notebook we were called from
+    try:
+        return run(list(sys.argv[1:] if arguments is None else arguments))
+    except Stopped as error:
+        print(f"xfer: {error}", file=sys.stderr)
+        return 130
+    except XferError as error:
+        print(f"xfer: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("xfer: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def run(arguments: list[str]) -> int:
+    """Find the verb, parse its flags, call it, print what it returns."""
+    if arguments[:1] == ["--version"]:
+        print(f"xfer {__version__}")
+        return 0
+    words = next((n for n in (2, 1) if " ".join(arguments[:n]) in VERBS), 0)
+    if not words:
+        print(usage(arguments[0] if arguments else ""))
+        return 0 if not arguments or set(arguments) & {"-h", "--help"} else 2
+    name = " ".join(arguments[:words])
+    verb = VERBS[name]
+    flags = arguments[words:]
+    function = getattr(importlib.import_module(f"xfer.{verb.module}"), verb.function)
+    preset = _popped(flags, "--preset") if name.startswith("train ") else None
+    call = _flagged(function, _preset(verb.function, preset) if preset else None)
+    bare = f" Words before all flags are {verb.bare}." if verb.bare else ""
+    described = f"{inspect.getdoc(function) or verb.summary}".split("\n\n")[0] + bare
+    flags = gathered(flags, verb.bare)
+    result = tyro.cli(call, prog=f"xfer {name}", args=flags, description=described)
+    for line in (
+        result if isinstance(result, Iterable) and not isinstance(result, str) else [result]
+    ):
+        if isinstance(line, (str, os.PathLike)):
+            print(line, flush=True)
+    return 0
+
+
+def usage(word: str) -> str:
+    """The verbs, or those that begin with a word such as `train`."""
+    verbs = {k: v for k, v in VERBS.items() if k.split()[0] == word} or VERBS
+    lines = [f"    xfer {name:17} {verb.summary}" for name, verb in verbs.items()]
+    return "\n".join([str(about), "", *lines, "", "xfer VERB --help shows a verb's flags."])
+
+
+def gathered(arguments: Sequence[str], bare: str = "") -> list[str]:
+    """Flags under one name each, repeated ones with all of their values.
+
+    `--driver a b` and `--driver a --source b` are the same; the parser knows the first only.
+
+    Args:
+        bare: The flag that words before all flags belong to.
+    """
+    groups: dict[str, list[str]] = {}
+    values = groups.setdefault(bare, [])
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if argument in ("-h", "--help"):
+            return [argument]
+        if flag.startswith("--") and len(flag) > 2:
+            flag = flag.replace("_", "-")
+            values = groups.setdefault(ALIASES.get(flag, flag), [])
+            values += [value] if equals else []
+        else:
+            values.append(argument)
+    words = groups.pop(bare)
+    words = [bare, *words] if words and bare else words
+    return words + [word for flag, values in groups.items() for word in (flag, *values)]
+
+
+def _popped(flags: list[str], name: str) -> str | None:
+    """A flag's value, taken out of the flags."""
+    if name not in flags:
+        return None
+    at = flags.index(name)
+    _, value, *_ = *flags[at : at + 2], ""
+    del flags[at : at + 2]
+    return value
+
+
+def _preset(function: str, name: str) -> Any:
+    """A training's configuration by name, such as the toy of GENERATOR_PRESETS."""
+    from xfer.training import config
+
+    presets = getattr(config, f"{function.removeprefix('train_').upper()}_PRESETS", {})
+    if name not in presets:
+        raise BadValue(f"presets are {', '.join(presets) or 'not defined here'}; got '{name}'")
+    return presets[name]
+
+
+def _flagged(function: Callable, config: Any = None) -> Callable:
+    """A function whose signature tyro turns into flat flags; callbacks stay away.
+
+    Args:
+        config: Default of the argument of its type.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = []
+    for parameter in inspect.signature(function).parameters.values():
+        kind = hints[parameter.name]
+        if typing.get_origin(kind) is not None and "Callable" in str(kind):
+            continue
+        if is_dataclass(kind):
+            if config is not None and isinstance(config, kind):
+                parameter = parameter.replace(default=config, kind=parameter.KEYWORD_ONLY)
+            kind = Annotated[kind, tyro.conf.arg(name="")]
+        if parameter.name == "folder":
+            kind = Annotated[kind, tyro.conf.arg(name="out")]
+        parameters.append(parameter.replace(annotation=kind, kind=parameter.KEYWORD_ONLY))
+
+    def call(**values: Any) -> Any:
+        return function(**values)
+
+    call.__signature__ = inspect.Signature(parameters)
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.__doc__ = function.__doc__
+    return call
+
+
+def weights_list() -> list[str]:
+    """List the files that xfer knows by name, with licence and origin."""
+    from xfer.assets import listing
+
+    return [
+        f"{row['name']} ({row['state']}{', ' if row['bytes'] else ''}{_size(row['bytes'])})\n"
+        f"    {row['purpose']}\n    {row['licence']}\n    {row['origin']}"
+        for row in listing()
+    ]
+
+
+def weights_fetch(names: tuple[str, ...] = ()) -> list[str]:
+    """Fetch files into the cache and check them.
+
+    Args:
+        names: As `xfer weights list` gives them; by default what xfer itself uses.
+    """
+    from xfer.assets import fetch
+
+    return [str(path) for path in fetch(names or None)]
+
+
+def weights_verify(names: tuple[str, ...] = ()) -> list[str]:
+    """Compare fetched files with their recorded sha256.
+
+    Args:
+        names: By default every fetched one.
+    """
+    from xfer.assets import verify
+    from xfer.errors import BadFile
+
+    states = verify(names or None)
+    if bad := [name for name, good in states.items() if not good]:
+        raise BadFile(f"{', '.join(bad)} should be as fetched and differ: fetch again")
+    return [f"{name}: as it should be" for name in states]
+
+
+def weights_inspect(path: str) -> list[str]:
+    """Show what a checkpoint file holds; nothing in it is executed.
+
+    Args:
+        path: A file, or the name of a shipped or fetched one.
+    """
+    from xfer.checkpoints import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    lines = [
+        f"    {role}: layout {network.layout}, "
+        f"{sum(t.numel() for t in network.tensors.values()):,} numbers"
+        for role, network in checkpoint.networks.items()
+    ]
+    facts = ", ".join(checkpoint.facts)
+    return [str(checkpoint.path), *lines, *([f"    beside them: {facts}"] if facts else [])]
+
+
+def weights_convert(path: str, out: str, half: bool = False) -> str:
+    """Write a checkpoint's networks as our safetensors.
+
+    Args:
+        path: A file of any known layout, or the name of a shipped or fetched one.
+        out: The new file.
+        half: Store float16, which halves the file.
+    """
+    from xfer.weights import convert
+
+    return str(convert(path, out, half))
+
+
+def _size(n_bytes: str) -> str:
+    return f"{int(n_bytes) / 1e6:.1f} MB" if n_bytes else ""

@@ -1,0 +1,244 @@
+"""Image files: any image in safely, PNG, JPEG and WebP out with a word on where they come from.
+
+Reading upholds: upright by EXIF, sRGB by ICC profile, three channels, transparency laid over
+white, 16 bits rounded to 8. Files are known by their content, whatever they are called.
+"""
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from xfer.errors import BadFile, BadValue, MissingFile
+from xfer.media.provenance import Source, xmp_packet
+from xfer.runs import atomic
+
+Pixels = UInt8[np.ndarray, "_ _ 3"]
+"""One image as bytes, sRGB, channels last, of any height and width."""
+
+# Only formats that hold pixels: others (PostScript, for one) would start programs to be drawn.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
+ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".mpo",
+    ".jp2", ".avif", ".tga", ".heic",
+)  # fmt: skip
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",
+    ".flv", ".wmv", ".3gp", ".ogv", ".mxf", ".vob",
+)  # fmt: skip
+MOST_PIXELS = 80_000_000
+"""Larger images are refused before any memory is taken for them."""
+HEIF = (b"heic", b"heix", b"mif1", b"msf1")
+
+# The size limit is ours to check, and damage ours to report.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_image(path: str | Path) -> Pixels:
+    """An image file as sRGB bytes; of an animated one the first frame.
+
+    Raises:
+        MissingFile: There is no such file.
+        BadFile: It is damaged, too large, or no image.
+    """
+    with opened_image(path) as picture:
+        return flat(_upright(picture))
+
+
+@contextlib.contextmanager
+def opened_image(path: str | Path) -> Iterator[Image.Image]:
+    """An open image file whose header has been read; whatever goes wrong with it is `BadFile`."""
+    try:
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MOST_PIXELS:
+                raise BadFile(
+                    f"{path} has {width} x {height} pixels; at most {MOST_PIXELS / 1e6:g} million "
+                    "are read: make it smaller first"
+                )
+            yield picture
+    except (BadFile, MissingFile):
+        raise
+    except UnidentifiedImageError:
+        known = "is HEIC, which cannot be read: export it as JPEG or PNG"
+        other = "is no image: its content is of no known format, or it is empty"
+        raise BadFile(f"{path} {known if _head(path)[8:12] in HEIF else other}") from None
+    # Decoders meet damage with every kind of exception, not only with OSError.
+    except Exception as error:
+        if not exists(path):
+            raise MissingFile(f"there is no image {path}") from None
+        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BadFile(f"{path} is no image, or a damaged one: {what}") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF says; a damaged EXIF block turns nothing."""
+    picture.load()
+    with contextlib.suppress(Exception):
+        return ImageOps.exif_transpose(picture)
+    return picture
+
+
+def flat(picture: Image.Image) -> Pixels:
+    """Any mode of Pillow as sRGB bytes: profile applied, transparency over white."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode.startswith(("I", "F")):
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    elif picture.mode in ("PA", "La", "RGBa", "LA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    elif picture.mode in ("P", "1", "YCbCr", "HSV", "RGBX"):
+        picture = picture.convert("RGB")
+    alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
+    picture = _in_srgb(picture.convert("RGB") if alpha else picture, profile)
+    if alpha:
+        picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
+    return np.array(picture)
+
+
+def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """From the colour space that the file names; unnamed ones and damaged profiles pass as sRGB."""
+    with contextlib.suppress(Exception):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        space = source.profile.xcolor_space.strip()
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}[space]
+        # Gray pixels may carry a colour profile, and gray profiles describe gray pixels only.
+        if picture.mode in (mode, "L") or space == "GRAY":
+            target = ImageCms.createProfile("sRGB")
+            image = picture.convert(mode)
+            return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    return picture.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> UInt8[np.ndarray, "height width"]:
+    """One channel of more than 8 bits; what is white follows from the type and the values."""
+    values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
+    brightest = values.max(initial=0)
+    if values.dtype.kind == "f":
+        white = 1.0 if brightest <= 1 else 255.0
+    else:
+        white = 65535.0 if values.dtype.itemsize == 2 or brightest > 255 else 255.0
+    return np.rint(values.astype(np.float32).clip(0, white) * (255 / white)).astype(np.uint8)
+
+
+def write_image(
+    path: str | Path, array: Pixels, source: Source, note: str = "", quality: int = 95
+) -> Path:
+    """Write one image as PNG, JPEG or WebP (by suffix), whole or not at all.
+
+    Args:
+        source: What the file says of its origin.
+        note: A remark that stands beside it, such as seed or model.
+        quality: Of JPEG and WebP, 1 to 100.
+    """
+    form = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+    if (suffix := Path(path).suffix.lower()) not in form:
+        raise BadValue(f"images are written as .png, .jpg or .webp; got {path}")
+    packet = xmp_packet(source, note)
+    options = {"quality": quality, "subsampling": 0, "xmp": packet}
+    if suffix == ".png":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", packet.decode())
+        options = {"pnginfo": texts, "compress_level": 4}
+    with atomic(path) as temporary:
+        Image.fromarray(array).save(temporary, form[suffix], **options)
+    return Path(path)
+
+
+def to_tensor(
+    array: UInt8[np.ndarray, "*batch height width 3"],
+) -> Float[Tensor, "n 3 height width"]:
+    """One image, or a batch of them, as sRGB in [-1, 1]."""
+    batch = array[None] if array.ndim == 3 else array
+    planes = torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
+    return planes.float() / 127.5 - 1
+
+
+def to_array(image: Float[Tensor, "n 3 height width"]) -> UInt8[np.ndarray, "n height width 3"]:
+    """Images in [-1, 1] as bytes, channels last; what lies outside is clamped."""
+    scaled = (image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is such a file or folder; a text too long or odd to be a name is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def kind_of(path: str | Path) -> str | None:
+    """'image' or 'video', by content before name; None for what is neither or is not there.
+
+    Animated images are videos. This is the one rule of what counts as an input, everywhere.
+    """
+    if not exists(path) or Path(path).is_dir():
+        return None
+    head, suffix = _head(path), Path(path).suffix.lower()
+    if kind := _kind_of_bytes(head):
+        return "video" if kind == "image" and _is_animated(path) else kind
+    # An empty or damaged file of such a name gets its sentence where it is read.
+    if suffix in SUFFIXES:
+        return "image"
+    return "video" if suffix in VIDEO_SUFFIXES else None
+
+
+def _head(path: str | Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(600)
+    except (OSError, ValueError):
+        return b""
+
+
+def _kind_of_bytes(head: bytes) -> str | None:
+    """What the first bytes of a file give away."""
+    images = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+    videos = (
+        b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\x30\x26\xb2\x75\x8e\x66", b"OggS", b"\0\0\1\xba",
+        b"\0\0\1\xb3", b"\x06\x0e\x2b\x34", b".RMF",
+    )  # fmt: skip
+    riff = head[8:12] if head[:4] == b"RIFF" else b""
+    if head.startswith(images) or riff == b"WEBP":
+        return "image"
+    if head[4:8] == b"ftyp":
+        return "image" if head[8:12] in (b"avif", b"avis", *HEIF) else "video"
+    # QuickTime of old has no ftyp; transport streams repeat a mark every 188 or 192 bytes.
+    atoms = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+    stream = any(head[at : at + 3 * step : step] == b"GGG" for at, step in ((0, 188), (4, 192)))
+    if head.startswith(videos) or riff == b"AVI " or head[4:8] in atoms or stream:
+        return "video"
+    return None
+
+
+def _is_animated(path: str | Path) -> bool:
+    try:
+        with opened_image(path) as picture:
+            return picture.format in ANIMATED and getattr(picture, "is_animated", False)
+    except BadFile:
+        return False
+
+
+def list_media(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """Images and videos of a folder in natural order (2 before 10), hidden ones left out."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFile(f"there is no folder {folder}")
+    inside = folder.rglob("*") if recursive else folder.iterdir()
+    shown = [p for p in inside if not any(q[0] == "." for q in p.relative_to(folder).parts)]
+    return sorted((p for p in shown if kind_of(p)), key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [(1, 0, p) if not p.isdecimal() else (0, int(p), p) for p in parts]

@@ -1,0 +1,226 @@
+"""Frames of video files and animated images: upright, in order, with times, in flat memory.
+
+Damaged parts are passed over and told in a remark; what makes a file useless is one `BadFile`.
+"""
+
+import heapq
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import ImageSequence
+
+from xfer.errors import BadFile
+from xfer.media.conversion import Converter, Deinterlacer
+from xfer.media.images import MOST_PIXELS, Pixels, flat, opened_image
+from xfer.media.packets import decoded, open_container
+
+
+class Frame(NamedTuple):
+    """One frame as it is shown."""
+
+    image: Pixels
+    time_s: float
+    """Seconds since the first frame, strictly increasing."""
+
+
+class Video:
+    """A stream of frames; every iteration starts anew.
+
+    Attributes:
+        fps: Frames a second, on average.
+        n_frames: An estimate, None where the file does not know; so is `duration_s`.
+        remarks: What cannot be honoured or was damaged, one sentence a kind.
+    """
+
+    path: Path
+    fps: float = 25.0
+    width: int
+    height: int
+    n_frames: int | None = None
+    duration_s: float | None = None
+    has_audio: bool = False
+
+    def __init__(self, path: str | Path):
+        self.path, self.remarks = Path(path), list[str]()
+
+    def remark(self, text: str) -> None:
+        """Add a remark, once however often it is made."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def __iter__(self) -> Iterator[Frame]:
+        raise TypeError(f"{type(self).__name__} gives no frames")
+
+
+class VideoFile(Video):
+    """A container of FFmpeg's."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        with open_container(path) as container:
+            stream = self._stream(container)
+            self.has_audio = bool(container.streams.audio)
+            frame, self.start_s = next(self._decoded(container, stream), (None, 0.0))
+            if frame is None:
+                raise BadFile(f"{path}: no frame of this video can be decoded")
+            self._converter = Converter(frame, _aspect(stream), self.remark)
+            self.width, self.height = self._converter.width, self._converter.height
+            rate = stream.average_rate or stream.guessed_rate
+            self.fps = float(rate) if rate and 0.01 < rate < 1000 else 25.0
+            length = float(stream.duration * stream.time_base) if stream.duration else None
+            self.duration_s = length or (container.duration or 0) / av.time_base or None
+            guess = round(self.duration_s * self.fps) if self.duration_s else None
+            self.n_frames = stream.frames or guess
+
+    def __iter__(self) -> Iterator[Frame]:
+        last, self._skipped = -1.0, 0
+        with open_container(self.path) as container:
+            stream = self._stream(container)
+            for frame, time in self._progressive(self._decoded(container, stream)):
+                try:
+                    image = self._converter(frame, _aspect(stream))
+                except (av.FFmpegError, ValueError):
+                    self._skip()
+                    continue
+                last = self._later(time - self.start_s, last)
+                yield Frame(image, last)
+        if last < 0:
+            raise BadFile(f"{self.path}: no frame of this video can be decoded")
+        if self._skipped:
+            self.remark(f"{self._skipped} damaged parts were passed over")
+        elif self.duration_s and last + 1 < 0.9 * self.duration_s:
+            self.remark(f"it ends after {last:.1f} s, of {self.duration_s:.1f} s that it announces")
+
+    def _later(self, time: float, last: float) -> float:
+        """A time after the last one: what steps back is nudged, and forgotten at the next."""
+        if math.isnan(time):
+            return last + 1 / self.fps if last >= 0 else 0.0
+        return time if time > last else last + min(1e-3, 0.1 / self.fps)
+
+    def _stream(self, container: InputContainer) -> VideoStream:
+        """The default stream that moves; a cover image does not."""
+        still = Disposition.attached_pic | Disposition.timed_thumbnails
+        streams = [s for s in container.streams.video if not s.disposition & still]
+        if not streams:
+            kinds = sorted({stream.type for stream in container.streams})
+            raise BadFile(f"{self.path} holds no moving picture, only {kinds or 'nothing'}")
+        stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
+        if stream.codec_context is None:
+            raise BadFile(f"{self.path} is coded in a way that this FFmpeg cannot read")
+        self._check(stream.codec_context.width, stream.codec_context.height)
+        # One thread: damage is met the same way every time, and cores are for the networks.
+        stream.codec_context.thread_count = 1
+        return stream
+
+    def _check(self, width: int, height: int) -> None:
+        if width * height > MOST_PIXELS:
+            raise BadFile(
+                f"{self.path} has frames of {width} x {height} pixels; at most "
+                f"{MOST_PIXELS / 1e6:g} million are read: make it smaller first"
+            )
+
+    def _decoded(
+        self, container: InputContainer, stream: VideoStream
+    ) -> Iterator[tuple[VideoFrame, float]]:
+        """Frames of every packet that can be decoded, with their times (NaN where unknown)."""
+        decoder, stamps = stream.codec_context, _Stamps()
+        named = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(decoder.name)
+        if named and stream.metadata.get("alpha_mode") == "1":
+            # FFmpeg's own decoders leave transparency away.
+            decoder = av.CodecContext.create(named, "r")
+        self._skipped = 0
+        sound = container.streams.audio
+        for packet, frames in decoded(
+            container, stream, *sound, decode=decoder.decode, damaged=self._skip
+        ):
+            stamps.add(packet)
+            for frame in frames:
+                time = stamps.of(frame, stream.codec_context.reorder_depth)
+                if frame.is_corrupt or not frame.width:
+                    self._skip()
+                    continue
+                self._check(frame.width, frame.height)
+                yield frame, time
+
+    def _skip(self) -> None:
+        self._skipped += 1
+
+    def _progressive(
+        self, frames: Iterator[tuple[VideoFrame, float]]
+    ) -> Iterator[tuple[VideoFrame, float]]:
+        deinterlacer = Deinterlacer()
+        for frame, time in frames:
+            yield from deinterlacer(frame, time)
+        yield from deinterlacer.flush()
+
+
+def _aspect(stream: VideoStream):
+    """Width of a pixel over its height, as the container says, else the codec."""
+    return stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+
+
+class _Stamps:
+    """Times of frames from packets whose stamps may be in the order of coding.
+
+    Where stamps only ever grow from packet to packet though the decoder reorders frames, they
+    say nothing of a frame: the earliest stamp then belongs to the frame that is shown first.
+    """
+
+    def __init__(self):
+        self._waiting, self._newest, self._grow = list[float](), -math.inf, True
+
+    def add(self, packet: Packet) -> None:
+        """Take note of a packet that has gone into the decoder."""
+        if packet.pts is not None and self._grow:
+            time = float(packet.pts * packet.time_base)
+            self._grow, self._newest = time > self._newest, time
+            heapq.heappush(self._waiting, time)
+
+    def of(self, frame: VideoFrame, depth: int) -> float:
+        """The time of the frame that the decoder has just given."""
+        own = math.nan if frame.time is None else frame.time
+        while len(self._waiting) > depth + 3:
+            heapq.heappop(self._waiting)
+        first = heapq.heappop(self._waiting) if self._waiting else own
+        return first if self._grow and depth else own
+
+
+class Animation(Video):
+    """An animated image: GIF, PNG, WebP, AVIF."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        with opened_image(path) as picture:
+            self.width, self.height = picture.size
+            self.n_frames = picture.n_frames
+            picture.load()
+            self.fps = 1 / _seconds(picture)
+            self.duration_s = self.n_frames / self.fps
+
+    def __iter__(self) -> Iterator[Frame]:
+        time, given = 0.0, 0
+        try:
+            with opened_image(self.path) as picture:
+                for frame in ImageSequence.Iterator(picture):
+                    image = flat(frame)
+                    lasts = _seconds(frame)
+                    yield Frame(image, time)
+                    time, given = time + lasts, given + 1
+        except BadFile:
+            if not given:
+                raise
+            self.remark(f"it is damaged after {given} frames")
+
+
+def _seconds(picture: Any) -> float:
+    """How long a frame stands; browsers take the shortest times for a tenth of a second."""
+    milliseconds = picture.info.get("duration") or 0
+    return milliseconds / 1000 if milliseconds > 10 else 0.1

@@ -1,0 +1,232 @@
+"""Videos out: MP4 with a word on where they come from, other videos' times and sound kept."""
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.container import OutputContainer
+from av.filter import Graph
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+
+from xfer.errors import BadFile, BadValue, XferError
+from xfer.media.images import Pixels
+from xfer.media.packets import decoded, open_container, words
+from xfer.media.provenance import Source, comment
+from xfer.media.reader import VideoFile
+from xfer.runs import FULL, atomic
+
+BT709 = 1
+"""FFmpeg's number for the colours of ITU-R BT.709: primaries, transfer and matrix."""
+TIME_BASE = Fraction(1, 90_000)
+RATE = 48_000
+"""Samples of sound a second."""
+
+
+class VideoWriter:
+    """An MP4 file under way; it appears under its name when the block ends well, or not at all.
+
+        with VideoWriter("out.mp4", (1024, 1024), 25.0, Source.GENERATED) as video:
+            for frame in frames:
+                video.write(frame)
+
+    Args:
+        path: Ends in .mp4.
+        size: Width and height in pixels; odd ones are made even by repeating the last line.
+        fps: Frames a second where `write` is given no time.
+        source: What the file says of its origin.
+        note: A remark that stands beside it.
+        audio_from: A file whose sound is taken over, cut where the pictures end. What fails in
+            it costs the sound and a remark.
+        crf: x264's quality, 0 (lossless) to 51; 16 cannot be told from the original by eye.
+
+    Attributes:
+        remarks: What could not be had, one sentence each.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: float,
+        source: Source,
+        note: str = "",
+        audio_from: str | Path | None = None,
+        crf: int = 16,
+    ):
+        self.path, self.size, self.fps, self.audio_from = Path(path), size, fps, audio_from
+        if self.path.suffix.lower() != ".mp4":
+            raise BadValue(f"videos are written as .mp4; got {path}")
+        if not 0 < fps < 10_000:
+            raise BadValue(f"frames a second are positive; got {fps}")
+        self._comment, self._crf = comment(source, note), crf
+        self.remarks, self.n_frames, self._last = list[str](), 0, -1
+
+    def __enter__(self) -> "VideoWriter":
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic(self.path))
+            options = {"movflags": "+faststart"}
+            out = av.open(f"file:{temporary}", "w", format="mp4", options=options)
+            self._out = stack.enter_context(out)
+            self._out.metadata["comment"] = self._comment
+            self._stream = self._video_stream()
+            self._sound: _Sound | None = None
+            if self.audio_from is not None:
+                with self._costing_sound():
+                    self._sound = _Sound(self.audio_from, self._out)
+                    stack.callback(self._sound.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            if not self.n_frames:
+                raise BadValue(f"a video has at least one frame; {self.path} would have none")
+            self._mux(self._stream.encode(None))
+            self._advance(self._last * TIME_BASE + 1 / self.fps, end=True)
+            self._out.close()
+
+    def _video_stream(self):
+        # Frames that refer only backwards keep every time stamp as it was given.
+        options = {"crf": str(self._crf), "preset": "veryfast", "bf": "0"}
+        rate = Fraction(self.fps).limit_denominator(1001)
+        stream = self._out.add_stream("libx264", rate=rate, options=options)
+        stream.width, stream.height = (side + side % 2 for side in self.size)
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = stream.time_base = TIME_BASE
+        context.color_primaries = context.color_trc = context.colorspace = BT709
+        context.color_range = ColorRange.MPEG
+        return stream
+
+    def write(self, array: Pixels, time_s: float | None = None) -> None:
+        """Append a frame, shown from `time_s` (seconds) on; times increase."""
+        if array.shape[1::-1] != tuple(self.size):
+            raise BadValue(
+                f"frames of {self.path.name} have {self.size[0]} x {self.size[1]} pixels; "
+                f"got {array.shape[1]} x {array.shape[0]}"
+            )
+        time_s = self.n_frames / self.fps if time_s is None else time_s
+        stamp = round(time_s / TIME_BASE)
+        if stamp <= self._last:
+            raise BadValue(f"times of frames increase; got {time_s:g} s for frame {self.n_frames}")
+        even = np.pad(array, [(0, array.shape[0] % 2), (0, array.shape[1] % 2), (0, 0)], "edge")
+        frame = VideoFrame.from_ndarray(even, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1
+        )
+        frame.pts, frame.time_base, self._last = stamp, TIME_BASE, stamp
+        self._advance(time_s)
+        self._mux(self._stream.encode(frame))
+        self.n_frames += 1
+
+    def _mux(self, ready: list[Packet]) -> None:
+        for packet in ready:
+            if packet.stream.type == "video":
+                packet.duration = round(1 / self.fps / TIME_BASE)
+            self._out.mux(packet)
+
+    def _advance(self, time_s: float, end: bool = False) -> None:
+        """Write what sounds before a time."""
+        ready: list[Packet] = []
+        if self._sound is not None:
+            with self._costing_sound():
+                ready = self._sound.packets(float(time_s), end)
+        self._mux(ready)
+
+    @contextlib.contextmanager
+    def _costing_sound(self) -> Iterator[None]:
+        """Whatever fails within costs the sound and a remark, never the video."""
+        try:
+            yield
+        except (av.FFmpegError, XferError, ValueError, OSError) as error:
+            if getattr(error, "errno", None) in FULL:
+                raise
+            self._sound = None
+            where = f"from {self._last * TIME_BASE:.1f} s on " if self.n_frames else ""
+            self.remarks.append(f"the video is silent {where}: its sound fails ({words(error)})")
+
+
+class _Sound:
+    """Another file's sound, laid on the clock of its pictures, as AAC in the output."""
+
+    def __init__(self, path: str | Path, out: OutputContainer):
+        self._container = open_container(path)
+        tracks = [s for s in self._container.streams.audio if s.codec_context is not None]
+        self._track = max(tracks, key=_is_default, default=None)
+        self._pictures = self._container.streams.video[:1]
+        self._start_s = VideoFile(path).start_s if self._pictures else 0.0
+        self._graph, self._kind, self._at = None, None, 0
+        if self._track is not None:
+            self._layout = "mono" if self._track.codec_context.channels == 1 else "stereo"
+            # Nothing is promised to the output before something could be decoded.
+            frames = self._placed()
+            if (first := next(frames, None)) is None:
+                raise BadFile("nothing in it can be decoded")
+            self._frames = chain([first], frames)
+            self._to = out.add_stream("aac", rate=RATE, layout=self._layout)
+            self._to.bit_rate = 192_000
+
+    def close(self) -> None:
+        self._container.close()
+
+    def packets(self, time_s: float, end: bool = False) -> list[Packet]:
+        """What sounds before a time, coded; all that is left of it at the end."""
+        ready = []
+        while self._track and self._at < time_s * RATE and (frame := next(self._frames, None)):
+            self._at = frame.pts + frame.samples
+            ready += self._to.encode(frame)
+        return ready + (self._to.encode(None) if self._track and end else [])
+
+    def _placed(self) -> Iterator[AudioFrame]:
+        """Decoded sound where it belongs: gaps are filled with silence, overlaps are cut."""
+        found = decoded(self._container, self._track, *self._pictures)
+        for frame in chain.from_iterable(frames for _, frames in found):
+            kind = frame.sample_rate, frame.format.name, frame.layout.name
+            if kind != self._kind:
+                yield from self._pulled(None)
+                self._graph, self._kind = self._filters(frame), kind
+            yield from self._pulled(frame)
+        yield from self._pulled(None)
+
+    def _filters(self, frame: AudioFrame) -> Graph:
+        graph = Graph()
+        graph.threads = 1
+        source = graph.add(
+            "abuffer",
+            sample_rate=str(frame.sample_rate),
+            sample_fmt=frame.format.name,
+            time_base=str(frame.time_base),
+            channel_layout=frame.layout.name,
+        )
+        graph.link_nodes(
+            source,
+            graph.add("asetpts", f"PTS-{self._start_s}/TB"),
+            graph.add("aresample", f"{RATE}:async=1:first_pts={self._at}"),
+            graph.add("aformat", sample_fmts="fltp", channel_layouts=self._layout),
+            graph.add("abuffersink"),
+        )
+        graph.configure()
+        return graph
+
+    def _pulled(self, frame: AudioFrame | None) -> Iterator[AudioFrame]:
+        """What the filters give for a frame, or at the end for None."""
+        if self._graph is None:
+            return
+        self._graph.push(frame)
+        with contextlib.suppress(av.BlockingIOError, av.EOFError):
+            while True:
+                yield self._graph.pull()
+
+
+def _is_default(track) -> bool:
+    return bool(track.disposition & Disposition.default)

@@ -16,8 +16,7 @@ from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import BadFile, BadValue, MissingFile, expect
 from xfer.mapper import Mapper, Response
 from xfer.shapes import Image, WPlus
-from xfer.stylegan2.generator import Generator
-from xfer.stylegan2.sampling import z_from_seeds
+from xfer.stylegan2.generator import Generator, z_from_seeds
 
 PARTS = {
     "generator": Generator,

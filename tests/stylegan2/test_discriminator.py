@@ -1,4 +1,4 @@
-"""The critic's shape, precision and refusals."""
+"""The discriminator's shape, precision and refusals."""
 
 import pytest
 import torch
@@ -8,27 +8,27 @@ from xfer.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 
 
 @pytest.fixture(scope="module")
-def critic():
+def discriminator():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return Discriminator(DiscriminatorConfig(16, channel_base=128, channel_max=16))
 
 
-def test_every_picture_gets_one_logit_with_a_gradient(critic):
+def test_every_image_gets_one_logit_with_a_gradient(discriminator):
     image = torch.randn(4, 3, 16, 16, requires_grad=True)
-    logits = critic(image)
+    logits = discriminator(image)
     assert logits.shape == (4, 1)
     logits.sum().backward()
     assert image.grad.abs().sum() > 0
 
 
-def test_bfloat16_stays_close_to_float32(critic):
+def test_bfloat16_stays_close_to_float32(discriminator):
     image = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        exact, rough = critic(image), critic(image, half=torch.bfloat16)
+        exact, rough = discriminator(image), discriminator(image, half=torch.bfloat16)
     assert (rough - exact).abs().max() < 0.05 * exact.abs().max() + 0.02
 
 
-def test_pictures_of_another_size_are_refused(critic):
-    with pytest.raises(BadValue, match="takes 16 px pictures; got 32 x 16"):
-        critic(torch.zeros(1, 3, 16, 32))
+def test_images_of_another_size_are_refused(discriminator):
+    with pytest.raises(BadValue, match="images of 16 px; got 32 x 16"):
+        discriminator(torch.zeros(1, 3, 16, 32))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xfer.errors import BadValue
-from xfer.stylegan2.generator import Generator, GeneratorConfig
+from xfer.stylegan2.generator import Generator, GeneratorConfig, z_from_seeds
 from xfer.stylegan2.layers import minibatch_stddev, modulated_conv2d
 
 CONFIG = GeneratorConfig(
@@ -29,7 +29,7 @@ def latent(generator, batch=2, seed=1):
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 64, 128])
-def test_any_resolution_draws_a_picture_of_its_size(resolution):
+def test_any_resolution_renders_an_image_of_its_size(resolution):
     config = GeneratorConfig(resolution, 8, 8, 1, channel_base=64, channel_max=8)
     made = Generator(config)
     assert made.n_styles == 2 * (resolution.bit_length() - 2)
@@ -38,18 +38,18 @@ def test_any_resolution_draws_a_picture_of_its_size(resolution):
 
 @pytest.mark.parametrize("resolution", [4, 48, 2048])
 def test_other_resolutions_are_refused(resolution):
-    with pytest.raises(BadValue, match="power of two from 8 to 1024"):
+    with pytest.raises(BadValue, match="power of two, 8 to 1024"):
         GeneratorConfig(resolution)
 
 
-def test_w_and_w_plus_and_style_space_give_the_same_picture(generator):
+def test_w_and_w_plus_and_style_space_give_the_same_image(generator):
     w_plus = latent(generator)
     from_w = generator.synthesis(w_plus[:, 0])
     torch.testing.assert_close(generator.synthesis(w_plus), from_w)
     torch.testing.assert_close(generator.synthesis_from_styles(generator.styles(w_plus)), from_w)
 
 
-def test_every_style_reaches_the_picture(generator):
+def test_every_style_reaches_the_image(generator):
     w_plus = latent(generator, 1)
     before = generator.synthesis(w_plus)
     for row in range(generator.n_styles):
@@ -65,7 +65,7 @@ def test_psi_zero_is_the_mean_face_and_the_cutoff_spares_fine_styles(generator):
     some = generator.truncate(w_plus, 0.5, cutoff=3)
     torch.testing.assert_close(some[:, 3:], w_plus[:, 3:])
     torch.testing.assert_close(some[:, :3], (w_plus[:, :3] + generator.w_mean) / 2)
-    with pytest.raises(BadValue, match=r"psi is a fraction .* got 1.5"):
+    with pytest.raises(BadValue, match=r"psi is .* got 1.5"):
         generator.truncate(w_plus, 1.5)
 
 
@@ -77,14 +77,14 @@ def test_mixing_takes_coarse_styles_from_the_first(generator):
 
 def test_stored_noise_repeats_and_random_noise_does_not(generator):
     w_plus = latent(generator, 1)
-    draw = lambda noise: generator.synthesis(w_plus, noise)
-    assert torch.equal(draw("stored"), draw("stored"))
-    assert not torch.equal(draw("random"), draw("random"))
+    render = lambda noise: generator.synthesis(w_plus, noise)
+    assert torch.equal(render("stored"), render("stored"))
+    assert not torch.equal(render("random"), render("random"))
     given = [layer.noise[None, None] for layer in generator.layers]
-    assert torch.equal(draw(given), draw("stored"))
-    assert not torch.equal(draw("none"), draw("stored"))
-    with pytest.raises(BadValue, match="noise is one of stored, random, none"):
-        draw("loud")
+    assert torch.equal(render(given), render("stored"))
+    assert not torch.equal(render("none"), render("stored"))
+    with pytest.raises(BadValue, match="noise is stored, random or none"):
+        render("loud")
 
 
 def test_a_sample_does_not_depend_on_its_batch(generator):
@@ -119,8 +119,6 @@ def test_features_of_every_layer_come_on_request(generator):
 def test_a_w_plus_of_another_generator_is_refused(generator):
     with pytest.raises(BadValue, match=r"takes W\+ of 8 styles x 20; got 10 x 20"):
         generator.synthesis(torch.zeros(1, 10, 20))
-    with pytest.raises(BadValue, match="z has 24 numbers a sample; got 23"):
-        generator.mapping(torch.zeros(1, 23))
 
 
 def test_scaling_activations_equals_scaling_each_sample_s_weights():
@@ -161,3 +159,7 @@ def test_a_saved_generator_comes_back_the_same_and_in_half_size_nearly_so(genera
     assert torch.equal(again.synthesis(w_plus), generator.synthesis(w_plus))
     half = Generator.load(generator.save(tmp_path / "h.safetensors", dtype=torch.float16))
     assert (half.synthesis(w_plus) - generator.synthesis(w_plus)).abs().max() < 0.02
+
+
+def test_a_seed_is_the_same_person_in_any_company():
+    assert torch.equal(z_from_seeds([3, 5], 8)[1:], z_from_seeds([5], 8))

@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.errors import expect
-from xfer.files import Network, Storable
+from xfer.checkpoints import Network, Storable
+from xfer.errors import BadValue
 from xfer.shapes import Features, Image, Logits
-from xfer.stylegan2.layers import Conv, Linear, minibatch_stddev
+from xfer.stylegan2.layers import Conv, Linear, Widths, check_resolution, minibatch_stddev
 from xfer.stylegan2.layouts import discriminator_from
-from xfer.stylegan2.widths import Widths, check_resolution
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class DiscriminatorConfig(Widths):
     """Sizes of a discriminator; widths as in `GeneratorConfig`."""
 
     resolution: int = 1024
-    """Edge of the picture in pixels: a power of two, 8 to 1024."""
+    """Edge of the image in pixels: a power of two, 8 to 1024."""
     stddev_group: int = 4
     """Samples that share one minibatch standard deviation."""
 
@@ -50,9 +49,9 @@ class ResidualBlock(nn.Module):
 
 
 class Discriminator(Storable, nn.Module):
-    """Pictures to logits: positive means real."""
+    """Images to logits: positive means real."""
 
-    role, vetted = "discriminator", True
+    role = "discriminator"
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()
@@ -79,11 +78,11 @@ class Discriminator(Storable, nn.Module):
     def forward(self, image: Image, half: torch.dtype | None = None) -> Logits:
         """Args: `half` is the data type of the highest resolutions; None for float32."""
         config = self.config
-        expect(
-            tuple(image.shape[2:]) == (config.resolution,) * 2,
-            f"this discriminator takes {config.resolution} px pictures; "
-            f"got {image.shape[3]} x {image.shape[2]}",
-        )
+        if tuple(image.shape[2:]) != (config.resolution,) * 2:
+            raise BadValue(
+                f"this discriminator takes images of {config.resolution} px; "
+                f"got {image.shape[3]} x {image.shape[2]}"
+            )
         x = image.contiguous(memory_format=torch.channels_last)
         x = self.from_rgb(x.to(self._dtype(0, half)), clamp=config.conv_clamp)
         for i, block in enumerate(self.blocks):

@@ -3,25 +3,32 @@
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.errors import expect
-from xfer.files import Network, Storable
+from xfer.checkpoints import Network, Storable
+from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import setup_filter
 from xfer.shapes import Image, W, WPlus, Z
-from xfer.stylegan2.layers import BLUR, Linear, StyledLayer, ToRGB, pixel_norm, upsample_rgb
+from xfer.stylegan2.layers import (
+    BLUR,
+    LatentSpace,
+    MappingNetwork,
+    Noise,
+    StyledLayer,
+    ToRGB,
+    Widths,
+    check_resolution,
+    upsample_rgb,
+)
 from xfer.stylegan2.layouts import generator_from
-from xfer.stylegan2.widths import Widths, check_resolution
-
-Noise = str | Sequence[Tensor]
-"""Where noise comes from: "stored", "random", "none", or one tensor `samples 1 r r` per layer."""
+from xfer.stylegan2.wavelet import WaveletGenerator
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class GeneratorConfig(Widths):
     """Sizes of a generator. The defaults are the public FFHQ model's."""
 
     resolution: int = 1024
-    """Edge of the picture in pixels: a power of two, 8 to 1024."""
+    """Edge of the image in pixels: a power of two, 8 to 1024."""
     z_dim: int = 512
     w_dim: int = 512
     mapping_layers: int = 8
@@ -37,12 +44,10 @@ class GeneratorConfig(Widths):
 
     def __post_init__(self):
         check_resolution(self.resolution, "generator")
-        for name in ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max"):
-            expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """4, 8, ... up to the picture's."""
+        """4, 8, ... up to the image's."""
         return tuple(2**i for i in range(2, self.resolution.bit_length()))
 
     @property
@@ -51,36 +56,17 @@ class GeneratorConfig(Widths):
         return 2 * len(self.resolutions)
 
 
-class MappingNetwork(nn.Module):
-    """Z to W: pixel norm, then fully connected layers with leaky ReLU."""
+class Generator(Storable, LatentSpace, nn.Module):
+    """z -> w -> W+ -> style space -> image, with an entry at every step."""
 
-    def __init__(self, config: GeneratorConfig):
-        super().__init__()
-        self.z_dim = config.z_dim
-        widths = [config.z_dim] + [config.w_dim] * config.mapping_layers
-        self.layers = nn.ModuleList(
-            Linear(a, b, act="lrelu", lr_multiplier=config.mapping_lr_multiplier)
-            for a, b in itertools.pairwise(widths)
-        )
-
-    def forward(self, z: Z) -> W:
-        """Args: `z` is standard normal; its length does not matter."""
-        expect(z.shape[1] == self.z_dim, f"z has {self.z_dim} numbers a sample; got {z.shape[1]}")
-        x = pixel_norm(z)
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class Generator(Storable, nn.Module):
-    """z -> w -> W+ -> style space -> picture, with an entry at every step."""
-
-    role, vetted = "generator", True
+    role = "generator"
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.config = config
-        self.mapping = MappingNetwork(config)
+        self.mapping = MappingNetwork(
+            config.z_dim, config.w_dim, config.mapping_layers, config.mapping_lr_multiplier
+        )
         width = config.channels(4)
         self.const = nn.Parameter(torch.randn(width, 4, 4))
         layers, to_rgb = [], []
@@ -94,6 +80,18 @@ class Generator(Storable, nn.Module):
         self.layers, self.to_rgb = nn.ModuleList(layers), nn.ModuleList(to_rgb)
         self.register_buffer("w_mean", torch.zeros(config.w_dim))
         self.register_buffer("blur", setup_filter(BLUR), persistent=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Any:
+        """Open a generator in eval mode on the CPU.
+
+        Args:
+            path: "ffhq" for the fetched `WaveletGenerator`; a StyleGAN2 file of any known layout;
+                or the name of a fetched public one ("stylegan2-ffhq-1024").
+        """
+        if str(path) == "ffhq":
+            return WaveletGenerator.load()
+        return super().load(path)
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[GeneratorConfig, dict[str, Tensor]]:
@@ -125,44 +123,10 @@ class Generator(Storable, nn.Module):
     def resolution(self) -> int:
         return self.config.resolution
 
-    def forward(
-        self, z: Z, psi: float = 1.0, cutoff: int | None = None, noise: Noise = "stored"
-    ) -> Float[Tensor, "batch 3 resolution resolution"]:
-        """Random pictures: mapping, truncation, synthesis."""
-        return self.synthesis(self.truncate(self.to_w_plus(self.mapping(z)), psi, cutoff), noise)
-
-    def to_w_plus(self, w: W) -> WPlus:
-        """The same style for every layer."""
-        return w[:, None].expand(-1, self.n_styles, -1)
-
-    def truncate(self, w_plus: WPlus, psi: float, cutoff: int | None = None) -> WPlus:
-        """Move the first `cutoff` styles (default: all) towards the mean, keeping `psi` of the way.
-
-        Source: StyleGAN (Karras et al., 2019), section B of the appendix.
-        """
-        expect(
-            0.0 <= psi <= 1.0,
-            f"psi is a fraction of the way from the mean to w, in [0, 1]; got {psi}",
-        )
-        cutoff = self.n_styles if cutoff is None else cutoff
-        expect(
-            0 <= cutoff <= self.n_styles,
-            f"cutoff counts styles, 0 to {self.n_styles}; got {cutoff}",
-        )
-        if psi == 1.0:  # exact, also where w_mean is unknown
-            return w_plus
-        moved = self.w_mean.to(w_plus.dtype).lerp(w_plus[:, :cutoff], psi)
-        return torch.cat([moved, w_plus[:, cutoff:]], dim=1)
-
-    def mix(self, first: WPlus, second: WPlus, at: int) -> WPlus:
-        """Style mixing: `first` for the styles below `at`, `second` from there on."""
-        expect(0 <= at <= self.n_styles, f"at counts styles, 0 to {self.n_styles}; got {at}")
-        return torch.cat([first[:, :at], second[:, at:]], dim=1)
-
     def styles(self, w_plus: WPlus) -> list[Float[Tensor, "batch _"]]:
         """W+ to style space S (Wu et al., "StyleSpace", 2021): one gain per input channel.
 
-        In the order of drawing: for every resolution its convolutions, then its toRGB.
+        In the order of use: for every resolution its convolutions, then its toRGB.
         """
         self._check(w_plus)
         rows = [(self.layers[0], 0), (self.to_rgb[0], 1)]
@@ -178,11 +142,11 @@ class Generator(Storable, nn.Module):
         half: torch.dtype | None = None,
         features: dict[str, Tensor] | None = None,
     ) -> Image:
-        """Draw pictures from styles.
+        """Render images from styles.
 
         Args:
             w_plus: One style per layer, or one for all.
-            noise: "stored" (the file's fixed pictures), "random", "none", or one tensor
+            noise: "stored" (the file's fixed images), "random", "none", or one tensor
                 `samples 1 r r` per layer.
             half: Data type of the highest resolutions, e.g. `torch.bfloat16`; None for float32.
             features: A dictionary to be filled with every layer's output, by name ("8_conv0").
@@ -198,11 +162,12 @@ class Generator(Storable, nn.Module):
         half: torch.dtype | None = None,
         features: dict[str, Tensor] | None = None,
     ) -> Image:
-        """Draw pictures from style space (see `styles` for the order). Arguments as `synthesis`."""
+        """Render images from style space (see `styles` for the order). Arguments as `synthesis`."""
         wanted = len(self.layers) + len(self.to_rgb)
-        expect(len(styles) == wanted, f"style space has {wanted} vectors here; got {len(styles)}")
+        if len(styles) != wanted:
+            raise BadValue(f"style space has {wanted} vectors here; got {len(styles)}")
         batch, layer, rgb = styles[0].shape[0], 0, None
-        noises = self.noise_pictures(noise, batch)
+        noises = self.noise_images(noise, batch)
         queue = iter(styles)
         x = self.const.expand(batch, -1, -1, -1).contiguous(memory_format=torch.channels_last)
         for i, resolution in enumerate(self.config.resolutions):
@@ -212,8 +177,8 @@ class Generator(Storable, nn.Module):
                 layer += 1
                 if features is not None:
                     features[f"{resolution}_conv{k}"] = x
-            drawn = self.to_rgb[i](x, next(queue), self.config.conv_clamp)
-            rgb = drawn if rgb is None else upsample_rgb(rgb, self.blur) + drawn
+            colours = self.to_rgb[i](x, next(queue), self.config.conv_clamp)
+            rgb = colours if rgb is None else upsample_rgb(rgb, self.blur) + colours
             if features is not None:
                 features[f"{resolution}_rgb"] = rgb
         return rgb.contiguous()
@@ -223,47 +188,38 @@ class Generator(Storable, nn.Module):
 
         Args:
             dtype: float32, bfloat16 or float16 (where the processor has it).
-            compile: Through torch.compile; pays where one batch size is drawn many times.
+            compile: Through torch.compile; pays where one batch size is colours many times.
         """
         from xfer.stylegan2.prepared import PreparedGenerator
 
         return PreparedGenerator(self, dtype, compile)
-
-    @torch.no_grad()
-    def estimate_w_mean(self, samples: int = 10_000, seed: int = 0) -> W:
-        """Mean of `samples` random w as `1 w_dim`, for files that carry none."""
-        rng = torch.Generator().manual_seed(seed)
-        total = torch.zeros_like(self.w_mean)
-        for start in range(0, samples, 1000):
-            z = torch.randn(min(1000, samples - start), self.z_dim, generator=rng)
-            total += self.mapping(z.to(self.w_mean)).sum(0)
-        return (total / samples)[None]
 
     def _dtype(self, resolution: int, half: torch.dtype | None) -> torch.dtype:
         high = resolution > self.resolution >> self.config.half_resolutions
         return half if half is not None and high else self.const.dtype
 
     def _check(self, w_plus: Tensor) -> None:
-        wanted = (self.n_styles, self.w_dim)
-        expect(
-            tuple(w_plus.shape[1:]) == wanted,
-            f"this generator takes W+ of {wanted[0]} styles x {wanted[1]}; "
-            f"got {' x '.join(map(str, w_plus.shape[1:]))}",
-        )
-
-    def noise_pictures(self, noise: Noise, batch: int) -> list[Tensor | None]:
-        """One picture of noise a layer, or None, for any of the choices of `synthesis`."""
-        if not isinstance(noise, str):
-            expect(
-                len(noise) == len(self.layers),
-                f"noise has one picture for each of {len(self.layers)} layers; got {len(noise)}",
+        if tuple(w_plus.shape[1:]) != (self.n_styles, self.w_dim):
+            raise BadValue(
+                f"this generator takes W+ of {self.n_styles} styles x {self.w_dim}; "
+                f"got {' x '.join(map(str, w_plus.shape[1:]))}"
             )
+
+    def noise_images(self, noise: Noise, batch: int) -> list[Tensor | None]:
+        """One image of noise a layer, or None, for any of the choices of `synthesis`."""
+        if not isinstance(noise, str):
             return list(noise)
-        choices = ("stored", "random", "none")
-        expect(noise in choices, f"noise is one of {', '.join(choices)}; got {noise!r}")
         if noise == "none":
             return [None] * len(self.layers)
         if noise == "stored":
             return [layer.noise[None, None] for layer in self.layers]
+        if noise != "random":
+            raise BadValue(f"noise is stored, random or none; got {noise!r}")
         shapes = [(batch, 1, layer.resolution, layer.resolution) for layer in self.layers]
         return [torch.randn(shape, device=self.const.device) for shape in shapes]
+
+
+def z_from_seeds(seeds: Sequence[int], z_dim: int) -> Z:
+    """One standard normal row per seed, sampled on the CPU and so equal on every machine."""
+    rows = [torch.randn(z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows)

@@ -4,7 +4,10 @@ Sources: Karras et al., "Progressive Growing of GANs", 2018 (equalised learning 
 standard deviation); "Analyzing and Improving the Image Quality of StyleGAN", 2020 (the rest).
 """
 
+import itertools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,15 +15,41 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.devices import full
-from xfer.errors import expect
+from xfer.errors import BadValue
 from xfer.ops.bias_act import bias_act
 from xfer.ops.upfirdn2d import setup_filter, upfirdn2d
-from xfer.shapes import Features
+from xfer.shapes import Features, W, WPlus, Z
 
 BLUR = (1.0, 3.0, 3.0, 1.0)
 """Taps of the low-pass filter around every change of resolution."""
 
 DEMODULATION_EPSILON = 1e-8
+
+Noise = str | Sequence[Tensor]
+"""Where noise comes from: "stored", "random", "none", or one tensor `samples 1 r r` per layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """Settings that generator and discriminator share."""
+
+    channel_base: int = 32768
+    """A layer at resolution r has min(channel_base / r, channel_max) channels."""
+    channel_max: int = 512
+    conv_clamp: float | None = None
+    """Bound of every layer's output; needed for float16."""
+    half_resolutions: int = 4
+    """How many of the highest resolutions run in half precision when it is asked for."""
+
+    def channels(self, resolution: int) -> int:
+        """Width of the layers at a resolution."""
+        return max(1, min(self.channel_base // resolution, self.channel_max))
+
+
+def check_resolution(resolution: int, network: str) -> None:
+    """Raise `BadValue` unless a network can have this resolution."""
+    if resolution not in [2**i for i in range(3, 11)]:
+        raise BadValue(f"a {network}'s resolution is a power of two, 8 to 1024; got {resolution}")
 
 
 def pixel_norm(x: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch channels"]:
@@ -58,6 +87,86 @@ class Linear(nn.Module):
         if self.act == "linear":
             return F.linear(x, weight, bias)
         return bias_act(F.linear(x, weight), bias, dim=x.ndim - 1, act=self.act)
+
+
+class InverseHaar(nn.Module):
+    """Inverse Haar transform: a low band and three details a channel become twice the resolution.
+
+    Channels come as all low bands, then for every one its details lh, hl, hh.
+    """
+
+    def forward(self, x: Features) -> Float[Tensor, "batch channels_out height_out width_out"]:
+        """A quarter of the channels, twice the height and width."""
+        channels = x.shape[1]
+        low, details = x[:, : channels // 4], x[:, channels // 4 :]
+        lh, hl, hh = details.unflatten(1, (channels // 4, 3)).unbind(2)
+        top, bottom, left_top, left_bottom = low + lh, low - lh, hl + hh, hl - hh
+        corners = (top + left_top, top - left_top, bottom + left_bottom, bottom - left_bottom)
+        return F.pixel_shuffle(torch.stack(corners, 2).flatten(1, 2) * 0.5, 2)
+
+
+class MappingNetwork(nn.Module):
+    """Z to W: pixel norm, then fully connected layers with leaky ReLU."""
+
+    def __init__(self, z_dim: int, w_dim: int, n_layers: int = 8, lr_multiplier: float = 0.01):
+        super().__init__()
+        self.z_dim = z_dim
+        widths = [z_dim] + [w_dim] * n_layers
+        self.layers = nn.ModuleList(
+            Linear(a, b, act="lrelu", lr_multiplier=lr_multiplier)
+            for a, b in itertools.pairwise(widths)
+        )
+
+    def forward(self, z: Z) -> W:
+        """Args: `z` is standard normal; its length does not matter."""
+        x = pixel_norm(z)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class LatentSpace:
+    """What every generator does with its latents.
+
+    It needs `mapping`, `synthesis`, the buffer `w_mean`, and the sizes `z_dim` and `n_styles`.
+    """
+
+    def forward(
+        self, z: Z, psi: float = 1.0, cutoff: int | None = None, noise: Noise = "stored"
+    ) -> Float[Tensor, "batch 3 resolution resolution"]:
+        """Random images: mapping, truncation, synthesis."""
+        return self.synthesis(self.truncate(self.to_w_plus(self.mapping(z)), psi, cutoff), noise)
+
+    def to_w_plus(self, w: W) -> WPlus:
+        """The same style for every layer."""
+        return w[:, None].expand(-1, self.n_styles, -1)
+
+    def truncate(self, w_plus: WPlus, psi: float, cutoff: int | None = None) -> WPlus:
+        """Move the first `cutoff` styles (default: all) towards the mean, keeping `psi` of the way.
+
+        Source: StyleGAN (Karras et al., 2019), section B of the appendix.
+        """
+        if not 0.0 <= psi <= 1.0:
+            raise BadValue(f"psi is the share of the way from the mean to w, 0 to 1; got {psi}")
+        if psi == 1.0:  # exact, also where w_mean is unknown
+            return w_plus
+        cutoff = self.n_styles if cutoff is None else cutoff
+        moved = self.w_mean.to(w_plus.dtype).lerp(w_plus[:, :cutoff], psi)
+        return torch.cat([moved, w_plus[:, cutoff:]], dim=1)
+
+    def mix(self, first: WPlus, second: WPlus, at: int) -> WPlus:
+        """Style mixing: `first` for the styles below `at`, `second` from there on."""
+        return torch.cat([first[:, :at], second[:, at:]], dim=1)
+
+    @torch.no_grad()
+    def estimate_w_mean(self, samples: int = 10_000, seed: int = 0) -> W:
+        """Mean of `samples` random w as `1 w_dim`, for files that carry none."""
+        rng = torch.Generator().manual_seed(seed)
+        total = torch.zeros_like(self.w_mean)
+        for start in range(0, samples, 1000):
+            z = torch.randn(min(1000, samples - start), self.z_dim, generator=rng)
+            total += self.mapping(z.to(self.w_mean)).sum(0)
+        return (total / samples)[None]
 
 
 class Conv(nn.Module):
@@ -193,7 +302,6 @@ def minibatch_stddev(x: Features, group: int = 4) -> Float[Tensor, "batch channe
     divide falls back to the largest smaller group that does.
     """
     batch, channels, height, width = x.shape
-    expect(group >= 1, f"a group holds at least one sample; got {group}")
     group = next(g for g in range(min(group, batch), 0, -1) if batch % g == 0)
     y = x.reshape(group, -1, channels, height, width)
     y = (full(y).var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))

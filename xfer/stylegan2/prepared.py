@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.devices import has_fast_bfloat16
-from xfer.errors import expect
+from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import upfirdn2d
 from xfer.shapes import Features, Image, W, WPlus, Z
 from xfer.stylegan2.layers import DEMODULATION_EPSILON, StyledLayer, ToRGB, upsample_rgb
@@ -82,10 +82,8 @@ class PreparedGenerator:
     def __init__(
         self, generator: nn.Module, dtype: torch.dtype = torch.float32, compile: bool = False
     ):
-        expect(
-            dtype in (torch.float32, torch.bfloat16, torch.float16),
-            f"dtype is float32, bfloat16 or float16; got {dtype}",
-        )
+        if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+            raise BadValue(f"dtype is float32, bfloat16 or float16; got {dtype}")
         device = generator.const.device
         self.dtype = usable_dtype(dtype, device)
         self.config, self.w_mean = generator.config, generator.w_mean
@@ -160,7 +158,7 @@ class PreparedGenerator:
         """Every layer's noise times its strength."""
         if isinstance(noise, str) and noise == "stored":
             return [layer.noise for layer in self._layers]
-        given = self._generator.noise_pictures(noise, batch)
+        given = self._generator.noise_images(noise, batch)
         return [
             None if n is None or not layer.strength else (n * layer.strength).to(self.dtype)
             for n, layer in zip(given, self._layers, strict=True)

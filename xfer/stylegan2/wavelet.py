@@ -1,0 +1,300 @@
+"""The synthesis network of MobileStyleGAN: StyleGAN2 on wavelets, with separable convolutions.
+
+Source: Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity
+Image Synthesis", 2021, arXiv 2104.04767. Its W is that of the StyleGAN2 it was distilled from.
+"""
+
+import itertools
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.assets import asset_path
+from xfer.errors import BadFile, BadValue
+from xfer.shapes import Features, Image, W, WPlus
+from xfer.stylegan2.layers import InverseHaar, LatentSpace, MappingNetwork, Noise
+from xfer.stylegan2.preview import Preview
+
+MOTION_STYLES = slice(0, 9)
+"""Styles of the layers up to 64 px, where pose and expression live; the rest is colour, texture."""
+
+WIDTHS = (512, 512, 512, 512, 512, 256, 128, 64)
+"""Channels at 4, 8, ..., 512 px."""
+
+
+class ModulatedConv(nn.Module):
+    """Modulation, convolution, noise, bias, leaky ReLU. Demodulation is part of the weights."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int):
+        super().__init__()
+        self.affine = nn.Linear(w_dim, in_channels)
+        self.conv = self.convolution(in_channels, out_channels)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("noise", torch.zeros(resolution, resolution))
+
+    def convolution(self, in_channels: int, out_channels: int) -> nn.Module:
+        """What follows the modulation."""
+        return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+
+    def forward(
+        self, x: Features, style: Float[Tensor, "batch channels"], noise: Tensor | None
+    ) -> Float[Tensor, "batch channels_out height width"]:
+        """Args: `style` is one gain for every input channel."""
+        x = self.conv(x * style[:, :, None, None]) + self.bias[:, None, None]
+        return F.leaky_relu(x if noise is None else x + noise, 0.2)
+
+
+class ModulatedDepthwiseConv(ModulatedConv):
+    """The same with a separable convolution: 3x3 for each channel, then 1x1 across channels."""
+
+    def convolution(self, in_channels: int, out_channels: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        )
+
+
+class WaveletBlock(nn.Module):
+    """Modulation and inverse Haar transform to twice the resolution, then two convolutions."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int):
+        super().__init__()
+        self.up = nn.Linear(w_dim, in_channels)
+        self.haar = InverseHaar()
+        self.conv0 = ModulatedDepthwiseConv(in_channels // 4, out_channels, w_dim, resolution)
+        self.conv1 = ModulatedDepthwiseConv(out_channels, out_channels, w_dim, resolution)
+
+
+class ToWavelets(nn.Module):
+    """Modulated 1x1 convolution to the wavelet coefficients of an RGB image."""
+
+    def __init__(self, in_channels: int, w_dim: int):
+        super().__init__()
+        self.affine = nn.Linear(w_dim, in_channels)
+        self.conv = nn.Conv2d(in_channels, 12, 1)
+
+    def forward(
+        self, x: Features, style: Float[Tensor, "batch channels"]
+    ) -> Float[Tensor, "batch 12 height width"]:
+        return self.conv(x * style[:, :, None, None])
+
+
+class WaveletGenerator(LatentSpace, nn.Module):
+    """z -> w -> W+ -> style space -> image, with the entries of `Generator`.
+
+    Args:
+        widths: Channels at 4, 8, 16, ... px; the image has twice the last of these resolutions.
+        w_dim: Length of z and of a style.
+    """
+
+    def __init__(self, widths: Sequence[int] = WIDTHS, w_dim: int = 512):
+        super().__init__()
+        self.z_dim = self.w_dim = w_dim
+        self.n_styles, self.resolution = 2 * len(widths), 4 << len(widths)
+        self.mapping = MappingNetwork(w_dim, w_dim)
+        self.const = nn.Parameter(torch.randn(widths[0], 4, 4))
+        self.conv = ModulatedConv(widths[0], widths[0], w_dim, 4)
+        self.blocks = nn.ModuleList(
+            WaveletBlock(a, b, w_dim, 8 << i) for i, (a, b) in enumerate(itertools.pairwise(widths))
+        )
+        self.to_wavelets, self.haar = ToWavelets(widths[-1], w_dim), InverseHaar()
+        self.register_buffer("w_mean", torch.zeros(w_dim))
+        self._preview: list[Preview] = []  # in a list: it is no part of the generator's weights
+
+    @classmethod
+    def load(cls) -> "WaveletGenerator":
+        """FFHQ's faces, 1024 px, out of the fetched package; in eval mode on the CPU."""
+        with torch.device("meta"):  # the weights come from the files
+            generator = cls()
+        state = _mapping_state(read_constants("ffhq-mapping"))
+        state |= _synthesis_state(read_constants("ffhq-synthesis"))
+        state["w_mean"] = np.zeros(generator.w_dim, np.float32)
+        generator.load_state_dict({k: torch.tensor(v) for k, v in state.items()}, assign=True)
+        generator.w_mean.copy_(generator.estimate_w_mean()[0])
+        return generator.eval()
+
+    def styles(self, w_plus: WPlus) -> list[Float[Tensor, "batch _"]]:
+        """W+ to style space: one gain for every input channel of every layer.
+
+        In the order of use: the first convolution's; for every block the upsampling's and its two
+        convolutions'; the last layer's. A block's upsampling and first convolution share a style.
+        """
+        if tuple(w_plus.shape[1:]) != (self.n_styles, self.w_dim):
+            raise BadValue(
+                f"this generator takes W+ of {self.n_styles} styles x {self.w_dim}; "
+                f"got {' x '.join(map(str, w_plus.shape[1:]))}"
+            )
+        rows = [(self.conv.affine, 0)]
+        for i, block in enumerate(self.blocks):
+            up, conv0, conv1 = block.up, block.conv0.affine, block.conv1.affine
+            rows += [(up, 2 * i + 1), (conv0, 2 * i + 1), (conv1, 2 * i + 2)]
+        rows.append((self.to_wavelets.affine, self.n_styles - 1))
+        return [affine(w_plus[:, row]) for affine, row in rows]
+
+    def synthesis(
+        self,
+        w_plus: WPlus | W,
+        noise: Noise = "stored",
+        features: dict[str, Tensor] | None = None,
+    ) -> Image:
+        """Render images from styles.
+
+        Args:
+            w_plus: One style per layer, or one for all.
+            noise: "stored" (constant), "random" (as strong), "none", or one tensor
+                `samples 1 r r` per convolution.
+            features: A dictionary to be filled with every convolution's output by name: "4_conv0",
+                "8_conv0", "8_conv1", "16_conv0", ...
+        """
+        w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
+        return self.synthesis_from_styles(self.styles(w_plus), noise, features)
+
+    def synthesis_from_styles(
+        self,
+        styles: Sequence[Tensor],
+        noise: Noise = "stored",
+        features: dict[str, Tensor] | None = None,
+    ) -> Image:
+        """Render images from style space (see `styles` for the order). Arguments as `synthesis`."""
+        x = self._features(styles, noise, features)
+        return self.haar(self.to_wavelets(x, styles[-1]))
+
+    def features(self, w_plus: WPlus, upto: int = 128) -> dict[str, Features]:
+        """Outputs of the convolutions up to a resolution in pixels, by name as in `synthesis`.
+
+        Far cheaper than the whole image: the last block alone takes a third of the time.
+        """
+        found: dict[str, Tensor] = {}
+        self._features(self.styles(w_plus), "stored", found, upto)
+        return found
+
+    def preview(self, w_plus: WPlus, size: int = 256) -> Image:
+        """A small image (256 or 128 px) by a learned head on inner features; differentiable."""
+        if not self._preview:
+            self._preview.append(Preview.load("ffhq-preview").to(w_plus.device))
+        head = self._preview[0].to(w_plus.device)
+        features = self.features(w_plus, upto=head.reads(size))
+        return head(features[f"{head.reads(size)}_conv1"], w_plus, size)
+
+    def prepare(self, **options: Any) -> Any:
+        """A copy for inference, several times faster; see `inference.prepare` for the options."""
+        from xfer.stylegan2.inference import prepare
+
+        return prepare(self, **options)
+
+    def _features(
+        self,
+        styles: Sequence[Tensor],
+        noise: Noise,
+        features: dict[str, Tensor] | None,
+        upto: int | None = None,
+    ) -> Features:
+        noises, gains = iter(self._noise_images(noise, len(styles[0]))), iter(styles)
+        x = self.const.expand(len(styles[0]), -1, -1, -1)
+        x = self.conv(x, next(gains), next(noises))
+        if features is not None:
+            features["4_conv0"] = x
+        for i, block in enumerate(self.blocks):
+            if upto is not None and 8 << i > upto:
+                break
+            x = block.haar(x * next(gains)[:, :, None, None])
+            for k, conv in enumerate((block.conv0, block.conv1)):
+                x = conv(x, next(gains), next(noises))
+                if features is not None:
+                    features[f"{8 << i}_conv{k}"] = x
+        return x
+
+    def _noise_images(self, noise: Noise, batch: int) -> list[Tensor | None]:
+        if not isinstance(noise, str):
+            return list(noise)
+        convs = [self.conv] + [conv for b in self.blocks for conv in (b.conv0, b.conv1)]
+        if noise == "none":
+            return [None] * len(convs)
+        if noise == "stored":
+            return [conv.noise for conv in convs]
+        if noise != "random":
+            raise BadValue(f"noise is stored, random or none; got {noise!r}")
+        like = [conv.noise.expand(batch, 1, -1, -1) for conv in convs]
+        return [torch.randn_like(image) * image.std() for image in like]
+
+
+Constants = list[tuple[str, np.ndarray]]
+
+
+def read_constants(network: str) -> Constants:
+    """Names and float32 values of an OpenVINO IR's constants, in the file's order.
+
+    Only XML and numbers are read: nothing in the files is executed.
+    """
+    path = asset_path(f"{network}.xml")
+    text, data = path.read_text("utf-8"), asset_path(f"{network}.bin").read_bytes()
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise BadFile(f"{path} defines XML entities, which no network does: fetch it again")
+    try:
+        layers = [x for x in ElementTree.fromstring(text).iter("layer") if x.get("type") == "Const"]
+        return [
+            (layer.get("name", ""), _numbers(data, **layer.find("data").attrib))
+            for layer in layers
+            if layer.find("data").get("element_type") == "f32"
+        ]
+    except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
+        raise BadFile(f"{path} is no whole OpenVINO network ({error}): fetch it again") from error
+
+
+def _numbers(data: bytes, shape: str, offset: str, size: str, **_: str) -> np.ndarray:
+    values = np.frombuffer(data, "<f4", int(size) // 4, int(offset))
+    return values.reshape([int(n) for n in shape.split(",") if n.strip()]).copy()
+
+
+def _mapping_state(constants: Constants) -> dict[str, np.ndarray]:
+    """The file's layers have the equalised learning rate multiplied out; ours do not."""
+    state = {}
+    weights = [v for _, v in constants if v.shape == (512, 512)]
+    biases = [v for _, v in constants if v.shape == (512,)]
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        state[f"mapping.layers.{i}.weight"] = weight * (math.sqrt(512) / 0.01)
+        state[f"mapping.layers.{i}.bias"] = bias / 0.01
+    return state
+
+
+def _synthesis_state(constants: Constants) -> dict[str, np.ndarray]:
+    """Weights under our names, with the equalised learning rate moved into the convolutions."""
+    named = {name.removeprefix("m."): v for name, v in constants if name.startswith("m.")}
+    unnamed = [v for name, v in constants if not name.startswith("m.") and v.ndim == 4]
+    dense = iter([v for v in unnamed if v.shape[0] > 1])
+    noises = iter([v[0, 0] for v in unnamed if v.shape[:2] == (1, 1) and v.shape[2] > 1])
+    state = {"const": named["input.input"][0]}
+
+    def affine(theirs: str, ours: str) -> None:
+        state[f"{ours}.weight"] = named[f"{theirs}.modulation.weight"]
+        state[f"{ours}.bias"] = named[f"{theirs}.modulation.bias"].reshape(-1)
+
+    def conv(theirs: str, ours: str) -> None:
+        affine(f"{theirs}.conv", f"{ours}.affine")
+        state[f"{ours}.bias"] = named[f"{theirs}.bias"].reshape(-1)
+        state[f"{ours}.noise"] = next(noises)
+
+    conv("conv1", "conv")
+    weight = next(dense)
+    state["conv.conv.weight"] = weight / math.sqrt(weight[0].size)
+    for i in range(len(WIDTHS) - 1):
+        affine(f"layers.{i}.up", f"blocks.{i}.up")
+        for k in (0, 1):
+            theirs, ours = f"layers.{i}.conv{k + 1}", f"blocks.{i}.conv{k}"
+            conv(theirs, ours)
+            depthwise = named[f"{theirs}.conv.weight_dw"][:, :, 0]
+            state[f"{ours}.conv.0.weight"] = depthwise / math.sqrt(9 * len(depthwise))
+            state[f"{ours}.conv.1.weight"] = next(dense)
+    last = f"layers.{len(WIDTHS) - 2}.to_img"
+    affine(f"{last}.conv", "to_wavelets.affine")
+    weight = named[f"{last}.conv.weight"]
+    state["to_wavelets.conv.weight"] = weight / math.sqrt(weight[0].size)
+    state["to_wavelets.conv.bias"] = named[f"{last}.bias"].reshape(-1)
+    return state

@@ -1,21 +1,27 @@
 """Google's Face Landmarker: a face's 478 points, 52 blendshapes, and the factors of its motion.
 
-`LandmarkerTwin` is differentiable PyTorch, for losses and gradients. Both read the same file, the
-asset `face-landmarker` (Apache-2.0), which holds three TensorFlow Lite networks.
+`Landmarker` runs in OpenVINO and finds and reads faces anywhere in an image; `LandmarkerTwin` is
+differentiable PyTorch for aligned faces. Both read the same file, the asset `face-landmarker`
+(Apache-2.0): three TensorFlow Lite networks and a head model.
 """
 
+import threading
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import openvino
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from xfer.assets import asset_path
 from xfer.errors import BadFile
+from xfer.head_model import HeadModel
 from xfer.shapes import Image
-from xfer.tflite import tflite_module
+from xfer.tflite import read_tflite, tflite_module
 
 # fmt: off
 BLENDSHAPES = (
@@ -141,6 +147,152 @@ class LandmarkerTwin(nn.Module):
             )
         points = self.landmarks((image.permute(0, 2, 3, 1) + 1) / 2)[0].reshape(-1, 478, 3)
         return points, self.blendshapes(points[:, self.blendshape_points, :2])
+
+
+class Landmarker:
+    """Google's networks in OpenVINO: regions of faces, points, blendshapes and head pose.
+
+    A region is (x, y, size, angle): centre and side of a square in pixels, and its turn in radians,
+    clockwise. One object may serve several threads.
+    """
+
+    def __init__(self, file: str | Path | None = None):
+        """
+        Args:
+            file: face_landmarker.task; the fetched asset by default.
+        """
+        files = task_files(file)
+        self._detector = compiled(files["face_detector.tflite"])
+        self._landmarks = compiled(files["face_landmarks_detector.tflite"])
+        self._blendshapes = compiled(files["face_blendshapes.tflite"])
+        self.head = HeadModel(files["geometry_pipeline_metadata_landmarks.binarypb"])
+        self._lock = threading.Lock()
+
+    def detect(
+        self, image: UInt8[np.ndarray, "height width 3"], minimum: float = 0.5
+    ) -> np.ndarray:
+        """Regions of faces with their scores, best first: n x 5.
+
+        Args:
+            minimum: Score in [0, 1] below which a face is none.
+        """
+        height, width = image.shape[:2]
+        side = max(height, width)
+        square = crop_region(image, (width / 2, height / 2, side, 0.0), 128)
+        with self._lock:
+            boxes, scores = self._detector(square[None] / np.float32(127.5) - 1).values()
+            boxes, scores = boxes[0] / 128, scores[0, :, 0].astype(np.float64)
+        scores = 1 / (1 + np.exp(-scores.clip(-80, 80)))
+        found = np.flatnonzero(scores >= minimum)
+        boxes, scores = boxes[found].reshape(-1, 8, 2), scores[found]
+        boxes[:, [0, *range(2, 8)]] += ANCHORS[found, None]  # row 1 is width and height
+        boxes, scores = merge_overlapping(boxes, scores)
+        boxes = boxes * side
+        boxes[:, [0, *range(2, 8)]] += [(width - side) / 2, (height - side) / 2]
+        centre, eyes = boxes[:, 0], boxes[:, 3] - boxes[:, 2]
+        size, angle = 1.5 * boxes[:, 1].max(1), np.arctan2(eyes[:, 1], eyes[:, 0])
+        return np.column_stack([centre, size, angle, scores])
+
+    def landmarks(self, image: UInt8[np.ndarray, "h w 3"], region):
+        """The 478 points (x, y, z) of a region's face in pixels, and the score that it is one."""
+        crop = crop_region(image, region, 256, edge=True)
+        with self._lock:
+            points, logit, _ = self._landmarks(crop[None] / np.float32(255)).values()
+            points, logit = points.reshape(478, 3) / 256, float(logit.ravel()[0])
+        x, y, size, angle = region[:4]
+        points[:, :2] = (points[:, :2] - 0.5) @ rotation(angle).T
+        return (points * size + [x, y, 0]).astype(np.float32), 1 / (1 + np.exp(-logit))
+
+    def blendshapes(self, landmarks: Float[np.ndarray, "478 3"]) -> Float[np.ndarray, "52"]:
+        """The 52 blendshapes, in the order of `BLENDSHAPES`."""
+        with self._lock:
+            (out,) = self._blendshapes(landmarks[None, BLENDSHAPE_POINTS, :2]).values()
+            return out.ravel().copy()
+
+    def pose(self, landmarks, width: int, height: int) -> np.ndarray:
+        """Yaw, pitch and roll in degrees: positive to the image's right, upwards and clockwise."""
+        return self.head.angles(self.head.rotation(landmarks, width, height))
+
+
+def region_of(landmarks: Float[np.ndarray, "478 3"]) -> tuple[float, float, float, float]:
+    """The region to look for a face in whose points are known, from the frame before."""
+    eyes = landmarks[263, :2] - landmarks[33, :2]
+    angle = float(np.arctan2(eyes[1], eyes[0]))
+    turned = landmarks[:, :2] @ rotation(angle)
+    low, high = turned.min(0), turned.max(0)
+    x, y = rotation(angle) @ ((low + high) / 2)
+    return float(x), float(y), float(1.5 * (high - low).max()), angle
+
+
+def crop_region(image, region, size: int, edge: bool = False) -> UInt8[np.ndarray, "size size 3"]:
+    """A region as a square of `size` pixels, black or with its `edge` repeated outside the image.
+
+    Sampled as MediaPipe does: linear between four pixels, and corner 0 shows pixel 0's middle.
+    """
+    x, y, side, angle = (float(v) for v in region[:4])
+    turn = rotation(angle) * side / size
+    reach = side / 2 * (abs(np.cos(angle)) + abs(np.sin(angle))) + 2
+    (height, width), low, high = image.shape[:2], [y - reach, x - reach], [y + reach, x + reach]
+    y0, x0 = np.floor(low).astype(int).clip(0, [height - 1, width - 1])
+    y1, x1 = np.ceil(high).astype(int).clip([y0 + 1, x0 + 1], [height, width])
+    part = image[y0:y1, x0:x1]
+    if edge:
+        before = np.ceil(np.maximum(0, [y0 - low[0], x0 - low[1]])).astype(int)
+        after = np.ceil(np.maximum(0, [high[0] - y1, high[1] - x1])).astype(int)
+        if before.any() or after.any():
+            part = np.pad(part, [*zip(before, after, strict=True), (0, 0)], mode="edge")
+            y0, x0 = y0 - before[0], x0 - before[1]
+    part = np.ascontiguousarray(part)
+    part = Pillow.fromarray(part)
+    factor = max(1, int(side / size / 8))  # of very large images, which would alias
+    part = part.reduce(factor) if factor > 1 else part
+    start = np.array([x - x0, y - y0]) - turn @ [size / 2 + 0.5, size / 2 + 0.5] + 0.5
+    data = (np.column_stack([turn, start]) / factor).ravel()
+    square = (size, size), Pillow.Transform.AFFINE, data, Pillow.Resampling.BILINEAR
+    return np.asarray(part.transform(*square))
+
+
+def rotation(angle: float) -> np.ndarray:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s], [s, c]])
+
+
+def detector_anchors() -> np.ndarray:
+    """Centres of the detector's 896 boxes: 2 at each of 16 x 16 places, 6 at each of 8 x 8."""
+    out = []
+    for cells, repeats in ((16, 2), (8, 6)):
+        y, x = np.mgrid[:cells, :cells]
+        places = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells
+        out.append(places.repeat(repeats, 0))
+    return np.concatenate(out).astype(np.float32)
+
+
+ANCHORS = detector_anchors()
+
+
+def merge_overlapping(boxes, scores, limit: float = 0.3):
+    """Boxes of one face (overlap above `limit`) become their mean, weighted by score."""
+    out, best, order = [], [], np.argsort(-scores)
+    while len(order):
+        low, high = boxes[:, 0] - boxes[:, 1] / 2, boxes[:, 0] + boxes[:, 1] / 2
+        first = order[0]
+        common = np.minimum(high[order], high[first]) - np.maximum(low[order], low[first])
+        common = common.clip(0).prod(1)
+        union = boxes[order, 1].prod(1) + boxes[first, 1].prod() - common
+        same = common / union > limit
+        same[0] = True
+        out.append(np.average(boxes[order[same]], axis=0, weights=scores[order[same]]))
+        best.append(scores[first])
+        order = order[~same]
+    return np.array(out).reshape(-1, 8, 2), np.array(best)
+
+
+def compiled(file: bytes) -> openvino.CompiledModel:
+    """A network for a batch of one, in float32."""
+    model = read_tflite(file)
+    model.reshape([1, *[d.get_length() for d in list(model.inputs[0].partial_shape)[1:]]])
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    return openvino.Core().compile_model(model, "CPU", options)
 
 
 def task_files(file: str | Path | None = None) -> dict[str, bytes]:

@@ -1,11 +1,25 @@
 """The landmarker: the differentiable twin, OpenVINO's run of the same file, and the factors."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from skimage.data import astronaut
+from skimage.io import imread
 
 from xfer.assets import asset_path, fetch
 from xfer.errors import XferError
-from xfer.landmarker import BLENDSHAPES, FACTOR_UNITS, FACTORS, LandmarkerTwin, read_factors
+from xfer.landmarker import (
+    BLENDSHAPES,
+    FACTOR_UNITS,
+    FACTORS,
+    Landmarker,
+    LandmarkerTwin,
+    crop_region,
+    read_factors,
+    region_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +78,85 @@ def test_factors_follow_moved_points_and_blendshapes():
     shapes[0, [BLENDSHAPES.index(n) for n in ("eyeLookInRight", "eyeLookOutLeft")]] = 1
     assert read_factors(points, shapes)[0, FACTORS.index("gaze_x")] == 1
     assert list(FACTOR_UNITS) == list(FACTORS)
+
+
+@pytest.fixture(scope="module")
+def landmarker(twin):
+    return Landmarker()
+
+
+def agreement(landmarker, image, landmarks, blendshapes, transform):
+    """Errors against MediaPipe: points in px at 60 px between the eyes, shares, degrees."""
+    region = min(
+        landmarker.detect(image),
+        key=lambda r: np.linalg.norm(r[:2] - landmarks[:, :2].mean(0)),
+    )
+    points, score = landmarker.landmarks(image, region)
+    assert score > 0.9
+    eyes = np.linalg.norm((landmarks[[33, 133]] - landmarks[[362, 263]]).mean(0)[:2])
+    turn = transform[:3, :3] / np.linalg.norm(transform[:3, 0])
+    angles = landmarker.pose(points, image.shape[1], image.shape[0])
+    return (
+        np.linalg.norm((points - landmarks)[:, :2], axis=1).mean() * 60 / eyes,
+        np.abs(landmarker.blendshapes(points) - blendshapes).max(),
+        np.abs(angles - landmarker.head.angles(turn)).max(),
+    )
+
+
+def test_openvino_run_agrees_with_mediapipe_on_a_photo(landmarker):
+    """What MediaPipe 1.2.3 reads from scikit-image's astronaut, by the same file."""
+    oracle = np.load(Path(__file__).parents[1] / "data" / "landmarker_astronaut.npz")
+    pixels, share, degrees = agreement(landmarker, astronaut(), **oracle)
+    assert pixels < 0.1 and share < 0.02 and degrees < 0.3
+
+
+def test_openvino_run_and_twin_agree_on_the_same_crop(twin, landmarker):
+    image = crop_region(astronaut(), (224, 100, 190, 0.1), 256)
+    whole = (128, 128, 256, 0.0)
+    points, _ = landmarker.landmarks(image, whole)
+    tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    own, shapes = (x[0].numpy() for x in twin(tensor))
+    assert np.abs(own - points).max() < 0.005
+    assert np.abs(shapes - landmarker.blendshapes(points)).max() < 1e-4
+
+
+def test_points_turn_with_the_image(landmarker):
+    upright = astronaut()
+    points, _ = landmarker.landmarks(upright, landmarker.detect(upright)[0])
+    turned = np.ascontiguousarray(np.rot90(upright))
+    x, y, size, _ = region_of(points)
+    own, score = landmarker.landmarks(turned, (y, 511 - x, size, -np.pi / 2))
+    assert score > 0.9
+    back = np.stack([511 - own[:, 1], own[:, 0]], 1)
+    assert np.linalg.norm(back - points[:, :2], axis=1).mean() < 1.5
+    roll = landmarker.pose(own, 512, 512)[2] - landmarker.pose(points, 512, 512)[2]
+    assert roll == pytest.approx(-90, abs=3)
+
+
+@pytest.mark.long
+def test_openvino_run_agrees_with_mediapipe_on_other_images(landmarker):
+    """Against MediaPipe itself, where it is installed; for photos in a folder beside the code."""
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    folder = Path(__file__).resolve().parents[2] / "../shared/media"
+    files = [folder / name for name in ("s3.jpg", "s8.jpg", "s12.jpg", "s42.jpg")]
+    if not files[0].exists():
+        pytest.skip("the folder of photos is not here")
+    options = vision.FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=str(asset_path("face-landmarker"))),
+        output_face_blendshapes=True,
+        output_facial_transformation_matrixes=True,
+    )
+    with vision.FaceLandmarker.create_from_options(options) as oracle:
+        for file in files:
+            image = imread(file)
+            height, width = image.shape[:2]
+            seen = oracle.detect(mediapipe.Image(mediapipe.ImageFormat.SRGB, image))
+            points = np.array([[p.x, p.y, p.z] for p in seen.face_landmarks[0]])
+            shapes = np.array([shape.score for shape in seen.face_blendshapes[0]])
+            pixels, share, degrees = agreement(
+                landmarker, image, points * [width, height, width], shapes,
+                seen.facial_transformation_matrixes[0],
+            )  # fmt: skip
+            assert pixels < 0.5 and share < 0.02 and degrees < 1, file.name

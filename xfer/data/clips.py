@@ -15,24 +15,24 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xfer.errors import BadFile, BadValue, MissingFile
+from xfer.media.images import Pixels
 from xfer.runs import Run, atomic, read_json
 
 INDEX = "index.jsonl"
 SPLITS = ("train", "val", "test")
 JPEG_QUALITY = 92
 
-Pixels = UInt8[np.ndarray, "height width 3"]
 Codes = Float[np.ndarray, "n_frames n_styles w_dim"]
 
 
@@ -87,30 +87,42 @@ class Clips:
 
     def image(self, clip: Clip, i: int) -> Pixels:
         """Frame `i`, aligned, sRGB."""
-        return self._file(clip).image(_row(clip, i))
+        with self._open(clip) as file:
+            row, ends = _row(clip, i), file.ends
+            page = file.tensors.get_slice("jpeg")[int(ends[row - 1]) if row else 0 : int(ends[row])]
+            with Image.open(io.BytesIO(page.tobytes()), formats=["JPEG"]) as image:
+                return np.array(image.convert("RGB"))
 
     def w_plus(self, clip: Clip, i: int) -> Float[np.ndarray, "n_styles w_dim"] | None:
         """The code that frame `i` was generated from; None for real frames."""
-        return self._file(clip).w_plus(_row(clip, i))
+        with self._open(clip) as file:
+            rows = None if file.w_rows is None else file.w_rows[file.w_numbers[_row(clip, i)]]
+            return None if rows is None else rows.astype(np.float32)
 
     def factors(self, clip: Clip, i: int) -> Float[np.ndarray, "n_factors"] | None:
         """Pose and expression read from frame `i`, in the order of `landmarker.FACTORS`."""
-        rows = self._file(clip).rows("factors", _row(clip, i), 1)
+        rows = self.array(clip, "factors", slice(_row(clip, i), _row(clip, i) + 1))
         return None if rows is None else rows[0]
 
-    def array(self, clip: Clip, name: str) -> Shaped[np.ndarray, "n_frames ..."] | None:
+    def array(
+        self, clip: Clip, name: str, rows: slice | None = None
+    ) -> Shaped[np.ndarray, "n_frames ..."] | None:
         """A number or array per frame: factors, landmarks, blendshapes, time_s, psi or units.
 
         None where the clip has no such array.
-        """
-        return self._file(clip).rows(name, clip.first, clip.n_frames)
 
-    def _file(self, clip: Clip) -> "ClipFile":
+        Args:
+            rows: Of the file; by default the clip's.
+        """
+        rows = rows or slice(clip.first, clip.first + clip.n_frames)
+        with self._open(clip) as file:
+            return file.tensors.get_slice(name)[rows] if name in file.names else None
+
+    @contextmanager
+    def _open(self, clip: Clip) -> Iterator["_ClipFile"]:
         path = self.folder / clip.file
-        try:
-            return open_clip_file(str(path), os.stat(path).st_mtime_ns)
-        except FileNotFoundError:
-            raise MissingFile(f"{path} is missing; make its folder again") from None
+        with _reading(path):
+            yield _open_file(str(path), os.stat(path).st_mtime_ns)
 
 
 def open_clips(folder: str | Path) -> Clips:
@@ -281,49 +293,26 @@ def _row(clip: Clip, i: int) -> int:
     return clip.first + i
 
 
-class ClipFile:
-    """An open file; what is small is read once, frames are read when requested."""
+class _ClipFile(NamedTuple):
+    """An open file: what is small is read once, frames are read when requested."""
 
-    def __init__(self, path: str):
-        self.path = path
-        with _reading(path):
-            self._file = safe_open(path, "numpy")
-            self._names = set(self._file.keys())
-            self._ends = self._file.get_tensor("ends").tolist()
-
-    def image(self, row: int) -> Pixels:
-        """Frame by row."""
-        with _reading(self.path):
-            start = self._ends[row - 1] if row else 0
-            page = io.BytesIO(self._file.get_slice("jpeg")[start : self._ends[row]].tobytes())
-            with Image.open(page, formats=["JPEG"]) as image:
-                return np.array(image.convert("RGB"))
-
-    def w_plus(self, row: int) -> Float[np.ndarray, "n_styles w_dim"] | None:
-        """Code by row."""
-        if "w_rows" not in self._names:
-            return None
-        with _reading(self.path):
-            rows, numbers = self.codes
-            return rows[numbers[row]].astype(np.float32)
-
-    def rows(self, name: str, start: int, count: int) -> Shaped[np.ndarray, "n_frames ..."] | None:
-        """Rows of an array; None where the file has no such array."""
-        if name not in self._names:
-            return None
-        with _reading(self.path):
-            return self._file.get_slice(name)[start : start + count]
-
-    @cached_property
-    def codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Every row of W+ that occurs, and their numbers for each frame's styles."""
-        return self._file.get_tensor("w_rows"), self._file.get_tensor("w_numbers")
+    tensors: Any
+    names: set[str]
+    ends: np.ndarray
+    """Of each frame's JPEG among those of all frames, in bytes."""
+    w_rows: np.ndarray | None
+    """Every row of W+ that occurs."""
+    w_numbers: np.ndarray | None
+    """Which of them each frame's styles are."""
 
 
 @lru_cache(maxsize=128)
-def open_clip_file(path: str, changed_ns: int) -> ClipFile:
+def _open_file(path: str, changed_ns: int) -> _ClipFile:
     """A file, opened once for all that read it; opened anew when it changed."""
-    return ClipFile(path)
+    file = safe_open(path, "numpy")
+    names = set(file.keys())
+    read = lambda name: file.get_tensor(name) if name in names else None
+    return _ClipFile(file, names, file.get_tensor("ends"), read("w_rows"), read("w_numbers"))
 
 
 @contextmanager
@@ -331,5 +320,9 @@ def _reading(path: str | Path) -> Iterator[None]:
     """Errors of reading as `BadFile` that names the file."""
     try:
         yield
+    except BadValue:
+        raise
+    except FileNotFoundError:
+        raise MissingFile(f"{path} is missing; make its folder again") from None
     except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
         raise BadFile(f"{path} is no file of clips, or damaged: {error}") from error

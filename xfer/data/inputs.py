@@ -1,0 +1,97 @@
+"""What there is to prepare, and who is who.
+
+CREMA-D (`1001_DFA_ANG_XX`), RAVDESS (`01-01-...-24`), VoxCeleb (folder `id00012`), GRID (folder
+`s1` of clips like `bbaf2n`) and TalkingHead-1KH (a video's id) are recognised by name. Elsewhere
+every file is a person of its own, or with `people="folder"` every folder directly below an input.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xfer.errors import BadValue, MissingFile
+from xfer.media.images import kind_of, list_media
+
+PERSON_IN_FILE = {
+    "crema-d": r"(\d{4})_[A-Z]{3}_[A-Z]{3}_[A-Z]{2}$",
+    "ravdess": r"\d{2}(?:-\d{2}){5}-(\d{2})$",
+    "talkinghead": r"(.{11})_\d{4}_S\d+_E\d+_",
+}
+PERSON_IN_FOLDER = {
+    "voxceleb": (r"(id\d{5})$", r""),
+    "grid": (r"(s\d\d?)(?:_\w+)?$", r"[a-z]{4}\d[a-z]$"),
+}
+"""For every data set what a folder is called, and the files in it."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing to prepare: a video, an image, or a folder whose images are frames."""
+
+    path: str
+    kind: Literal["video", "image", "frames"]
+    name: str
+    person: str
+
+
+def find_inputs(
+    roots: Iterable[str | Path], people: str = "auto", images: str = "portraits"
+) -> list[Input]:
+    """Everything that may become a clip, each file once, in a fixed order.
+
+    Args:
+        roots: Videos, images, and folders, which are searched to the bottom.
+        people: "auto", "folder" or "file"; see `PrepareConfig`.
+        images: "portraits" or "frames".
+    """
+    found: dict[Path, Input] = {}
+    names: Counter[str] = Counter()
+    for root in map(Path, roots):
+        if not root.exists():
+            raise MissingFile(f"inputs are videos, images or folders; there is no {root}")
+        files = list_media(root, recursive=True) if root.is_dir() else [root]
+        for path, kind in _with_kinds(files, images):
+            if path.resolve() not in found:
+                name = str(path.relative_to(root.parent))
+                names[name] += 1
+                name += f"#{names[name]}" if names[name] > 1 else ""
+                person = person_of(path, root, people) or name
+                found[path.resolve()] = Input(str(path), kind, name, person)
+    if not found:
+        raise BadValue(f"no video or image was found in {', '.join(map(str, roots))}")
+    return list(found.values())
+
+
+def _with_kinds(files: Iterable[Path], images: str) -> Iterator[tuple[Path, str]]:
+    """Files and what they are; images that are frames as one, by their folder."""
+    folders: set[Path] = set()
+    for path in files:
+        kind = kind_of(path) or "video"
+        if kind == "video" or images == "portraits":
+            yield path, kind
+        elif path.parent not in folders:
+            folders.add(path.parent)
+            yield path.parent, "frames"
+
+
+def person_of(path: Path, root: Path, people: str = "auto") -> str | None:
+    """Who is in a file, by its name and folders; None where the names say nothing.
+
+    Args:
+        root: The input that it was found in.
+    """
+    if people == "folder":
+        top = root if root.is_dir() else root.parent
+        return "/".join((top.name, *path.relative_to(top).parts[:-1][:1]))
+    if people == "auto":
+        for data_set, pattern in PERSON_IN_FILE.items():
+            if match := re.match(pattern, path.stem):
+                return f"{data_set}/{match[1]}"
+        for folder in reversed(path.parts[:-1]):
+            for data_set, (pattern, file) in PERSON_IN_FOLDER.items():
+                if (match := re.match(pattern, folder)) and re.match(file, path.stem):
+                    return f"{data_set}/{match[1]}"
+    return None

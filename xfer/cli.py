@@ -186,6 +186,7 @@ def _flagged(function: Callable, config: Any = None) -> Callable:
     def call(**values: Any) -> Any:
         return function(**values)
 
+    call.__dict__.pop("__wrapped__", None)  # a checker of types may have wrapped it
     call.__signature__ = inspect.Signature(parameters)
     call.__annotations__ = {p.name: p.annotation for p in parameters}
     call.__doc__ = function.__doc__

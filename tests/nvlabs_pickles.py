@@ -8,7 +8,7 @@ import pickle
 import sys
 import types
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,13 @@ def dump(
     networks: dict[str, tuple[str, dict[str, Tensor], dict[str, dict[str, Any]], dict[str, Any]]],
     source: str = "raise SystemExit('the source was executed')",
     protocol: int = 3,
+    save: Callable[[Any, Any], None] | None = None,
 ) -> Path:
     """Write a pickle of networks.
 
     Args:
         networks: By key ("G_ema"): class name, tensors, attributes of layers, init_kwargs.
+        save: `torch.save` for a file of PyTorch's around the same objects.
     """
     with modules_of_nvlabs(), open(path, "wb") as file:
         easy = sys.modules["dnnlib.util"].EasyDict
@@ -112,7 +114,7 @@ def dump(
         for key, (name, tensors, attributes, made) in networks.items():
             whole = attributes.get("", {}) | {"_init_kwargs": easy(made)}
             content[key] = module(name, tensors, attributes | {"": whole}, source)
-        pickle.dump(content, file, protocol=protocol)
+        save(content, file) if save else pickle.dump(content, file, protocol=protocol)
     return path
 
 

@@ -1,9 +1,10 @@
 """Checkpoint files of every layout as plain tensors and facts; nothing in a file is executed."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,25 +25,20 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Network:
-    """One network of a file.
-
-    Args:
-        role: generator, generator_raw (not averaged), discriminator, motion_encoder,
-            identity_encoder, mapper, face_recogniser, control, ...
-        layout: Whose tensor names: xfer, rosinality, nvlabs, psp, paper, arcface.
-        tensors: By the name inside the network.
-        config: What the file says of the network beside its tensors.
-    """
+    """One network of a file."""
 
     role: str
+    """generator, generator_raw (not averaged), discriminator, motion_encoder, mapper, ..."""
     layout: str
+    """Whose tensor names: xfer, rosinality, nvlabs, psp, paper, arcface."""
     tensors: dict[str, Tensor]
     config: dict[str, Any] = field(default_factory=dict)
+    """What the file says of the network beside its tensors."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a file holds: networks by role, and facts (latent_avg, opts, licence, ...)."""
+    """All that a file holds: networks by role, and facts such as latent_avg and licence."""
 
     path: Path
     networks: dict[str, Network]
@@ -77,8 +73,9 @@ class Storable:
     def from_network(cls, network: Network) -> Any:
         """Build from a network's tensors and configuration."""
         config, state = cls.unpack(network)
+        _check_types(config)
         with torch.device("meta"):  # compare before memory is spent on what a header claims
-            check_fit(cls.build(config), state)
+            fill(cls.build(config), state)
         module = cls.build(config)
         fill(module, state)
         return module.eval()
@@ -130,16 +127,21 @@ def stored_config(kind: type, network: Network) -> Any:
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in network.config.items()})
 
 
+def _check_types(config: Any) -> None:
+    """Refuse settings of another kind than their default."""
+    for setting in dataclasses.fields(config):
+        usual, value = setting.default, getattr(config, setting.name)
+        kinds = int | float if isinstance(usual, float) else type(usual)
+        if usual not in (None, dataclasses.MISSING) and not isinstance(value, kinds):
+            raise BadFile(f"{setting.name} should be like {usual!r}; the header says {value!r:.40}")
+
+
 def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy tensors into a network; names and shapes must agree, else one `BadFile` tells all."""
-    check_fit(module, state)
-    with torch.no_grad():
-        module.load_state_dict(_counters(module) | dict(state))
-
-
-def check_fit(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Raise one `BadFile` that tells which names and shapes do not agree."""
-    wanted, state = module.state_dict(), _counters(module) | dict(state)
+    wanted = module.state_dict()
+    # Early files lack the batch counters of norms, which inference ignores.
+    counters = {name: t for name, t in wanted.items() if name.endswith("num_batches_tracked")}
+    state = counters | dict(state)
     shapes = [
         f"{name} has the shape {tuple(state[name].shape)} and needs {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -153,11 +155,8 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     ]
     if faults:
         raise BadFile(f"the tensors do not fit {type(module).__name__}: {'; '.join(faults)}")
-
-
-def _counters(module: nn.Module) -> dict[str, Tensor]:
-    """Batch counters of norms, which early files lack and inference ignores."""
-    return {n: t for n, t in module.state_dict().items() if n.endswith("num_batches_tracked")}
+    if not any(tensor.is_meta for tensor in wanted.values()):
+        module.load_state_dict(state)
 
 
 def load_network(
@@ -166,15 +165,8 @@ def load_network(
     """Build the network of one role from a file, or from what `read_checkpoint` gave."""
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     network = checkpoint.pick(role)
-    try:
+    with _about(checkpoint.path):
         return build(network)
-    except XferError as error:
-        raise BadFile(f"{checkpoint.path}: {error}") from None
-    except Exception as error:  # a configuration or tensors that make no sense
-        raise BadFile(
-            f"{checkpoint.path}: no {role.replace('_', ' ')} can be built from this file "
-            f"({type(error).__name__}: {str(error)[:200]})"
-        ) from error
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -188,10 +180,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         BadFile: The file is damaged, hostile, or holds no network that we know.
     """
     path = locate(path)
-    try:
+    with _about(path):
         if not path.is_file():
             raise BadFile("a checkpoint is one regular file; this is none")
-        networks, facts = _parse(path)
+        with open(path, "rb") as file:
+            safe = file.read(9)[8:] == b"{" or path.suffix == ".safetensors"
+        networks, facts = _read_safetensors(path) if safe else recognise(read_pickled(path))
         tensors = {f"{n.role} {k}": t for n in networks.values() for k, t in n.tensors.items()}
         # Views of the same numbers, many times over, would keep every later step busy for hours.
         if sum(t.nbytes for t in tensors.values()) > 8 * path.stat().st_size + (1 << 26):
@@ -199,14 +193,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         for name, value in (tensors | facts).items():
             if isinstance(value, Tensor) and not value.isfinite().all():
                 raise BadFile(f"{name} holds NaN or infinity: damaged, or its training failed")
+    return Checkpoint(path, networks, facts)
+
+
+@contextlib.contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Every failure as one `BadFile` that names the file."""
+    try:
+        yield
     except XferError as error:
         raise BadFile(f"{path}: {error}") from None
     except Exception as error:  # parsers of damaged bytes raise anything
         raise BadFile(
-            f"{path} is damaged or no checkpoint ({type(error).__name__}: {str(error)[:200]}); "
+            f"{path} is damaged or of another kind ({type(error).__name__}: {str(error)[:200]}); "
             "fetch or copy it again"
         ) from error
-    return Checkpoint(path, networks, facts)
 
 
 def write_checkpoint(
@@ -253,18 +254,7 @@ def _digest(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-Found = tuple[dict[str, Network], dict[str, Any]]
-
-
-def _parse(path: Path) -> Found:
-    with open(path, "rb") as file:
-        start = file.read(16)
-    if start[8:9] == b"{" or path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    return recognise(read_pickled(path))
-
-
-def _read_safetensors(path: Path) -> Found:
+def _read_safetensors(path: Path) -> tuple[dict[str, Network], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -304,30 +294,29 @@ PLAIN = bool | int | float | str | None
 MAX_NODES = 200_000
 
 
-def recognise(tree: Any) -> Found:
+def recognise(tree: Any) -> tuple[dict[str, Network], dict[str, Any]]:
     """Networks and facts of a file that is not ours, by the names of its tensors.
 
     Args:
         tree: Nested dictionaries of tensors, and of objects with their attributes.
     """
     tensors, layers = _flatten(tree)
-    facts = {"latent_avg": tensors["latent_avg"]} if "latent_avg" in tensors else {}
+    facts = {"latent_avg": tensors.pop("latent_avg")} if "latent_avg" in tensors else {}
     if isinstance(tree, dict) and isinstance(tree.get("opts"), dict):
         facts["opts"] = {k: v for k, v in tree["opts"].items() if isinstance(v, PLAIN)}
     networks: dict[str, Network] = {}
-    for mark, role, layout in MARKS:
+    for mark, usual, layout in MARKS:
         for prefix in [n.removesuffix(mark) for n in tensors if f".{n}".endswith(f".{mark}")]:
-            if role == "generator" and prefix.rpartition(".")[0] in ("g", "G"):
-                role = "generator_raw"
+            raw = usual == "generator" and prefix in ("g.", "G.")
+            role = "generator_raw" if raw else usual
             if role in networks:
                 raise BadFile(f"it holds more than one {role.replace('_', ' ')}: save one alone")
-            inner, told = (
+            inner, attributes = (
                 {name.removeprefix(prefix): x for name, x in of.items() if name.startswith(prefix)}
                 for of in (tensors, layers)
             )
-            networks[role] = Network(
-                role, layout, inner, facts | ({"layers": told} if told else {})
-            )
+            config = facts | ({"layers": attributes} if attributes else {})
+            networks[role] = Network(role, layout, inner, config)
     if not networks:
         kind = "a StyleGAN3 network" if "synthesis.input." in " ".join(tensors) else "no network"
         names = ", ".join(name[:60] for name in list(tensors)[:4]) or "nothing"

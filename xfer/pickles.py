@@ -160,9 +160,17 @@ class _Unpickler(pickle._Unpickler):
             return lambda data: _read_legacy(io.BytesIO(data), len(data), self.dispatch)
         if full == "dnnlib.tflib.network.Network":
             raise BadFile("a TensorFlow network; NVlabs' converter makes a PyTorch pickle of it")
+        if full == "_codecs.encode":  # how protocol 2 writes bytes
+            return self._encode
         return CALLS.get(full, Label(full))
 
-    def persistent_load(self, pid: Any) -> Tensor:
+    def _encode(self, text: str, _: str) -> bytes:
+        self.dispatch.steps += len(text) >> 14  # one text, encoded over and over, takes long too
+        return text.encode("latin1")
+
+    def persistent_load(self, pid: Any) -> Any:
+        if pid[0] == "module":  # a class beside its source, in files of before PyTorch 1.6
+            return pid[1]
         word, kind, key, _, count, *view = pid
         if word != "storage" or kind not in DTYPES or not isinstance(key, str) or any(view):
             raise BadFile("a reference to something that is no tensor storage: refused")
@@ -245,11 +253,6 @@ def _rebuild_tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_
     return storage.new_empty(size) if 0 in size else storage.as_strided(size, stride, offset)
 
 
-def _ordered(pairs: Iterable[tuple[Any, Any]] = ()) -> dict[Any, Any]:
-    keys, values = zip(*pairs, strict=True) if pairs else ((), ())
-    return dict(zip(_flat(keys), values, strict=True))
-
-
 def _object(meta: dict[str, Any]) -> Object:
     """An NVlabs network or layer from its stored attributes; its source is not looked at."""
     return Object(meta["state"])
@@ -278,9 +281,10 @@ IGNORED = (
 )
 
 CALLS: dict[str, Callable[..., Any]] = dict.fromkeys(IGNORED, _ignored) | {
-    "collections.OrderedDict": _ordered,
+    "collections.OrderedDict": lambda pairs=(): dict(
+        zip(_flat(k for k, _ in pairs), [v for _, v in pairs], strict=True)
+    ),
     "collections.defaultdict": lambda *_: {},
-    "_codecs.encode": lambda text, _: text[:64].encode("latin1"),
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,

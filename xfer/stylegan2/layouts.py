@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xfer.checkpoints import Network, stored_config
-from xfer.errors import BadFile
+from xfer.errors import BadFile, BadValue
 from xfer.stylegan2 import names
 from xfer.stylegan2.layers import BLUR
 
@@ -31,28 +31,48 @@ State = dict[str, Tensor]
 def generator_from(network: Network) -> tuple[dict[str, Any], State]:
     """Arguments for `GeneratorConfig`, and the tensors under our names.
 
-    The state lacks `w_mean` where the file has no mean. A file without noise pictures gets ones
-    drawn from a fixed seed.
+    The state lacks `w_mean` where the file has no mean. A file without noise images gets ones
+    sampled from a fixed seed.
     """
     if network.layout == "xfer":
-        return stored_config(dict, network), network.tensors
-    state = _foreign(network)
-    sizes = _generator_sizes(state)
+        return _stored(network), network.tensors
+    state = _ours(network)
+    layers = _count(state, r"layers\.(\d+)\.weight")
+    mapping = _count(state, r"mapping\.layers\.(\d+)\.weight")
+    if layers % 2 == 0 or not mapping:
+        raise BadFile(f"{layers} layers and {mapping} mapping layers make no generator")
+    w_dim, z_dim = state["mapping.layers.0.weight"].shape
+    # A label's embedding is appended to z; only NVlabs' layout has a z that is not as wide as w.
+    if z_dim != w_dim and (network.layout == "rosinality" or z_dim == 2 * w_dim):
+        raise BadFile(
+            f"a class-conditional generator (its mapping takes {z_dim} numbers and gives {w_dim}), "
+            "which xfer does not have; bring one that was trained without labels"
+        )
+    widths = {4 << (i + 1) // 2: len(state[f"layers.{i}.weight"]) for i in range(layers)}
     if (mean := network.config.get("latent_avg")) is not None:
-        state["w_mean"] = mean.reshape(-1, sizes["w_dim"]).mean(0)
-    return _with_widths(sizes) | _generator_facts(network.config), state
+        state["w_mean"] = mean.reshape(-1, w_dim).mean(0)
+    arguments = {"resolution": 4 << layers // 2, "z_dim": z_dim, "w_dim": w_dim}
+    arguments |= {"mapping_layers": mapping} | _channels(widths)
+    return arguments | _generator_facts(network.config.get("layers", {})), state
 
 
 def discriminator_from(network: Network) -> tuple[dict[str, Any], State]:
     """Arguments for `DiscriminatorConfig`, and the tensors under our names."""
     if network.layout == "xfer":
-        return stored_config(dict, network), network.tensors
-    state = _foreign(network)
-    return _with_widths(_discriminator_sizes(state)) | _discriminator_facts(network.config), state
+        return _stored(network), network.tensors
+    state = _ours(network)
+    blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
+    widths = {4 << blocks: len(state["from_rgb.weight"])} | {
+        4 << blocks - 1 - i: len(state[f"blocks.{i}.conv1.weight"]) for i in range(blocks)
+    }
+    facts = _discriminator_facts(network.config.get("layers", {}))
+    return {"resolution": 4 << blocks} | _channels(widths) | facts, state
 
 
 def generator_to_rosinality(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> State:
     """Our generator's tensors in the rosinality layout; `w_mean` goes beside them in the file."""
+    if config["z_dim"] != config["w_dim"]:
+        raise BadValue("the rosinality layout has a z that is as wide as w")
     layers = _count(state, r"layers\.(\d+)\.weight")
     table = names.rosinality_generator(layers, _count(state, r"mapping\.layers\.(\d+)\.weight"))
     found = {theirs: _rosinality_axes(ours, state[ours]) for ours, theirs in table.items()}
@@ -67,51 +87,48 @@ def discriminator_to_rosinality(state: Mapping[str, Tensor]) -> State:
     """Our discriminator's tensors in the rosinality layout."""
     blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
     table = names.rosinality_discriminator(blocks)
-    kernels = [
-        f"convs.{i + 1}.{part}.0.kernel" for i in range(blocks) for part in ("conv2", "skip")
-    ]
+    kernels = [f"convs.{i + 1}.{p}.0.kernel" for i in range(blocks) for p in ("conv2", "skip")]
     return {theirs: state[ours] for ours, theirs in table.items()} | dict.fromkeys(kernels, _blur())
 
 
-def _foreign(network: Network) -> State:
+def _stored(network: Network) -> dict[str, Any]:
+    config = stored_config(dict, network)
+    if not isinstance(config.get("conv_clamp"), float | int | None):
+        raise BadFile(f"conv_clamp is a number; the header says {config['conv_clamp']!r:.40}")
+    return config
+
+
+def _ours(network: Network) -> State:
     """The tensors under our names."""
-    tensors = network.tensors
+    tensors, of_generator = network.tensors, network.role != "discriminator"
     _check_plain(network)
-    if network.layout == "rosinality" and network.role == "discriminator":
-        table = names.rosinality_discriminator(_count(tensors, r"convs\.(\d+)\..+") - 1)
-    elif network.layout == "rosinality":
+    if network.layout == "rosinality" and of_generator:
         layers = 1 + _count(tensors, r"convs\.(\d+)\..+")
-        mapping = _count(tensors, r"style\.(\d+)\..+", first=1)
-        table = names.rosinality_generator(layers, mapping)
-    elif network.layout == "nvlabs" and network.role == "discriminator":
-        table = names.nvlabs_discriminator(_count_powers(tensors, r"b(\d+)\..+") - 1)
+        table = names.rosinality_generator(layers, _count(tensors, r"style\.(\d+)\..+", 1))
+    elif network.layout == "rosinality":
+        table = names.rosinality_discriminator(_count(tensors, r"convs\.(\d+)\..+") - 1)
+    elif network.layout == "nvlabs" and of_generator:
+        blocks = _count_doublings(tensors, r"synthesis\.b(\d+)\..+")
+        table = names.nvlabs_generator(2 * blocks - 1, _count(tensors, r"mapping\.fc(\d+)\..+"))
     elif network.layout == "nvlabs":
-        blocks = _count_powers(tensors, r"synthesis\.b(\d+)\..+")
-        mapping = _count(tensors, r"mapping\.fc(\d+)\..+")
-        table = names.nvlabs_generator(2 * blocks - 1, mapping)
+        table = names.nvlabs_discriminator(_count_doublings(tensors, r"b(\d+)\..+") - 1)
     else:
         raise BadFile(f"StyleGAN2 in the layout {network.layout} is not known")
-    return _translated(tensors, table)
-
-
-def _translated(tensors: State, table: names.Names) -> State:
     found = {
         ours: _with_axes(tensors[theirs].float(), ours)
         for ours, theirs in table.items()
         if theirs in tensors
     }
-    _complete_noise(found, table)
+    _complete_noise(found, sum(ours.endswith(".noise") for ours in table))
     missing = [theirs for ours, theirs in table.items() if ours not in found and ours != "w_mean"]
     if missing:
-        more = f" and {len(missing) - 3} more" if missing[3:] else ""
-        raise BadFile(f"tensors are missing: {', '.join(missing[:3])}{more}")
+        raise BadFile(f"{len(missing)} tensors are missing: {', '.join(missing[:3])}, ...")
     return found
 
 
-def _complete_noise(found: State, table: names.Names) -> None:
-    """Early files have no noise pictures, and networks made without noise have no strengths."""
+def _complete_noise(found: State, layers: int) -> None:
+    """Early files have no noise images, and networks made without noise have no strengths."""
     rng = torch.Generator().manual_seed(0)
-    layers = sum(ours.endswith(".noise") for ours in table)
     have = {name.rpartition(".")[2] for name in found}
     for i in range(layers):
         edge = 4 << (i + 1) // 2
@@ -123,9 +140,8 @@ def _complete_noise(found: State, table: names.Names) -> None:
 
 def _with_axes(tensor: Tensor, name: str) -> Tensor:
     """Drop axes of length one that we do not have, leading ones first."""
-    last = name.rpartition(".")[2]
     linear = re.search(r"mapping|affine|linear|out\.", name)
-    wanted = AXES.get(last, 2 if linear else 4)
+    wanted = AXES.get(name.rpartition(".")[2], 2 if linear else 4)
     while tensor.ndim > wanted and 1 in (tensor.shape[0], tensor.shape[-1]):
         tensor = tensor[0] if tensor.shape[0] == 1 else tensor[..., 0]
     if tensor.ndim != wanted:
@@ -140,38 +156,13 @@ def _rosinality_axes(name: str, tensor: Tensor) -> Tensor:
         return tensor.reshape(1)
     if last == "noise":
         return tensor[None, None]
-    if name.startswith("to_rgb") and name.count(".") == 2 and last == "bias":
+    if re.fullmatch(r"to_rgb\.\d+\.bias", name):
         return tensor.reshape(1, -1, 1, 1)
     return tensor[None] if last == "const" or tensor.ndim == 4 else tensor
 
 
-def _generator_sizes(state: State) -> dict[str, Any]:
-    """What the tensors tell of the configuration, and the width at every resolution."""
-    layers = _count(state, r"layers\.(\d+)\.weight")
-    mapping = _count(state, r"mapping\.layers\.(\d+)\.weight")
-    if layers % 2 == 0 or not mapping:
-        raise BadFile(f"{layers} layers and {mapping} mapping layers make no generator")
-    firsts = [0, *range(1, layers, 2)]
-    return {
-        "resolution": 4 << layers // 2,
-        "z_dim": state["mapping.layers.0.weight"].shape[1],
-        "w_dim": state["mapping.layers.0.weight"].shape[0],
-        "mapping_layers": mapping,
-        "widths": {4 << n: state[f"layers.{i}.weight"].shape[0] for n, i in enumerate(firsts)},
-    }
-
-
-def _discriminator_sizes(state: State) -> dict[str, Any]:
-    blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
-    widths = {4 << blocks: state["from_rgb.weight"].shape[0]} | {
-        4 << blocks - 1 - i: state[f"blocks.{i}.conv1.weight"].shape[0] for i in range(blocks)
-    }
-    return {"resolution": 4 << blocks, "widths": widths}
-
-
-def _with_widths(sizes: dict[str, Any]) -> dict[str, Any]:
-    """Channel base and maximum that give these widths."""
-    widths = sizes.pop("widths")
+def _channels(widths: Mapping[int, int]) -> dict[str, int]:
+    """Channel base and maximum that give these widths, by resolution."""
     top = max(widths.values())
     base = max(width * edge for edge, width in widths.items())
     for edge, width in widths.items():
@@ -180,36 +171,34 @@ def _with_widths(sizes: dict[str, Any]) -> dict[str, Any]:
                 f"{width} channels at {edge} px do not follow min(base / resolution, maximum) "
                 f"with base {base} and maximum {top}"
             )
-    return sizes | {"channel_base": base, "channel_max": top}
+    return {"channel_base": base, "channel_max": top}
 
 
-def _generator_facts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What NVlabs' files say of a generator beside its tensors; nothing for other layouts."""
-    if "layers" not in config:
-        return {}
-    layers, made = config["layers"], config["layers"][""]["init_kwargs"]
-    mapping = made.get("mapping_kwargs", {}).get("lr_multiplier", MAPPING_LR)
-    return _precision(config, "synthesis.b4.conv1.") | {
-        "mapping_lr_multiplier": layers["mapping.fc0."].get("bias_gain", mapping)
+def _generator_facts(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """What stored objects tell of a generator beside its tensors; nothing for plain tensors."""
+    if "mapping.fc0." not in layers:
+        multiplier = layers.get("style.1.", {}).get("lr_mul", MAPPING_LR)
+        return {"mapping_lr_multiplier": multiplier} if layers else {}
+    usual = layers[""]["init_kwargs"].get("mapping_kwargs", {}).get("lr_multiplier", MAPPING_LR)
+    return _precision(layers, "synthesis.b4.conv1.") | {
+        "mapping_lr_multiplier": layers["mapping.fc0."].get("bias_gain", usual)
     }
 
 
-def _discriminator_facts(config: Mapping[str, Any]) -> dict[str, Any]:
-    if "layers" not in config:
+def _discriminator_facts(layers: Mapping[str, Any]) -> dict[str, Any]:
+    if "b4.conv." not in layers:
         return {}
-    made = config["layers"][""]["init_kwargs"].get("epilogue_kwargs", {}).get("mbstd_group_size", 4)
-    group = config["layers"].get("b4.mbstd.", {}).get("group_size", made)
+    usual = layers[""]["init_kwargs"].get("epilogue_kwargs", {}).get("mbstd_group_size", 4)
+    group = layers.get("b4.mbstd.", {}).get("group_size", usual)
     # None stands for the whole batch.
-    return _precision(config, "b4.conv.") | {
-        "stddev_group": WHOLE_BATCH if group is None else group
-    }
+    group = {"stddev_group": WHOLE_BATCH if group is None else group}
+    return _precision(layers, "b4.conv.") | group
 
 
-def _precision(config: Mapping[str, Any], layer: str) -> dict[str, Any]:
+def _precision(layers: Mapping[str, Any], layer: str) -> dict[str, Any]:
     """Clamping and the number of resolutions in half precision."""
-    made = config["layers"][""]["init_kwargs"]
-    made = made | made.get("synthesis_kwargs", {})
-    clamp = config["layers"].get(layer, {}).get("conv_clamp", made.get("conv_clamp"))
+    made = layers[""]["init_kwargs"] | layers[""]["init_kwargs"].get("synthesis_kwargs", {})
+    clamp = layers.get(layer, {}).get("conv_clamp", made.get("conv_clamp"))
     facts = {"conv_clamp": None if clamp is None else float(clamp)}
     halves = made.get("num_fp16_res", 0)
     return facts | ({"half_resolutions": halves} if halves else {})
@@ -218,10 +207,11 @@ def _precision(config: Mapping[str, Any], layer: str) -> dict[str, Any]:
 def _check_plain(network: Network) -> None:
     """Refuse what shares the names of StyleGAN2 and is something else."""
     for name, tensor in network.tensors.items():
-        if name.startswith("synthesis.input."):
-            raise BadFile("a StyleGAN3 network, which xfer does not have")
         if re.match(r"(mapping\.)?embed\.|b4\.cmap", name):
-            raise BadFile(f"a class-conditional network ({name}), which xfer does not have")
+            raise BadFile(
+                f"a class-conditional network ({name}), which xfer does not have; bring one that "
+                "was trained without labels"
+            )
         if name.endswith((".kernel", "resample_filter")):
             kernel = tensor.float() / tensor.float().sum()
             if kernel.shape != (4, 4) or not torch.allclose(kernel, _blur(), atol=1e-3):
@@ -246,7 +236,7 @@ def _count(tensors: Mapping[str, Tensor], pattern: str, first: int = 0) -> int:
     return len(found)
 
 
-def _count_powers(tensors: Mapping[str, Tensor], pattern: str) -> int:
+def _count_doublings(tensors: Mapping[str, Tensor], pattern: str) -> int:
     """The same for 4, 8, 16, ..."""
     found = sorted({int(m[1]) for name in tensors if (m := re.fullmatch(pattern, name))})
     if found != [4 << i for i in range(len(found))]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from xfer.encoders import IdentityEncoderConfig, MotionEncoderConfig
+from xfer.mapper import MapperConfig
 from xfer.stylegan2.discriminator import DiscriminatorConfig
 from xfer.stylegan2.generator import GeneratorConfig
 
@@ -76,3 +78,89 @@ GENERATOR_PRESETS = {
     "1024": _stylegan2(1024, 10.0, 32),
 }  # fmt: skip
 """By resolution; r1_gamma as StyleGAN2-ADA's rule gives it."""
+
+
+@dataclass(frozen=True)
+class InverterTraining(TrainingConfig):
+    """The identity encoder, in the manner of ReStyle and e4e."""
+
+    encoder: IdentityEncoderConfig = field(
+        default_factory=lambda: IdentityEncoderConfig(
+            channels=(16, 48, 96, 160, 256), blocks=(1, 2, 2, 3, 2), n_styles=16, rounds=2
+        )
+    )
+    generator: str = "ffhq"
+    preview: int = 256
+    """Edge of the images that losses and later rounds see, in pixels: 128 or 256."""
+    rounds: int = 2
+    """Rounds of a step, each an update; use may take more (`encoder.rounds`)."""
+    learning_rate: float = 5e-4
+    clip: float = 1.0
+    ema_kimg: float = 4.0
+    log_kimg: float = 0.4
+    save_kimg: float = 4.0
+    workers: int = 1
+    latent_kimg: float = 60.0
+    """A first phase on known codes alone."""
+    latent: float = 1.0
+    """Weight of the distance to the known code, over the variance of w."""
+    style_spread: float = 0.01
+    """Weight of how far styles lie from the first one."""
+    l1: float = 1.0
+    l2: float = 0.5
+    perceptual: float = 0.8
+    identity: float = 0.3
+
+
+INVERTER_PRESETS = {"ffhq": InverterTraining()}
+
+
+@dataclass(frozen=True)
+class TransferTraining(TrainingConfig):
+    """Motion encoder and mapper. A term whose weight is 0 is not computed."""
+
+    encoder: MotionEncoderConfig = field(
+        default_factory=lambda: MotionEncoderConfig(
+            resolution=128, channels=(32, 64, 128, 192), blocks=(1, 2, 2, 2), n_styles=16,
+            bottleneck=64, pool=4,
+        )
+    )  # fmt: skip
+    mapper: MapperConfig = field(default_factory=lambda: MapperConfig("conditioned", n_styles=16))
+    generator: str = "ffhq"
+    preview: int = 128
+    """Edge of the images that losses see, in pixels: 128 or 256."""
+    learning_rate: float = 1e-4
+    clip: float = 1.0
+    ema_kimg: float = 2.0
+    log_kimg: float = 0.4
+    save_kimg: float = 4.0
+    latent_kimg: float = 20.0
+    """A first phase on known codes alone."""
+    latent: float = 1.0
+    """Weight of the distance to the driver's known code."""
+    drift: float = 0.01
+    """Weight of how far the other person's code moves."""
+    pixels: float = 2.0
+    """Weight of the mean squared error on the face crop; weights so far are the paper's."""
+    perceptual_crop: float = 0.3
+    perceptual: float = 0.05
+    identity: float = 0.3
+    """Weight of one minus the cosine between the other person before and after."""
+    contrastive: float = 0.0
+    """Weight of motion codes of both outputs lying near the driver's (0.1 is usual)."""
+    scale: float = 5.0
+    margin: float = 0.2
+    """By which cosine the positive must win in the contrastive term."""
+    factors: float = 0.1
+    """Weight of pose and expression read from the other person's output, in units; the paper has
+    no such term."""
+
+
+TRANSFER_PRESETS = {
+    "conditioned": TransferTraining(),
+    "affine": TransferTraining(mapper=MapperConfig("affine", n_styles=16)),
+    "paper": TransferTraining(
+        encoder=MotionEncoderConfig(), mapper=MapperConfig("affine", init="paper"), batch=4,
+        kimg=2000.0, clip=0.0, latent_kimg=0.0, latent=0.0, drift=0.0, factors=0.0, preview=256,
+    ),
+}  # fmt: skip

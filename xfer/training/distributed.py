@@ -7,7 +7,9 @@ run got there at once or after ten crashes, and whichever process holds the samp
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
@@ -20,8 +22,28 @@ from xfer.errors import BadValue
 
 def rng(seed: int, purpose: str, step: int, sample: int = 0) -> torch.Generator:
     """A random generator on the CPU for one purpose at one step, for one sample of the batch."""
-    key = hashlib.blake2b(f"{seed}/{purpose}/{step}/{sample}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+    return torch.Generator().manual_seed(_number(seed, purpose, step, sample))
+
+
+def numpy_rng(seed: int, purpose: str, step: int, sample: int = 0) -> np.random.Generator:
+    """The same for NumPy."""
+    return np.random.default_rng(_number(seed, purpose, step, sample))
+
+
+def epoch_order(seed: int, position: int, count: int) -> int:
+    """Which of `count` items comes at a position of an endless order; epochs differ in theirs."""
+    epoch, place = divmod(position, count)
+    return int(_permutation(seed, epoch, count)[place])
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=rng(seed, "order", epoch))
+
+
+def _number(*key: int | str) -> int:
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
 
 
 def normal(rngs: Sequence[torch.Generator], *shape: int) -> Float[Tensor, "batch *shape"]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from xfer.assets import cache_folder
 from xfer.checkpoints import Storable, write_checkpoint
 from xfer.errors import RunError, Stopped
 from xfer.runs import Run, read_json
@@ -120,14 +121,15 @@ class Task:
 
 def train(
     task: Task,
-    folder: str | Path,
+    folder: str | Path | None = None,
     inputs: Mapping[str, str] | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """Train to the end of the budget, going on from what the folder holds; returns the weights.
 
     Args:
-        folder: Of the run: run.json, stats.jsonl, checkpoints/, tensorboard/, weights.safetensors.
+        folder: Of the run: run.json, stats.jsonl, checkpoints/, tensorboard/, weights.safetensors;
+            by default runs/NAME in the cache folder.
         inputs: What the run learns from, by name, for its record: paths, sizes, sha256.
         report: Called with every record of stats.jsonl, for live plots.
 
@@ -135,7 +137,7 @@ def train(
         Stopped: After Ctrl-C or SIGTERM, everything saved.
         RunError: The folder holds another run, or too many steps were not finite.
     """
-    folder = Path(folder)
+    folder = Path(folder or cache_folder() / "runs" / task.name)
     loop = _Loop(task, folder, inputs or {})
     with _signals() as caught, contextlib.closing(loop):
         loop.run(caught, report)

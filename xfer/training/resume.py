@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from xfer.data.clips import INDEX
 from xfer.errors import BadFile, RunError
 from xfer.runs import atomic, read_json, read_stats
 from xfer.training.config import FREE, TrainingConfig
@@ -64,6 +65,13 @@ def forget_after(folder: Path, step: int) -> None:
     lines = [json.dumps(line) for line in read_stats(folder) if line["step"] <= step]
     with atomic(folder / "stats.jsonl") as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines))
+
+
+def fingerprint(data: str | Path) -> str:
+    """What a folder of clips is, for records: path, number of clips, sha256 of the index."""
+    index = Path(data) / INDEX
+    count = len(index.read_text().splitlines())
+    return f"{data}: {count} clips, index sha256 {_sha256(index)}"
 
 
 def _sha256(path: Path) -> str:

@@ -15,14 +15,15 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from xfer import losses
+from xfer.assets import cache_folder
 from xfer.data.clips import INDEX, open_clips
 from xfer.errors import BadValue
-from xfer.media.images import list_media, read_image
+from xfer.media.images import list_media, read_image, to_tensor
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
 from xfer.training.config import GeneratorTraining
-from xfer.training.distributed import World, normal, rng, uniform
+from xfer.training.distributed import World, epoch_order, normal, rng, uniform
 from xfer.training.loop import Task, train
 
 Pixels = UInt8[np.ndarray, "height width 3"]
@@ -86,20 +87,19 @@ class GeneratorTask(Task):
         group = min(config.discriminator.stddev_group, config.batch)
         super().__init__(config, networks, optimisers, ["generator"], world, group)
 
-    def batch(self, step: int) -> Tensor:
+    def batch(self, step: int) -> Image:
         """The step's real images: every epoch has an order of its own; half are mirrored."""
-        first, count = step * self.config.batch, len(self.images)
         found = []
         for sample, generator in zip(self.samples, self.rngs("mirror", step), strict=True):
-            epoch, place = divmod(first + sample, count)
-            image = self.images[int(_order(self.config.seed, epoch, count)[place])]
+            position = step * self.config.batch + sample
+            image = self.images[epoch_order(self.config.seed, position, len(self.images))]
             mirrored = self.config.mirror and torch.rand((), generator=generator) < 0.5
-            found.append(torch.from_numpy(image[:, ::-1].copy() if mirrored else image.copy()))
-        return torch.stack(found).permute(0, 3, 1, 2)
+            found.append(image[:, ::-1] if mirrored else image)
+        return to_tensor(np.stack(found))
 
-    def step(self, step: int, batch: Tensor) -> dict[str, Tensor]:
+    def step(self, step: int, batch: Image) -> dict[str, Tensor]:
         config, generator, discriminator = self.config, self.generator, self.discriminator
-        real = batch.to(self.world.device).float() / 127.5 - 1
+        real = batch.to(self.world.device)
 
         discriminator.requires_grad_(True)
         with torch.no_grad():
@@ -161,12 +161,18 @@ class GeneratorTask(Task):
 
 def train_generator(
     config: GeneratorTraining,
-    data: str | Path,
-    folder: str | Path,
+    data: str | Path | None = None,
+    folder: str | Path | None = None,
     device: str = "auto",
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
-    """Train StyleGAN2 on a folder of aligned images or of clips; returns the weights' path."""
+    """Train StyleGAN2; returns the weights' path.
+
+    Args:
+        data: Folder of aligned images or of clips; by default people of `xfer synthesize`.
+        folder: Of the run; by default in the cache folder.
+    """
+    data = data or cache_folder() / "data" / "people"
     images = FolderImages(data, config.generator.resolution)
     inputs = {"images": f"{data}, {len(images)} images"}
     return train(GeneratorTask(config, images, World.join(device)), folder, inputs, report)
@@ -178,8 +184,3 @@ def _adam(network: nn.Module, learning_rate: float, interval: int) -> torch.opti
     return torch.optim.Adam(
         network.parameters(), learning_rate * share, betas=(0.0, 0.99**share), eps=1e-8
     )
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> Tensor:
-    return torch.randperm(count, generator=rng(seed, "order", epoch))

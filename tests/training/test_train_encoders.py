@@ -1,0 +1,134 @@
+"""Training of inverter and transfer on clips of blots."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from small_world import N_STYLES, W_DIM, Blots, Points, Pools, write_data
+
+from xfer.data.clips import write_clip, write_index
+from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
+from xfer.errors import BadValue, MissingFile
+from xfer.mapper import Mapper, MapperConfig
+from xfer.runs import read_stats
+from xfer.training.augment import degrade
+from xfer.training.config import InverterTraining, TransferTraining
+from xfer.training.loop import train
+from xfer.training.resume import Checkpoints
+from xfer.training.train_inverter import InverterTask
+from xfer.training.train_transfer import TransferTask, face_crop
+
+SIZES = {"n_styles": N_STYLES, "w_dim": W_DIM}
+BODY = {"resolution": 16, "channels": (8, 8), "blocks": (1, 1), "reduction": 4}
+BUDGET = {"batch": 4, "kimg": 0.04, "log_kimg": 0.02, "save_kimg": 0.02, "preview": 32}
+INVERTER = InverterTraining(
+    encoder=IdentityEncoderConfig(**BODY, **SIZES), latent_kimg=0.02, workers=0, **BUDGET
+)
+TRANSFER = TransferTraining(
+    encoder=MotionEncoderConfig(**BODY, **SIZES, bottleneck=4, pool=2),
+    mapper=MapperConfig("conditioned", **SIZES, rank=4, gates=2),
+    latent_kimg=0.02, contrastive=0.1, **BUDGET,
+)  # fmt: skip
+MEASURES = {"perceptual": Pools(), "identity": Pools(), "landmarker": Points()}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("clips"))
+
+
+def inverter(clips, **settings):
+    return InverterTask(dataclasses.replace(INVERTER, **settings), [clips], Blots(), MEASURES)
+
+
+def transfer(clips, **settings):
+    return TransferTask(dataclasses.replace(TRANSFER, **settings), clips, Blots(), MEASURES)
+
+
+def test_an_inverter_trains_by_codes_first_and_by_images_then(clips, tmp_path):
+    weights = train(inverter(clips), tmp_path)
+    first, last = read_stats(tmp_path)
+    assert {"latent_1", "latent_2"} <= first.keys() and "l1_1" not in first
+    assert {"latent_2", "l1_2", "l2_1", "perceptual_1", "identity_2"} <= last.keys()
+    assert isinstance(IdentityEncoder.load(weights), IdentityEncoder)
+
+
+def test_an_inverter_learns_the_codes(clips, tmp_path):
+    train(inverter(clips, kimg=0.4, latent_kimg=1.0, learning_rate=1e-2, rounds=1), tmp_path)
+    losses = [line["latent_1"] for line in read_stats(tmp_path)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_transfer_has_all_terms_once_its_first_phase_is_over(clips, tmp_path):
+    weights = train(transfer(clips), tmp_path)
+    first, last = read_stats(tmp_path)
+    assert "pixels" not in first
+    terms = {"latent", "drift", "pixels", "perceptual", "perceptual_crop", "identity"}
+    assert terms | {"contrastive", "factors"} <= last.keys()
+    assert isinstance(MotionEncoder.load(weights), MotionEncoder)
+    assert isinstance(Mapper.load(weights), Mapper)
+
+
+def test_a_transfer_learns_the_drivers_motion(clips, tmp_path):
+    train(transfer(clips, kimg=0.8, latent_kimg=2.0, learning_rate=3e-2, log_kimg=0.2), tmp_path)
+    losses = [line["latent"] for line in read_stats(tmp_path)]
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_terms_of_weight_nothing_need_no_network(clips):
+    weights = dict.fromkeys(
+        ("perceptual", "perceptual_crop", "identity", "contrastive", "factors"), 0.0
+    )
+    config = dataclasses.replace(TRANSFER, latent_kimg=0.0, **weights)
+    task = TransferTask(config, clips, Blots(), {})
+    assert task.step(0, task.batch(0)).keys() == {"latent", "drift", "pixels"}
+
+
+@pytest.mark.parametrize("make", [inverter, transfer])
+def test_a_resumed_training_equals_a_straight_one_bit_for_bit(clips, tmp_path, make):
+    for kimg, name in ((0.04, "straight"), (0.012, "parts"), (0.04, "parts")):
+        train(make(clips, kimg=kimg), tmp_path / name)
+    states = [Checkpoints(tmp_path / n / "checkpoints").newest() for n in ("straight", "parts")]
+    for name, state in states[0]["networks"].items():
+        for key, value in state.items():
+            assert torch.equal(value, states[1]["networks"][name][key]), (name, key)
+
+
+def test_the_other_is_asked_for_the_drivers_pose_and_change_of_expression(clips):
+    task = transfer(clips)
+    driver, other = task.train_clips[0], task.train_clips[1]
+    factors = [clips.array(clip, "factors") for clip in (driver, other)]
+    wanted = np.median(factors[1], 0) + factors[0][2] - np.median(factors[0], 0)
+    wanted[:2] = factors[0][2][:2]
+    assert np.allclose(task._motion((driver, 2), other), wanted, atol=1e-6)
+
+
+def test_frames_without_codes_are_refused(tmp_path):
+    for person in ("a", "b", "c", "d", "e"):
+        images = [np.zeros((32, 32, 3), np.uint8)] * 3
+        arrays = {"factors": np.zeros((3, 11), np.float32)}
+        write_clip(tmp_path, person, person, images, "film", arrays=arrays)
+    clips = write_index(tmp_path)
+    with pytest.raises(BadValue, match="a code for every frame"):
+        transfer(clips).batch(0)
+    with pytest.raises(MissingFile, match="known codes"):
+        inverter(clips)
+
+
+def test_the_face_crop_is_the_papers_at_any_size():
+    assert face_crop(torch.zeros(1, 3, 256, 256)).shape == (1, 3, 188, 188)
+    assert face_crop(torch.zeros(1, 3, 128, 128)).shape == (1, 3, 94, 94)
+
+
+def test_damage_depends_on_the_seed_alone_and_keeps_the_motif():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[16:48, 16:48] = 200
+    damaged = [degrade(image, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert np.array_equal(damaged[0], damaged[1]) and not np.array_equal(damaged[0], damaged[2])
+    inside, outside = np.zeros((64, 64), bool), np.ones((64, 64), bool)
+    inside[22:42, 22:42], outside[8:56, 8:56] = True, False
+    for seed in range(40):
+        one = degrade(image, np.random.default_rng(seed), occlude=0.0)
+        assert one.shape == image.shape and one.dtype == np.uint8
+        assert one[inside].mean() > one[outside].mean() + 50

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xfer.checkpoints import Network, Storable, stored_config
 from xfer.errors import BadValue
-from xfer.shapes import Features, Image, WPlus
+from xfer.shapes import Features, WPlus
 from xfer.stylegan2.layers import InverseHaar
 
 
@@ -80,7 +80,9 @@ class Preview(Storable, nn.Module):
             raise BadValue(f"a preview has 128 or 256 px; got {size}")
         return size // 2
 
-    def forward(self, features: Features, w_plus: WPlus, size: int) -> Image:
+    def forward(
+        self, features: Features, w_plus: WPlus, size: int
+    ) -> Float[Tensor, "batch 3 height_out width_out"]:
         """Args: `features` are those of resolution `reads(size)`."""
         if size == 128:
             return self.head_128(features, w_plus[:, self.config.first_fine_64 :])

@@ -178,7 +178,7 @@ class WaveletGenerator(LatentSpace, nn.Module):
     def preview(self, w_plus: WPlus, size: int = 256) -> Image:
         """A small image (256 or 128 px) by a learned head on inner features; differentiable."""
         if not self._preview:
-            self._preview.append(Preview.load("ffhq-preview").to(w_plus.device))
+            self._preview.append(Preview.load("ffhq-preview").requires_grad_(False))
         head = self._preview[0].to(w_plus.device)
         features = self.features(w_plus, upto=head.reads(size))
         return head(features[f"{head.reads(size)}_conv1"], w_plus, size)

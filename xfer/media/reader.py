@@ -133,7 +133,8 @@ class VideoFile(Video):
         """Frames of every packet that can be decoded, with their times (NaN where unknown)."""
         decoder, stamps = stream.codec_context, _Stamps()
         named = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(decoder.name)
-        if named and stream.metadata.get("alpha_mode") == "1":
+        tags = {name.lower(): value for name, value in stream.metadata.items()}
+        if named and tags.get("alpha_mode") == "1":
             # FFmpeg's own decoders leave transparency away.
             decoder = av.CodecContext.create(named, "r")
         self._skipped = 0

@@ -29,3 +29,9 @@ def encoder_state(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
 def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors under an outer name."""
     return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
+
+
+def narrow(shapes: dict[str, list[int]]) -> dict[str, list[int]]:
+    """The same network at a quarter of the widths."""
+    quarter = lambda n: n // 4 if n % 4 == 0 else n
+    return {name: [quarter(n) for n in shape] for name, shape in shapes.items()}

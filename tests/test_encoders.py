@@ -3,7 +3,7 @@
 import pytest
 import torch
 from by_rule import KEYS, assert_agree, figures, given
-from encoder_rule import encoder_state, prefixed
+from encoder_rule import encoder_state, narrow, prefixed
 
 from xfer.encoders import (
     IdentityEncoder,
@@ -38,6 +38,56 @@ def test_the_identity_encoder_gives_the_public_offsets(tmp_path):
     both = 0.5 * given(5, (1, 6, 256, 256))
     offsets = encoder(both[:, :3], both[:, 3:])
     assert_agree(offsets, figures("restyle_encoder")["offsets"].view(1, 18, 512))
+
+
+def restyle_file(path, **opts):
+    """A ReStyle file of a quarter of the public width."""
+    state = encoder_state(narrow(KEYS["restyle_psp_encoder"]))
+    torch.save({"state_dict": prefixed("encoder", state), "opts": opts}, path)
+    return path
+
+
+@torch.no_grad()
+def test_restyle_e4e_adds_its_offsets_to_the_first_style(tmp_path):
+    """Its file has the names of ReStyle-pSp; only its options say what they mean."""
+    plain = IdentityEncoder.load(restyle_file(tmp_path / "psp.pt", encoder_type="BackboneEncoder"))
+    assert plain.config.channels == (16, 32, 64, 128) and plain.config.w_dim == 128
+    kind = {"encoder_type": "ProgressiveBackboneEncoder"}
+    summed = IdentityEncoder.load(restyle_file(tmp_path / "e4e.pt", **kind))
+    images = 0.5 * given(5, (1, 6, 256, 256))
+    heads, codes = (net(images[:, :3], images[:, 3:]) for net in (plain, summed))
+    torch.testing.assert_close(codes[:, 0], heads[:, 0])
+    torch.testing.assert_close(codes[:, 1:], heads[:, :1] + heads[:, 1:])
+
+
+@pytest.mark.parametrize(
+    "kind", ["GradualStyleEncoder", "Encoder4Editing", "ResNetBackboneEncoder"]
+)
+def test_an_encoder_of_another_kind_is_refused_by_name(kind, tmp_path):
+    with pytest.raises(BadFile, match=f"an encoder of the kind {kind}; xfer reads"):
+        IdentityEncoder.load(restyle_file(tmp_path / "x.pt", encoder_type=kind))
+
+
+@torch.no_grad()
+def test_the_pooled_head_starts_with_one_w_for_all_styles_and_sees_previews():
+    config = IdentityEncoderConfig(
+        **SLIM, n_styles=5, w_dim=6, head="pooled", pool=2, bottleneck=7, preview=True
+    )
+    encoder, image = IdentityEncoder(config).eval(), torch.randn(2, 3, 48, 48)
+    codes = encoder(image, image)
+    assert codes.shape == (2, 5, 6)
+    assert torch.equal(codes, codes[:, :1].expand(-1, 5, -1)) and codes.abs().sum() > 0
+
+    class Generator:
+        w_mean = torch.zeros(6)
+
+        def synthesis(self, w_plus):
+            raise AssertionError("the whole image is not needed")
+
+        def preview(self, w_plus, size):
+            return w_plus.mean((1, 2))[:, None, None, None].expand(-1, 3, size, size)
+
+    assert encoder.invert(image, Generator(), rounds=2).shape == (2, 5, 6)
 
 
 @torch.no_grad()
@@ -92,6 +142,7 @@ def test_an_inversion_starts_at_the_mean_and_adds_one_offset_a_round():
     [
         lambda: MotionEncoder(MotionEncoderConfig(**SLIM, n_styles=10, w_dim=6, pool=3)),
         lambda: IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=14, w_dim=6)),
+        lambda: IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=4, w_dim=6, head="pooled")),
     ],
 )
 @torch.no_grad()

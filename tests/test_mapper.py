@@ -5,8 +5,8 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from xfer.errors import BadFile, BadValue
 from xfer.checkpoints import write_checkpoint
+from xfer.errors import BadFile, BadValue
 from xfer.mapper import Mapper, MapperConfig, build_mapper
 
 
@@ -17,9 +17,9 @@ def codes(batch=3, n_styles=5, w_dim=6, seed=0):
 
 
 def small(kind):
-    """A mapper of a kind, or the conditioned one with a direct path."""
-    own = {"kind": "conditioned", "direct": True} if kind == "direct" else {"kind": kind}
-    return build_mapper(MapperConfig(n_styles=5, w_dim=6, rank=4, gates=3, **own))
+    """A mapper of a kind; "some" moves three of the five styles."""
+    kind, moved = ("low_rank", 3) if kind == "some" else (kind, 0)
+    return build_mapper(MapperConfig(kind, 5, 6, rank=4, gates=3, motion_styles=moved))
 
 
 def shaken(kind):
@@ -32,7 +32,7 @@ def shaken(kind):
     return mapper.eval()
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned", "direct"])
+@pytest.mark.parametrize("kind", ["affine", "low_rank", "some", "conditioned"])
 @torch.no_grad()
 def test_a_mapper_starts_by_showing_the_identity_unmoved(kind):
     identity, motion = codes()
@@ -46,13 +46,11 @@ def test_the_paper_s_start_is_its_constants():
     mapper = build_mapper(MapperConfig("affine", 5, 6, init="paper"))
     expected = 1e-5 * (identity.sum((1, 2)) + motion.sum((1, 2))) + 1e-3
     torch.testing.assert_close(mapper(identity, motion), expected.view(3, 1, 1).expand(3, 5, 6))
-    with pytest.raises(BadValue, match="conditioned mapper starts from identity; got 'paper'"):
+    with pytest.raises(BadValue, match="got 'paper' for the conditioned one"):
         MapperConfig("conditioned", init="paper")
-    with pytest.raises(BadValue, match="direct is for conditioned ones"):
-        MapperConfig("affine", direct=True)
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned", "direct"])
+@pytest.mark.parametrize("kind", ["affine", "low_rank", "some", "conditioned"])
 @torch.no_grad()
 def test_the_cheap_path_equals_the_plain_one_for_one_person_and_for_many(kind):
     mapper = shaken(kind)
@@ -71,11 +69,20 @@ def test_the_cheap_path_equals_the_plain_one_for_one_person_and_for_many(kind):
 @torch.no_grad()
 def test_affine_motion_is_the_same_for_everyone_and_conditioned_motion_is_not():
     identity, motion = codes()
-    for kind, same in (("affine", True), ("conditioned", False)):
+    for kind, same in (("affine", True), ("low_rank", True), ("conditioned", False)):
         mapper = shaken(kind)
         moved = [mapper(i.expand(3, -1, -1), motion) for i in identity[:2]]
         changes = [m - m[:1] for m in moved]
         assert torch.allclose(changes[0], changes[1], atol=1e-4) is same
+
+
+@torch.no_grad()
+def test_styles_beyond_those_of_motion_are_the_identity_s():
+    identity, motion = codes()
+    mapper = shaken("some")
+    mapper.bias.zero_()
+    changed = (mapper(identity, motion) - identity).abs().amax((0, 2))
+    assert (changed[:3] > 0).all() and (changed[3:] == 0).all()
 
 
 def test_a_header_that_claims_more_than_the_file_holds_costs_no_memory(tmp_path):
@@ -85,7 +92,7 @@ def test_a_header_that_claims_more_than_the_file_holds_costs_no_memory(tmp_path)
         Mapper.load(path)
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@pytest.mark.parametrize("kind", ["affine", "low_rank", "conditioned"])
 @torch.no_grad()
 def test_a_saved_mapper_comes_back_as_its_own_kind(kind, tmp_path):
     mapper, (identity, motion) = shaken(kind), codes()

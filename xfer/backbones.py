@@ -1,4 +1,4 @@
-"""IR-SE: the residual body shared by motion encoder, inverter and face recogniser.
+"""IR-SE: the residual network shared by motion encoder, inverter and face recogniser.
 
 Sources: Deng et al., "ArcFace", CVPR 2019 (the improved residual unit); Hu et al.,
 "Squeeze-and-Excitation Networks", CVPR 2018.
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.errors import expect
+from xfer.errors import BadValue
 from xfer.shapes import Features, Image
 
 PUBLIC_NAMES = {
@@ -28,7 +28,7 @@ PUBLIC_NAMES = {
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Sizes of an IR-SE body. The defaults are the 50-layer body of the public files."""
+    """Sizes of an IR-SE backbone. The defaults are the 50 layers of the public files."""
 
     resolution: int = 256
     """Edge of the input in pixels; every stage halves it."""
@@ -41,18 +41,16 @@ class BackboneConfig:
     """Squeeze-and-excitation passes through channels / reduction numbers."""
 
     def __post_init__(self):
-        expect(
-            len(self.channels) == len(self.blocks) >= 1 and min(self.channels + self.blocks) >= 1,
-            "an IR-SE body has a width and at least one unit for every stage; "
-            f"got channels {self.channels} and blocks {self.blocks}",
-        )
-        expect(
-            self.features >= 1 and self.resolution % 2 ** len(self.channels) == 0,
-            f"{len(self.channels)} stages halve the input as often: the resolution is a multiple "
-            f"of {2 ** len(self.channels)}; got {self.resolution}",
-        )
-        for name in ("in_channels", "reduction"):
-            expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
+        if len(self.channels) != len(self.blocks) or min(self.channels + self.blocks) < 1:
+            raise BadValue(
+                "an IR-SE backbone has a width and at least one unit for every stage; "
+                f"got channels {self.channels} and blocks {self.blocks}"
+            )
+        if self.features < 1 or self.resolution % 2 ** len(self.channels):
+            raise BadValue(
+                f"{len(self.channels)} stages halve the input as often: the resolution is a "
+                f"multiple of {2 ** len(self.channels)}; got {self.resolution}"
+            )
 
     @property
     def features(self) -> int:
@@ -104,7 +102,7 @@ class Bottleneck(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Pictures to features of 1 / 2^stages their size."""
+    """Images to features of 1 / 2^stages their size."""
 
     def __init__(self, config: BackboneConfig):
         super().__init__()
@@ -123,16 +121,16 @@ class Backbone(nn.Module):
         self.blocks = nn.Sequential(*units)
 
     def forward(self, x: Features) -> Float[Tensor, "batch out_channels height_out width_out"]:
-        """In the data type of the weights, whichever the pictures come in."""
-        return self.blocks(self._begun(x))
+        """In the data type of the weights, whichever the images come in."""
+        return self.blocks(self._stem(x))
 
-    def _begun(self, x: Features) -> Float[Tensor, "batch stem height width"]:
+    def _stem(self, x: Features) -> Float[Tensor, "batch stem height width"]:
         x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
         return self.stem(x)
 
     def stages(self, x: Features) -> list[Tensor]:
         """Features after the input convolution and at the end of every stage, for comparisons."""
-        x, found = self._begun(x), []
+        x, found = self._stem(x), []
         for unit in self.blocks:
             if unit.stride == 2:  # a new stage begins: what came before is complete
                 found.append(x)
@@ -144,14 +142,14 @@ class Backbone(nn.Module):
 
         The first norm of a unit stays: zero padding stands between it and its convolution.
         """
-        body = copy.deepcopy(self).eval().requires_grad_(False)
-        body.stem[0], body.stem[1] = fold(body.stem[0], body.stem[1]), nn.Identity()
-        for unit in body.blocks:
+        twin = copy.deepcopy(self).eval().requires_grad_(False)
+        twin.stem[0], twin.stem[1] = fold(twin.stem[0], twin.stem[1]), nn.Identity()
+        for unit in twin.blocks:
             norm = unit.residual[4]
             unit.residual[3], unit.residual[4] = fold(unit.residual[3], norm), nn.Identity()
             if unit.shortcut is not None:
                 unit.shortcut = fold(*unit.shortcut)
-        return body.to(memory_format=torch.channels_last)
+        return twin.to(memory_format=torch.channels_last)
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
@@ -160,7 +158,7 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 def fit(image: Image, resolution: int) -> Float[Tensor, "batch 3 resolution resolution"]:
-    """Pictures at the size that a network reads: area means when shrinking, else bilinear.
+    """Images at the size that a network reads: area means when shrinking, else bilinear.
 
     The means are those of adaptive average pooling, as in the public networks.
     """
@@ -178,7 +176,7 @@ def translate(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[s
     """Tensors of a public IR-SE network under our names.
 
     Args:
-        names: The network's own patterns and replacements, beside those of the body.
+        names: The network's own patterns and replacements, beside those of the backbone.
     """
     table = {re.compile(old): new for old, new in {**PUBLIC_NAMES, **names}.items()}
     translated = {}
@@ -192,7 +190,7 @@ def translate(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[s
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What a body's tensors (under our names) tell of its configuration.
+    """What a backbone's tensors (under our names) tell of its configuration.
 
     A stage is taken to end where the width changes. The resolution is not among them.
     """

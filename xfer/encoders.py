@@ -1,7 +1,8 @@
-"""Pictures to codes: motion (pose and expression) and identity (a latent of the person).
+"""Images to codes: motion (pose and expression) and identity (a person's latent in W+).
 
 Sources: Jahoda and Cech, CVWW 2024 (motion encoder); Richardson et al., "Encoding in Style",
-CVPR 2021 (a head for every style); Alaluf et al., "ReStyle", ICCV 2021 (refinement in rounds).
+CVPR 2021 (a head for every style); Alaluf et al., "ReStyle", ICCV 2021 (refinement in rounds);
+Tov et al., "Designing an Encoder for StyleGAN", 2021 (one w and small offsets).
 """
 
 import copy
@@ -9,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
 from xfer.checkpoints import Network, Storable, stored_config
-from xfer.errors import expect
+from xfer.errors import BadFile, BadValue
 from xfer.shapes import Features, Image, W, WPlus
 from xfer.stylegan2.layers import Linear
 
@@ -34,25 +35,15 @@ class MotionEncoderConfig(BackboneConfig):
     bottleneck: int = 512
     """Length of h, the rank of all motion."""
     pool: int = 7
-    """Edge of the feature map that is read into h."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("n_styles", "w_dim", "bottleneck"):
-            expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
-        expect(
-            1 <= self.pool <= self.features,
-            f"pool is 1 to {self.features}, the edge of the feature map at {self.resolution} px; "
-            f"got {self.pool}",
-        )
+    """Edge in pixels of the feature map that is read into h."""
 
 
 MOTION_NAMES = {r"^output_layer_2\.": "head.", r"^linear\.": "to_code."}
-"""Tensor names of the paper's file, beside those of the body, and ours."""
+"""Tensor names of the paper's file, beside those of the backbone, and ours."""
 
 
 class MotionEncoder(Storable, nn.Module):
-    """Picture -> h -> motion code; the second step is linear."""
+    """Image -> h -> motion code; the second step is linear."""
 
     role = "motion_encoder"
 
@@ -82,7 +73,7 @@ class MotionEncoder(Storable, nn.Module):
         return MotionEncoderConfig(**known, bottleneck=bottleneck, pool=pool), state
 
     def forward(self, image: Image) -> WPlus:
-        """Motion codes of pictures of any size."""
+        """Motion codes of aligned images of any size."""
         return self.code(self.bottleneck(image))
 
     def bottleneck(self, image: Image) -> Bottleneck:
@@ -106,7 +97,7 @@ class MotionEncoder(Storable, nn.Module):
 
 
 @runtime_checkable
-class DrawsLatents(Protocol):
+class Synthesis(Protocol):
     """What an inversion needs of a generator."""
 
     w_mean: Tensor
@@ -114,47 +105,50 @@ class DrawsLatents(Protocol):
     def synthesis(self, w_plus: WPlus) -> Image: ...
 
 
-@runtime_checkable
-class FindsLatents(Protocol):
-    """An identity encoder, or what recalls one's latents."""
-
-    def invert(self, image: Image, generator: DrawsLatents, rounds: int | None = None) -> WPlus: ...
-
-
 class Round(NamedTuple):
     """One round of an inversion."""
 
     latent: WPlus
     image: Image
-    """What the generator draws from the latent, at the generator's size."""
+    """What the generator makes of the latent, at the generator's size."""
 
 
 @dataclass(frozen=True)
 class IdentityEncoderConfig(BackboneConfig):
-    """Sizes of a ReStyle-pSp encoder. The defaults are those of the public FFHQ file."""
+    """Sizes of an identity encoder. The defaults are those of the public ReStyle-pSp file."""
 
     in_channels: int = 6
-    """The picture and the current reconstruction."""
+    """The image and the current reconstruction."""
     n_styles: int = 18
     w_dim: int = 512
     rounds: int = 5
     own_mean: bool = False
     """Start from a mean latent of the file's own instead of the generator's mean of w."""
+    head: Literal["styles", "summed", "pooled"] = "styles"
+    """styles: a head of strided convolutions for every style (pSp); summed: the same, the first
+    one writes w and the others offsets that are added to it (e4e); pooled: w and offsets from one
+    pooled vector, a tenth of the numbers (ours)."""
+    bottleneck: int = 512
+    """Length of the pooled vector."""
+    pool: int = 4
+    """Edge in pixels of the feature map that is read into the pooled vector."""
+    preview: bool = False
+    """Rounds look at the generator's preview instead of the whole image."""
 
     def __post_init__(self):
         super().__post_init__()
-        expect(
-            self.in_channels == 6,
-            "an identity encoder reads a picture and its reconstruction, 6 channels; "
-            f"got {self.in_channels}",
-        )
-        for name in ("n_styles", "w_dim", "rounds"):
-            expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
-        expect(
-            self.features & (self.features - 1) == 0,
-            "the style heads halve the feature map down to one pixel: its edge is a power of two; "
-            f"got {self.features}",
-        )
+        if self.in_channels != 6:
+            raise BadValue(
+                "an identity encoder reads an image and its reconstruction, 6 channels; "
+                f"got {self.in_channels}"
+            )
+        if self.head not in ("styles", "summed", "pooled"):
+            raise BadValue(f"head is styles, summed or pooled; got {self.head!r}")
+        if self.head != "pooled" and self.features & (self.features - 1):
+            raise BadValue(
+                "the style heads halve the feature map down to one pixel: its edge is a power of "
+                f"two; got {self.features}"
+            )
 
 
 class StyleHead(nn.Module):
@@ -172,8 +166,39 @@ class StyleHead(nn.Module):
         return self.linear(self.convs(x).flatten(1))
 
 
+class PooledHead(nn.Module):
+    """Features to one w and an offset for every style, which starts at zero."""
+
+    def __init__(self, config: IdentityEncoderConfig):
+        super().__init__()
+        width = config.channels[-1]
+        self.trunk = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.AdaptiveAvgPool2d(config.pool),
+            nn.Flatten(),
+            nn.Linear(width * config.pool**2, config.bottleneck),
+            nn.PReLU(config.bottleneck),
+        )
+        self.to_w = Linear(config.bottleneck, config.w_dim)
+        self.to_offsets = Linear(config.bottleneck, config.n_styles * config.w_dim)
+        nn.init.zeros_(self.to_offsets.weight)
+
+    def forward(self, x: Features) -> WPlus:
+        pooled = self.trunk(x)
+        w = self.to_w(pooled)
+        return w[:, None] + self.to_offsets(pooled).unflatten(1, (-1, w.shape[1]))
+
+
+ENCODER_TYPES = {
+    None: "styles",
+    "BackboneEncoder": "styles",
+    "ProgressiveBackboneEncoder": "summed",
+}
+"""ReStyle's own name of an encoder's kind, and our head."""
+
+
 class IdentityEncoder(Storable, nn.Module):
-    """A picture's latent in W+, found in rounds: each adds an offset to the one before.
+    """An image's latent in W+, found in rounds: each adds an offset to the one before.
 
     It starts from `latent_mean` where `config.own_mean` says so, else from the generator's mean.
     """
@@ -184,16 +209,23 @@ class IdentityEncoder(Storable, nn.Module):
         super().__init__()
         self.config = config
         self.backbone = Backbone(config)
-        halvings = config.features.bit_length() - 1
-        self.styles = nn.ModuleList(
-            StyleHead(config.channels[-1], config.w_dim, halvings) for _ in range(config.n_styles)
-        )
+        if config.head == "pooled":
+            self.head = PooledHead(config)
+        else:
+            shape = (config.channels[-1], config.w_dim, config.features.bit_length() - 1)
+            self.styles = nn.ModuleList(StyleHead(*shape) for _ in range(config.n_styles))
         self.register_buffer("latent_mean", torch.zeros(config.n_styles, config.w_dim))
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[IdentityEncoderConfig, Mapping[str, Tensor]]:
         if network.layout == "xfer":
             return stored_config(IdentityEncoderConfig, network), network.tensors
+        kind = network.config.get("opts", {}).get("encoder_type")
+        if kind not in ENCODER_TYPES or any("latlayer" in name for name in network.tensors):
+            raise BadFile(
+                f"an encoder of the kind {kind or 'GradualStyleEncoder'}; xfer reads those of "
+                "ReStyle-pSp (BackboneEncoder) and ReStyle-e4e (ProgressiveBackboneEncoder)"
+            )
         state = translate(network.tensors, {})
         known = sizes(state)
         halvings = sum(bool(re.match(r"styles\.0\.convs\.\d+\.weight", name)) for name in state)
@@ -204,6 +236,7 @@ class IdentityEncoder(Storable, nn.Module):
             n_styles=len({name.split(".")[1] for name in state if name.startswith("styles.")}),
             w_dim=state["styles.0.linear.weight"].shape[0],
             own_mean=mean is not None,
+            head=ENCODER_TYPES[kind],
         )
         start = torch.zeros(config.n_styles, config.w_dim)
         if mean is not None:  # one style for all layers, or one each
@@ -211,42 +244,54 @@ class IdentityEncoder(Storable, nn.Module):
         return config, state | {"latent_mean": start}
 
     def forward(self, image: Image, current: Float[Tensor, "batch 3 _ _"]) -> WPlus:
-        """Offset of the latent, from the picture and the picture of the current latent.
+        """Offset of the latent, from the image and the image of the current latent.
 
         The latter is pooled as in the public code, which repeats the pixels of small generators.
         """
         edge = self.config.resolution
         x = self.backbone(torch.cat([fit(image, edge), adaptive_avg_pool2d(current, edge)], dim=1))
-        return torch.stack([head(x) for head in self.styles], dim=1)
+        if self.config.head == "pooled":
+            return self.head(x)
+        offsets = torch.stack([head(x) for head in self.styles], dim=1)
+        if self.config.head == "styles":
+            return offsets
+        return torch.cat([offsets[:, :1], offsets[:, :1] + offsets[:, 1:]], dim=1)
 
-    def start(self, generator: DrawsLatents, samples: int = 1) -> Round:
-        """The mean latent and its picture, drawn once for all samples."""
+    def start(self, generator: Synthesis, samples: int = 1) -> Round:
+        """The mean latent and its image, rendered once for all samples."""
         mean = self.latent_mean if self.config.own_mean else generator.w_mean
         latent = mean.expand(1, self.config.n_styles, self.config.w_dim)
-        both = (latent, generator.synthesis(latent))
+        both = (latent, self.render(generator, latent))
         return Round(*(x.expand(samples, *x.shape[1:]) for x in both))
 
+    def render(self, generator: Synthesis, latent: WPlus) -> Image:
+        """What a round looks at."""
+        if self.config.preview:
+            return generator.preview(latent, size=self.config.resolution)
+        return generator.synthesis(latent)
+
     def refine(
-        self, image: Image, generator: DrawsLatents, rounds: int | None = None
+        self, image: Image, generator: Synthesis, rounds: int | None = None
     ) -> Iterator[Round]:
-        """Rounds of the inversion one by one, each drawn only when the next is asked for."""
+        """Rounds of the inversion one by one, each rendered only when the next is wanted."""
         found = self.start(generator, len(image))
         for _ in range(self._count(rounds)):
             found = self._round(image, generator, found)
             yield found
 
-    def invert(self, image: Image, generator: DrawsLatents, rounds: int | None = None) -> WPlus:
-        """The last round's latents; what they look like is not drawn."""
+    def invert(self, image: Image, generator: Synthesis, rounds: int | None = None) -> WPlus:
+        """The last round's latents; their image is not rendered."""
         found = self.start(generator, len(image))
         for _ in range(self._count(rounds) - 1):
             found = self._round(image, generator, found)
         return found.latent + self(image, found.image)
 
+    def _round(self, image: Image, generator: Synthesis, before: Round) -> Round:
+        latent = before.latent + self(image, before.image)
+        return Round(latent, self.render(generator, latent))
+
     def _count(self, rounds: int | None) -> int:
         rounds = self.config.rounds if rounds is None else rounds
-        expect(rounds >= 1, f"an inversion takes at least one round; got {rounds}")
+        if rounds < 1:
+            raise BadValue(f"an inversion takes at least one round; got {rounds}")
         return rounds
-
-    def _round(self, image: Image, generator: DrawsLatents, before: Round) -> Round:
-        latent = before.latent + self(image, before.image)
-        return Round(latent, generator.synthesis(latent))

@@ -1,10 +1,10 @@
-"""Identity code and motion code to one latent in W+, in two kinds.
+"""Identity code and motion code to one latent in W+, in three kinds.
 
 `affine` is the paper's: one layer over both codes, so that motion does the same to everyone.
-`conditioned` is ours: few directions of motion, read and drawn per layer, whose strength depends
-on who moves.
+`low_rank` is the same with less: the identity code goes through, and motion adds to some styles in
+few directions. `conditioned` is ours: how strongly each direction acts depends on who moves.
 
-For a given person both are affine in the motion code, and the motion code is affine in the motion
+For a given person all are affine in the motion code, and the motion code is affine in the motion
 encoder's bottleneck h. So z = offset + matrix h, with both computed once per person.
 """
 
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.checkpoints import Network, Storable, stored_config
-from xfer.errors import BadFile, expect
+from xfer.errors import BadFile, BadValue
 from xfer.shapes import WPlus
 
 MotionWeight = Float[Tensor, "size bottleneck"]
@@ -30,41 +31,38 @@ PAPER_W_DIM = 512
 
 @dataclass(frozen=True)
 class MapperConfig:
-    """Kind and sizes of a mapper."""
+    """Kind and sizes of a mapper. The defaults are the paper's."""
 
-    kind: Literal["affine", "conditioned"] = "affine"
+    kind: Literal["affine", "low_rank", "conditioned"] = "affine"
     n_styles: int = 18
     w_dim: int = 512
     init: Literal["identity", "paper"] = "identity"
     """identity: start by copying the identity; paper: weights 1e-5, biases 1e-3 (affine only)."""
     rank: int = 128
-    """Directions of motion (conditioned only)."""
+    """Directions of motion (not of the affine kind)."""
     gates: int = 64
     """Facts about the person that the strengths depend on (conditioned only)."""
-    direct: bool = False
-    """A whole layer for motion beside the few directions, the same for all (conditioned only)."""
+    motion_styles: int = 0
+    """How many styles motion moves, from the first; 0 for all (not of the affine kind)."""
 
     def __post_init__(self):
-        expect(
-            self.kind in ("affine", "conditioned"),
-            f"a mapper is 'affine' or 'conditioned'; got {self.kind!r}",
-        )
-        starts = ("identity", "paper") if self.kind == "affine" else ("identity",)
-        expect(
-            self.init in starts,
-            f"an {self.kind} mapper starts from {' or '.join(starts)}; got {self.init!r}",
-        )
-        expect(
-            self.kind == "conditioned" or not self.direct,
-            "an affine mapper is direct as it is; direct is for conditioned ones",
-        )
-        for name in ("n_styles", "w_dim", "rank", "gates"):
-            expect(getattr(self, name) >= 1, f"{name} is at least 1; got {getattr(self, name)}")
+        if self.kind not in KINDS:
+            raise BadValue(f"a mapper is {', '.join(KINDS)}; got {self.kind!r}")
+        if self.init != "identity" and (self.init, self.kind) != ("paper", "affine"):
+            raise BadValue(
+                "a mapper starts from 'identity', or the affine one from 'paper'; "
+                f"got {self.init!r} for the {self.kind} one"
+            )
 
     @property
     def size(self) -> int:
         """Numbers in one code."""
         return self.n_styles * self.w_dim
+
+    @property
+    def moved(self) -> int:
+        """Styles that motion moves."""
+        return min(self.motion_styles or self.n_styles, self.n_styles)
 
 
 class Response(NamedTuple):
@@ -131,7 +129,7 @@ class AffineMapper(Mapper):
 
     def forward(self, identity: WPlus, motion: WPlus) -> WPlus:
         both = torch.cat([identity.flatten(1), motion.flatten(1)], dim=1)
-        return nn.functional.linear(both, self.weight, self.bias).view_as(identity)
+        return F.linear(both, self.weight, self.bias).view_as(identity)
 
     def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
         of_identity, of_motion = self.weight.chunk(2, dim=1)
@@ -140,64 +138,80 @@ class AffineMapper(Mapper):
         constant = of_motion @ bias + self.bias
 
         def respond(identity: WPlus) -> Response:
-            offset = nn.functional.linear(identity.flatten(1), of_identity, constant)
+            offset = F.linear(identity.flatten(1), of_identity, constant)
             return Response(offset.view_as(identity), matrix)
 
         return respond
 
 
-class ConditionedMapper(Mapper):
+class LowRankMapper(Mapper):
+    """z_l = i_l + U_l (V m + v) + c_l; it starts by copying the identity (U = 0)."""
+
+    def __init__(self, config: MapperConfig):
+        super().__init__(config)
+        self.read_motion = nn.Linear(config.size, config.rank)  # V, v
+        self.write = nn.Parameter(torch.zeros(config.moved, config.w_dim, config.rank))  # U
+        self.bias = nn.Parameter(torch.zeros(config.n_styles, config.w_dim))  # c
+
+    def forward(self, identity: WPlus, motion: WPlus) -> WPlus:
+        change = self.read_motion(motion.flatten(1)) - self.own_motion(identity)
+        gated = self.gains(identity) * change[:, None]
+        return identity + self._all_styles(self._written(gated)) + self.bias
+
+    def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
+        read, constant = self.read_motion.weight @ weight, self.read_motion(bias)
+
+        def respond(identity: WPlus) -> Response:
+            gains = self.gains(identity)
+            moved = self._written(gains * (constant - self.own_motion(identity))[:, None])
+            matrix = (self.write * gains[:, :, None]) @ read
+            offset = identity + self._all_styles(moved) + self.bias
+            return Response(offset, self._all_styles(matrix))
+
+        return respond
+
+    def own_motion(self, identity: WPlus) -> Float[Tensor, "_ rank"]:
+        """What of the motion read is the identity's own and subtracted: here nothing."""
+        return identity.new_zeros(1, self.config.rank)
+
+    def gains(self, identity: WPlus) -> Float[Tensor, "_ moved rank"]:
+        """How strongly each style takes part in each direction: here alike for all."""
+        return identity.new_ones(1, self.config.moved, self.config.rank)
+
+    def _written(
+        self, change: Float[Tensor, "batch moved rank"]
+    ) -> Float[Tensor, "batch moved w_dim"]:
+        return torch.einsum("lwr,blr->blw", self.write, change)
+
+    def _all_styles(self, x: Float[Tensor, "batch moved *_"]) -> Float[Tensor, "batch n_styles *_"]:
+        """With zeros for the styles that do not move."""
+        rest = (len(x), self.config.n_styles - self.config.moved, *x.shape[2:])
+        return torch.cat([x, x.new_zeros(rest)], dim=1)
+
+
+class ConditionedMapper(LowRankMapper):
     """z_l = i_l + U_l (g_l * q) + c_l, with q = V m - N i + v and g_l = 1 + P_l tanh(Q i + u).
 
-    q is the change from the motion that the identity picture happens to show to the driver's, in
+    q is the change from the motion that the identity image happens to have to the driver's, in
     `rank` coordinates; g_l is how strongly this person's layer l takes part in each of them.
-    It starts by copying the identity (U = 0) with equal strengths for all (P = 0). `direct` adds
-    D m, as in the affine mapper: products of layers learn one direction after the other, the
-    strongest first, and a single layer learns all at once.
+    It starts by copying the identity (U = 0) with equal strengths for all (P = 0).
     """
 
     def __init__(self, config: MapperConfig):
         super().__init__(config)
-        n_styles, w_dim, rank, gates = config.n_styles, config.w_dim, config.rank, config.gates
-        self.read_motion = nn.Linear(config.size, rank)  # V, v
-        self.read_identity = nn.Linear(config.size, rank, bias=False)  # N
-        self.read_gates = nn.Linear(config.size, gates)  # Q, u
-        self.strength = nn.Parameter(torch.zeros(n_styles, rank, gates))  # P
-        self.draw = nn.Parameter(torch.zeros(n_styles, w_dim, rank))  # U
-        self.bias = nn.Parameter(torch.zeros(n_styles, w_dim))  # c
-        if config.direct:
-            self.direct = nn.Parameter(torch.zeros(config.size, config.size))  # D
+        self.read_identity = nn.Linear(config.size, config.rank, bias=False)  # N
+        self.read_gates = nn.Linear(config.size, config.gates)  # Q, u
+        self.strength = nn.Parameter(torch.zeros(config.moved, config.rank, config.gates))  # P
 
-    def forward(self, identity: WPlus, motion: WPlus) -> WPlus:
-        own = self.read_identity(identity.flatten(1))
-        change = self.read_motion(motion.flatten(1)) - own
-        gated = self._strengths(identity) * change[:, None]
-        latent = identity + torch.einsum("lwr,blr->blw", self.draw, gated) + self.bias
-        if self.config.direct:
-            latent = latent + (motion.flatten(1) @ self.direct.T).view_as(identity)
-        return latent
+    def own_motion(self, identity: WPlus) -> Float[Tensor, "_ rank"]:
+        return self.read_identity(identity.flatten(1))
 
-    def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
-        read = self.read_motion.weight @ weight
-        constant = self.read_motion(bias)
-        codes = (self.config.n_styles, self.config.w_dim)
-        straight = (self.direct @ weight).unflatten(0, codes) if self.config.direct else 0.0
-        fixed = (self.direct @ bias).unflatten(0, codes) if self.config.direct else 0.0
-
-        def respond(identity: WPlus) -> Response:
-            draw = self.draw * self._strengths(identity)[:, :, None]
-            rest = constant - self.read_identity(identity.flatten(1))
-            offset = identity + torch.einsum("blwr,br->blw", draw, rest) + self.bias + fixed
-            return Response(offset, draw @ read + straight)
-
-        return respond
-
-    def _strengths(self, identity: WPlus) -> Float[Tensor, "batch n_styles rank"]:
+    def gains(self, identity: WPlus) -> Float[Tensor, "_ moved rank"]:
         facts = self.read_gates(identity.flatten(1)).tanh()
         return 1 + torch.einsum("lrg,bg->blr", self.strength, facts)
 
 
-KINDS = {"affine": AffineMapper, "conditioned": ConditionedMapper}
+KINDS = {"affine": AffineMapper, "low_rank": LowRankMapper, "conditioned": ConditionedMapper}
 
 
 def build_mapper(config: MapperConfig) -> Mapper:

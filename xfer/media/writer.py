@@ -213,6 +213,7 @@ class _Sound:
             graph.add("asetpts", f"PTS-{self._start_s}/TB"),
             graph.add("aresample", f"{RATE}:async=1:first_pts={self._at}"),
             graph.add("aformat", sample_fmts="fltp", channel_layouts=self._layout),
+            graph.add("asetnsamples", n="1024", p="0"),
             graph.add("abuffersink"),
         )
         graph.configure()

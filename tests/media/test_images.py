@@ -1,0 +1,195 @@
+"""Image files: every kind comes in the same way, every damage is one error."""
+
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made import flip_bits, make_video, near, ramp, ramps, room_for
+from PIL import Image, ImageCms
+
+from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
+from xfer.media.images import kind_of, list_media, read_image, to_array, to_tensor, write_image
+from xfer.media.provenance import Source
+from xfer.media.video import read_source
+
+CASES = Path(__file__).resolve().parents[2] / "../shared/cases"
+
+
+def saved(path, picture, **options):
+    picture.save(path, **options)
+    return path
+
+
+def test_bytes_become_the_range_from_minus_one_to_one_and_back():
+    array = np.array([[[0, 128, 255]]], np.uint8)
+    image = to_tensor(array)
+    torch.testing.assert_close(image.flatten(), torch.tensor([-1.0, 1 / 255, 1.0]))
+    assert np.array_equal(to_array(image)[0], array)
+    assert to_array(torch.full((2, 3, 4, 5), 7.0)).shape == (2, 4, 5, 3)
+
+
+def test_every_exif_orientation_comes_out_upright(tmp_path):
+    upright = ramp()
+    turns = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.transpose(1, 0, 2), 6: np.rot90(upright),
+        7: np.rot90(upright, 2).transpose(1, 0, 2), 8: np.rot90(upright, -1),
+    }  # fmt: skip
+    for orientation, stored in turns.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture = Image.fromarray(np.ascontiguousarray(stored))
+        path = saved(tmp_path / f"{orientation}.png", picture, exif=exif)
+        assert np.array_equal(read_image(path), upright), orientation
+
+
+def swapped_profile():
+    """A profile whose red and blue are those of sRGB the other way round."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = data.index(b"rXYZ", 128), data.index(b"bXYZ", 128)
+    data[red : red + 4], data[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(data)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+def test_a_profile_is_applied_whatever_holds_the_colours(tmp_path, mode):
+    picture = Image.new("RGB", (8, 8), (200, 0, 0))
+    picture = picture.quantize(4) if mode == "P" else picture.convert(mode)
+    path = saved(tmp_path / "a.png", picture, icc_profile=swapped_profile())
+    assert np.abs(read_image(path)[0, 0].astype(int) - (0, 0, 200)).max() <= 4
+
+
+def test_gray_and_cmyk_pixels_and_foreign_profiles_are_read(tmp_path):
+    gray = saved(tmp_path / "g.png", Image.new("L", (4, 4), 90), icc_profile=swapped_profile())
+    assert read_image(gray)[0, 0].tolist() == pytest.approx([90, 90, 90], abs=2)
+    cmyk = saved(tmp_path / "c.jpg", Image.new("CMYK", (16, 16), (0, 255, 255, 0)), quality=95)
+    assert np.abs(read_image(cmyk)[8, 8].astype(int) - (255, 0, 0)).max() <= 8
+    odd = saved(tmp_path / "d.png", Image.new("RGB", (4, 4), (9, 8, 7)), icc_profile=b"not one")
+    assert read_image(odd)[0, 0].tolist() == [9, 8, 7]
+
+
+def test_transparency_of_every_kind_is_laid_over_white(tmp_path):
+    clear = np.array([[[255, 0, 0, 255], [255, 0, 0, 0], [0, 0, 0, 127]]], np.uint8)
+    expected = [[255, 0, 0], [255, 255, 255], [128, 128, 128]]
+    for suffix in ("png", "webp", "tif"):
+        options = {"lossless": True} if suffix == "webp" else {}
+        path = saved(tmp_path / f"a.{suffix}", Image.fromarray(clear), **options)
+        assert read_image(path)[0].tolist() == expected, suffix
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((1, 0), 1)
+    path = saved(tmp_path / "p.png", palette, transparency=1)
+    assert read_image(path)[0].tolist() == [[10, 20, 30], [255, 255, 255]]
+    gray = saved(
+        tmp_path / "la.png", Image.merge("LA", [Image.new("L", (1, 1), n) for n in (0, 0)])
+    )
+    assert read_image(gray)[0].tolist() == [[255, 255, 255]]
+
+
+def test_sixteen_bits_and_floats_are_scaled_to_eight(tmp_path):
+    deep = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
+    assert read_image(saved(tmp_path / "a.png", deep))[0, :, 0].tolist() == [0, 128, 255]
+    floats = Image.fromarray(np.array([[0.0, 0.5, np.nan]], np.float32))
+    assert read_image(saved(tmp_path / "a.tif", floats))[0, :, 0].tolist() == [0, 128, 0]
+
+
+def huge_png():
+    """A file of a few bytes that announces 3.6 thousand million pixels."""
+    chunk = lambda kind, data: (
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    )
+    size = (60_000).to_bytes(4, "big") * 2
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + bytes([8, 2, 0, 0, 0])) + chunk(b"IEND", b"")
+    )
+
+
+def test_whatever_is_wrong_with_a_file_is_one_sentence(tmp_path):
+    jpeg = io.BytesIO()
+    Image.fromarray(ramp(200, 300)).save(jpeg, "JPEG")
+    heic = b"\0\0\0\x18ftypheic" + bytes(40)
+    bad = {"empty": b"", "letter": b"Dear reader,", "huge": huge_png(), "heic": heic,
+           "half": jpeg.getvalue()[: len(jpeg.getvalue()) // 2]}  # fmt: skip
+    for name, data in bad.items():
+        path = tmp_path / f"{name}.jpg"
+        path.write_bytes(data)
+        with pytest.raises(BadFile) as caught:
+            read_image(path)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+    for missing in (tmp_path / "none.png", "a text is no path, " * 20, "a\0b"):
+        with pytest.raises(MissingFile):
+            read_image(missing)
+    with pytest.raises(BadFile):
+        read_image(tmp_path)
+
+
+def test_two_hundred_broken_pictures_never_stop_the_reader(tmp_path):
+    rng, read = np.random.default_rng(0), 0
+    for form in ("PNG", "JPEG", "WEBP", "GIF", "TIFF"):
+        file = io.BytesIO()
+        Image.fromarray(ramp(60, 80)).save(file, form)
+        for k in range(40):
+            path = tmp_path / "a.img"
+            path.write_bytes(flip_bits(file.getvalue(), 1 + k // 4, rng))
+            try:
+                read += read_image(path).ndim == 3
+            except BadFile as error:
+                assert "\n" not in str(error)
+    assert read > 40
+
+
+def test_what_counts_as_an_input_is_known_by_content(tmp_path):
+    frames = [Image.fromarray(f) for f in ramps(3)]
+    film = make_video(tmp_path / "film.mp4", ramps(3))
+    files = {
+        "still.gif": "image", "moving.gif": "video", "moving.png": "video", "moving.webp": "video",
+        "film.mp4": "video", "film.jpg": "video", "00001.MTS": "video", "film.dat": "video",
+        "broken.mp4": "video", "empty.png": "image", "notes.txt": None, "letter": None,
+    }  # fmt: skip
+    frames[0].save(tmp_path / "still.gif")
+    for suffix in ("gif", "png", "webp"):
+        frames[0].save(tmp_path / f"moving.{suffix}", save_all=True, append_images=frames[1:])
+    for name in ("film.jpg", "film.dat"):
+        (tmp_path / name).write_bytes(film.read_bytes())
+    make_video(tmp_path / "00001.MTS", ramps(3), form="mpegts")
+    for name in ("broken.mp4", "empty.png", "notes.txt", "letter"):
+        (tmp_path / name).write_bytes(b"" if name == "empty.png" else b"some words")
+    assert {name: kind_of(tmp_path / name) for name in files} == files
+    assert kind_of("smile and turn to the left, " * 12) is None
+    assert kind_of(tmp_path) is None and kind_of(tmp_path / "none.mp4") is None
+
+
+def test_a_folder_is_listed_in_natural_order_without_hidden_files(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("10.png", "9.png", "._a.png", ".b.png", "a.png", "notes.txt", "sub/c.png"):
+        (tmp_path / name).write_bytes(b"x" if name.endswith("txt") else b"\x89PNG")
+    assert [p.name for p in list_media(tmp_path)] == ["9.png", "10.png", "a.png"]
+    assert [p.name for p in list_media(tmp_path, recursive=True)][-1] == "c.png"
+    with pytest.raises(MissingFile):
+        list_media(tmp_path / "none")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_what_is_written_says_that_it_is_synthetic(tmp_path, suffix):
+    path = tmp_path / ("a" * (254 - len(suffix)) + "." + suffix)
+    write_image(path, ramp(), Source.COMPOSITE, note="seed 5")
+    assert near(read_image(path), ramp(), 5) and read_source(path) is Source.COMPOSITE
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_nothing_half_written_carries_a_name(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    with room_for(20_000), pytest.raises(UnwritableFile):
+        write_image(tmp_path / "a.png", noise, Source.GENERATED)
+    with pytest.raises(BadValue, match=r"\.png"):
+        write_image(tmp_path / "a.bmp", noise, Source.GENERATED)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared inputs are absent")
+def test_the_shared_palette_picture_equals_its_plain_twin():
+    palette, plain = (read_image(CASES / f"colour/{n}.png") for n in ("adobe_palette", "srgb"))
+    assert near(palette, plain, 3)

@@ -1,0 +1,43 @@
+"""Figures show what they are given, labelled, in the colours agreed upon, without a screen."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from xfer.figures import DRIVER, IDENTITY, bars, curves, image_grid
+from xfer.media.provenance import Source
+from xfer.media.video import read_source
+
+
+def test_a_grid_shows_images_in_order_with_its_labels(tmp_path):
+    images = torch.linspace(-1, 1, 6).view(6, 1, 1, 1).expand(6, 3, 8, 8)
+    figure = image_grid(images, rows=["1", "2"], columns=["a", "b", "c"], title="people")
+    levels = [int(place.images[0].get_array()[0, 0, 0]) for place in figure.axes]
+    assert levels == [0, 51, 102, 153, 204, 255]
+    assert [place.get_title() for place in figure.axes[:3]] == ["a", "b", "c"]
+    assert [figure.axes[k].get_ylabel() for k in (0, 3)] == ["1", "2"]
+    arrays = [np.zeros((4, 6, 3), np.uint8)] * 3
+    path = image_grid(arrays, titles=["x", "y", "z"], n_columns=2).save(tmp_path / "grid.png")
+    assert np.asarray(Image.open(path)).std() > 0 and read_source(path) is Source.GENERATED
+    assert image_grid(images)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_curves_carry_intervals_and_the_colours_of_driver_and_identity():
+    x, y = [1, 2, 3], [0.1, 0.3, 0.2]
+    figure = curves(
+        {"yaw, deg": {"driver": (x, y), "identity": (x, y, [0, 0, 0], [1, 1, 1])}},
+        x_label="time, s",
+    )
+    first, second = figure.axes[0].get_lines()
+    assert (first.get_color(), second.get_color()) == (DRIVER, IDENTITY)
+    assert list(first.get_ydata()) == y and len(figure.axes[0].collections) == 1
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("time, s", "yaw, deg")
+
+
+def test_bars_carry_numbers_and_intervals():
+    figure = bars({"distance": {"ours": (0.4, 0.35, 0.46), "copy": 0.7}, "r": {"ours": 0.9}})
+    place = figure.axes[0]
+    assert [text.get_text() for text in place.texts] == ["0.4", "0.7"]
+    assert [bar.get_width() for bar in place.patches] == [0.4, 0.7]
+    assert list(place.get_lines()[0].get_xdata()) == [0.35, 0.46]
+    assert figure.axes[1].get_xlabel() == "r"

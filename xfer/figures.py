@@ -1,0 +1,167 @@
+"""Figures in one style: images in a grid, curves and bars with their intervals.
+
+Drivers are orange and identities blue everywhere. Figures are made without pyplot, so that they
+look and behave the same in a notebook, a test and a job without a screen.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as PlainFigure
+
+from xfer.media.images import to_array
+from xfer.media.provenance import Source, xmp_packet
+from xfer.runs import atomic
+
+DRIVER, IDENTITY = "#e8833a", "#3a76c4"
+PALETTE = ("#2f8f5b", "#8a5cc2", "#c2465c", "#1f9aa8", "#a08a1e", "#6b7280")
+"""Colours of what is neither driver nor identity."""
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": "white",
+    "savefig.dpi": 110,
+}
+
+Numbers = Sequence[float] | np.ndarray
+
+
+class Figure(PlainFigure):
+    """A figure that notebooks show by itself and that says in its file that it is synthetic."""
+
+    def save(self, path: str | Path, note: str = "") -> Path:
+        """Write a PNG, whole or not at all; `note` stands in its metadata."""
+        with atomic(path) as temporary:
+            temporary.write_bytes(self._repr_png_(note))
+        return Path(path)
+
+    def _repr_png_(self, note: str = "") -> bytes:
+        page = io.BytesIO()
+        packet = xmp_packet(Source.GENERATED, note).decode()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(page, format="png", metadata={"XML:com.adobe.xmp": packet})
+        return page.getvalue()
+
+
+def image_grid(
+    images: torch.Tensor | Sequence[np.ndarray],
+    titles: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    n_columns: int | None = None,
+    inches: float = 1.3,
+    title: str = "",
+) -> Figure:
+    """Images row by row, with labels above columns, beside rows or under each image.
+
+    Args:
+        images: A batch in [-1, 1], "n 3 height width", or arrays of bytes, "height width 3".
+        titles: One under every image.
+        n_columns: As many as there are column labels by default, else up to eight.
+        inches: Edge of one image.
+    """
+    arrays = list(to_array(images)) if isinstance(images, torch.Tensor) else list(images)
+    wide = n_columns or len(columns) or (-(-len(arrays) // len(rows)) if rows else 0)
+    wide = wide or min(len(arrays), 8) or 1
+    high = max(1, -(-len(arrays) // wide))
+    with _figure(high, wide, inches, inches * (1.15 if titles else 1), title) as (figure, axes):
+        for number, place in enumerate(axes.flat):
+            place.set(xticks=[], yticks=[])
+            place.grid(False)
+            place.spines[:].set_visible(False)
+            if number < len(arrays):
+                place.imshow(arrays[number], interpolation="antialiased")
+            if number < len(titles):
+                place.set_xlabel(titles[number], labelpad=2)
+        for place, label in zip(axes[0], columns, strict=False):
+            place.set_title(label)
+        for place, label in zip(axes[:, 0], rows, strict=False):
+            place.set_ylabel(label)
+    return figure
+
+
+def curves(
+    panels: Mapping[str, Mapping[str, Sequence[Numbers]]], x_label: str, title: str = ""
+) -> Figure:
+    """One panel a quantity, one line a name.
+
+    Args:
+        panels: By quantity (with its unit) and name: x, y and, where there is an interval, its
+            low and high ends.
+    """
+    with _figure(1, len(panels), 3.2, 2.5, title) as (figure, axes):
+        for place, (quantity, lines) in zip(axes[0], panels.items(), strict=True):
+            colours = _colours(lines)
+            for name, (x, y, *interval) in lines.items():
+                place.plot(x, y, color=colours[name], label=name)
+                if interval:
+                    low, high = interval
+                    place.fill_between(x, low, high, color=colours[name], alpha=0.2, linewidth=0)
+            place.set(xlabel=x_label, ylabel=quantity)
+            if len(lines) > 1:
+                place.legend()
+    return figure
+
+
+def bars(panels: Mapping[str, Mapping[str, float | Sequence[float]]], title: str = "") -> Figure:
+    """One panel a quantity, one horizontal bar a name, with its interval and its number.
+
+    Args:
+        panels: By quantity (with its unit) and name: the value, or value, low and high.
+    """
+    lines = max((len(values) for values in panels.values()), default=1)
+    with _figure(1, len(panels), 3.6, 0.8 + 0.3 * lines, title) as (figure, axes):
+        for place, (quantity, values) in zip(axes[0], panels.items(), strict=True):
+            colours = _colours(values)
+            for name, given in values.items():
+                value, *interval = np.atleast_1d(np.asarray(given, float)).tolist()
+                place.barh([name], [value], color=colours[name], height=0.6)
+                end = value
+                if interval:
+                    place.plot(interval, [name, name], color="black", linewidth=1)
+                    end = max(value, *interval)
+                place.annotate(f"{value:.3g}", (end, name), (3, 0), textcoords="offset points",
+                               va="center")  # fmt: skip
+            place.invert_yaxis()
+            place.margins(x=0.15)
+            place.grid(axis="y", visible=False)
+            place.set_xlabel(quantity)
+    return figure
+
+
+@contextmanager
+def _figure(
+    high: int, wide: int, width: float, height: float, title: str
+) -> Iterator[tuple[Figure, Any]]:
+    """An empty figure with its grid of axes, in our style."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(wide * width + 0.3, high * height + 0.3 + 0.3 * bool(title)))
+        if title:
+            figure.suptitle(title)
+        axes: np.ndarray[Any, Axes] = figure.subplots(high, wide, squeeze=False)
+        yield figure, axes
+
+
+def _colours(names: Mapping[str, Any]) -> dict[str, str]:
+    """Orange for drivers, blue for identities, the others in order; a single one is blue."""
+    rest = iter(PALETTE * (1 + len(names) // len(PALETTE)))
+    known = {"driver": DRIVER, "identity": IDENTITY}
+    if len(names) == 1:
+        known[""] = IDENTITY
+    find = lambda name: next((c for word, c in known.items() if word in name.lower()), None)
+    return {name: find(name) or next(rest) for name in names}

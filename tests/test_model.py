@@ -6,11 +6,13 @@ import torch.nn.functional as F
 from by_rule import KEYS, assert_agree, figures, given, rosinality_generator, state
 from encoder_rule import encoder_state, prefixed
 
+from xfer.checkpoints import read_checkpoint, write_checkpoint
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.mapper import MapperConfig, build_mapper
 from xfer.model import Transfer
-from xfer.stylegan2.generator import Generator, GeneratorConfig
+from xfer.stylegan2.generator import Generator, GeneratorConfig, z_from_seeds
+from xfer.stylegan2.wavelet import WaveletGenerator
 
 SLIM = {"resolution": 32, "channels": (8, 12, 16), "blocks": (1, 1, 1), "reduction": 4}
 
@@ -64,7 +66,7 @@ def small_model(kind="affine", w_dim=6):
     ).eval()
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@pytest.mark.parametrize("kind", ["affine", "low_rank", "conditioned"])
 @torch.no_grad()
 def test_the_cheap_path_equals_the_plain_one(kind):
     model = small_model(kind)
@@ -76,7 +78,7 @@ def test_the_cheap_path_equals_the_plain_one(kind):
             assert_agree(form.transfer(driver, given_identity), plain)
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@pytest.mark.parametrize("kind", ["affine", "low_rank", "conditioned"])
 def test_as_many_people_as_drivers_move_each_in_their_own_way(kind):
     model = small_model(kind)
     driver, identity = torch.randn(3, 3, 32, 32), torch.randn(3, 6, 6)
@@ -100,7 +102,7 @@ def test_a_seed_is_a_person_who_went_through_the_identity_encoder():
     assert not torch.equal(model.random_identity(3), model.random_identity(4))
 
 
-@pytest.mark.parametrize("kind", ["affine", "conditioned"])
+@pytest.mark.parametrize("kind", ["affine", "low_rank", "conditioned"])
 @torch.no_grad()
 def test_a_saved_model_comes_back_whole_and_its_parts_open_alone(kind, tmp_path):
     model = small_model(kind)
@@ -119,8 +121,45 @@ def test_parts_of_different_sizes_are_refused(tmp_path):
         Transfer(model.generator, model.motion_encoder, other.mapper)
     with pytest.raises(BadValue, match=r"takes 6 styles of 6.*identity has 8 of 6"):
         model.transfer(torch.zeros(1, 3, 32, 32), torch.zeros(1, 8, 6))
-    with pytest.raises(BadValue, match=r"one for each of 3 drivers, is needed; got 2"):
+    with pytest.raises(BadValue, match=r"one for each of 3 drivers; got 2"):
         model.transfer(torch.zeros(3, 3, 32, 32), torch.zeros(2, 6, 6))
+
+
+@torch.no_grad()
+def test_a_model_of_an_asset_names_its_generator_and_does_not_contain_it(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    generator, model = WaveletGenerator((8, 8, 8), 6).eval(), small_model("low_rank")
+    model = Transfer(generator, model.motion_encoder, model.mapper, model.identity_encoder).eval()
+    path = model.save(tmp_path / "m.safetensors")
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.networks.keys() == {"motion_encoder", "mapper", "identity_encoder"}
+    facts = checkpoint.facts["generator"]
+    assert facts["asset"] == "ffhq" and len(facts["sha256"]) == 4
+
+    monkeypatch.setattr(Generator, "load", lambda name: {"ffhq": generator}[name])
+    again = Transfer.load(path)
+    identity = again.random_identity(3, psi=0.5)
+    w = generator.mapping(z_from_seeds([3], 6))
+    torch.testing.assert_close(identity, w.lerp(generator.w_mean, 0.5)[:, None].expand(1, 6, 6))
+    driver = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(again.transfer(driver, identity), model.transfer(driver, identity))
+
+    write_checkpoint(path, {r: (n.config, n.tensors) for r, n in checkpoint.networks.items()},
+                     {"generator": facts | {"sha256": {}}})  # fmt: skip
+    with pytest.raises(BadFile, match="edition of the generator ffhq"):
+        Transfer.load(path)
+
+
+def test_a_model_needs_a_way_to_move_people():
+    model = small_model()
+    for parts in ({}, {"mapper": model.mapper}, {"motion_encoder": model.motion_encoder}):
+        with pytest.raises(BadValue, match="a motion encoder and a mapper, or a control"):
+            Transfer(model.generator, **parts)
+    explicit = Transfer(model.generator, control=torch.nn.Identity())
+    person = explicit.person(torch.zeros(1, 6, 6))
+    assert person.response is None
+    with pytest.raises(BadValue, match="no motion encoder"):
+        explicit.transfer(torch.zeros(1, 3, 32, 32), person)
 
 
 def test_a_file_without_a_mapper_is_refused(tmp_path):

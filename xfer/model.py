@@ -1,9 +1,9 @@
-"""The whole of the method: encoders, mapper and generator as one model.
+"""The whole of the method: encoders, mapper, control and generator as one model.
 
 Source: Jahoda and Cech, "Pose and Facial Expression Transfer by using StyleGAN", CVWW 2024.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,20 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.checkpoints import Checkpoint, Storable, load_network, read_checkpoint, write_checkpoint
+from xfer.assets import ASSETS
+from xfer.checkpoints import Checkpoint, load_network, read_checkpoint, write_checkpoint
 from xfer.encoders import IdentityEncoder, MotionEncoder
-from xfer.errors import BadFile, BadValue, MissingFile, expect
+from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.mapper import Mapper, Response
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator, z_from_seeds
+from xfer.stylegan2.wavelet import WaveletGenerator
 
-PARTS = {
-    "generator": Generator,
-    "motion_encoder": MotionEncoder,
-    "mapper": Mapper,
-    "identity_encoder": IdentityEncoder,
-}
-"""The networks of a model by their role in a file; all but the last are needed."""
+PARTS = ("motion_encoder", "mapper", "identity_encoder", "control")
+"""Roles of a model's networks in a file, beside the generator's."""
 
 
 class Person(NamedTuple):
@@ -32,57 +29,71 @@ class Person(NamedTuple):
 
     identity: WPlus
     """The identity code: one row a person."""
-    response: Response
-    """Latents as an affine function of the motion encoder's bottleneck."""
+    response: Response | None
+    """Latents as an affine function of the motion encoder's bottleneck; None without a mapper."""
 
 
 class Transfer(nn.Module):
     """Driver and identity to the identity with the driver's pose and expression.
 
     Args:
+        motion_encoder: With `mapper`, the learned way: motion as read from pixels.
         identity_encoder: May be absent: then identities are latents, not photos.
+        control: The explicit way: motion as named factors. A model has one way at least.
     """
 
     def __init__(
         self,
-        generator: Generator,
-        motion_encoder: MotionEncoder,
-        mapper: Mapper,
+        generator: Any,
+        motion_encoder: MotionEncoder | None = None,
+        mapper: Mapper | None = None,
         identity_encoder: IdentityEncoder | None = None,
+        control: nn.Module | None = None,
     ):
         super().__init__()
-        self.generator, self.motion_encoder = generator, motion_encoder
-        self.mapper, self.identity_encoder = mapper, identity_encoder
+        if (motion_encoder is None) != (mapper is None) or (mapper is None and control is None):
+            raise BadValue(
+                "a model needs a motion encoder and a mapper, or a control, or all three"
+            )
+        self.generator, self.motion_encoder, self.mapper = generator, motion_encoder, mapper
+        self.identity_encoder, self.control = identity_encoder, control
+        self.asset = "ffhq" if isinstance(generator, WaveletGenerator) else None
         for part in (motion_encoder, mapper, identity_encoder):
             if part is not None:
                 found = (part.config.n_styles, part.config.w_dim)
-                self._expect_codes(found, f"the {part.role.replace('_', ' ')} writes")
+                self._check_codes(found, f"the {part.role.replace('_', ' ')} writes")
 
     # Files ---------------------------------------------------------------------------------
 
     @classmethod
     def load(
-        cls, path: str | Path | Checkpoint, identity_encoder: str | Path | None = None
+        cls,
+        path: str | Path | Checkpoint,
+        identity_encoder: str | Path | None = None,
+        generator: str | Path = "ffhq",
     ) -> "Transfer":
         """Open a model in eval mode: our own file, or the paper's `best_model.pt`.
 
         Args:
-            path: A file, the name of a shipped one ("small"), or what `read_checkpoint` gave.
+            path: A file, a name that `xfer weights` lists, or what `read_checkpoint` gave.
             identity_encoder: A ReStyle file, for models that carry none (the paper's).
+            generator: For files that neither contain nor name one.
 
         Raises:
             MissingFile, BadFile: No such file; damaged, or with a part missing or misfitting.
         """
         checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
         parts = {
-            role: load_network(checkpoint, role, kind.from_network)
-            for role, kind in PARTS.items()
-            if role in checkpoint.networks or role != "identity_encoder"
+            role: load_network(checkpoint, role, _kind(role).from_network)
+            for role in PARTS
+            if role in checkpoint.networks
         }
+        if "control" not in parts:
+            checkpoint.pick("motion_encoder"), checkpoint.pick("mapper")
         if identity_encoder is not None:
             parts["identity_encoder"] = IdentityEncoder.load(identity_encoder)
         try:
-            return cls(**parts).eval()
+            return cls(_generator(checkpoint, generator), **parts).eval()
         except ValueError as error:
             raise BadFile(f"{checkpoint.path}: {error}") from None
 
@@ -91,23 +102,23 @@ class Transfer(nn.Module):
         path: str | Path,
         facts: dict[str, Any] | None = None,
         dtype: torch.dtype | None = None,
-        companions: Sequence[Storable] = (),
     ) -> Path:
-        """Write all networks into one safetensors file; `facts` and `dtype` as in `Storable.save`.
+        """Write all networks into one safetensors file; arguments as `Storable.save`.
 
-        Args:
-            companions: What shall travel in the same file, such as controls; each opens alone.
+        A generator that is an asset is named, with its sha256, and not contained.
         """
         parts = {role: getattr(self, role) for role in PARTS}
-        parts |= {companion.role: companion for companion in companions}
+        facts = dict(facts or {})
+        if self.asset:
+            facts["generator"] = {"asset": self.asset, "sha256": asset_hashes(self.asset)}
+        else:
+            parts["generator"] = self.generator
         packed = {role: part.pack(dtype) for role, part in parts.items() if part is not None}
         return write_checkpoint(path, packed, facts)
 
-    def prepare(
-        self, dtype: torch.dtype = torch.float32, compile: bool = False
-    ) -> "PreparedTransfer":
-        """An inference copy, several times faster; arguments as `Generator.prepare`."""
-        return PreparedTransfer(self, dtype, compile)
+    def prepare(self, **options: Any) -> "PreparedTransfer":
+        """An inference copy, several times faster; options as the generator's `prepare`."""
+        return PreparedTransfer(self, **options)
 
     # Identities ----------------------------------------------------------------------------
 
@@ -117,24 +128,27 @@ class Transfer(nn.Module):
         if self.identity_encoder is None:
             raise MissingFile(
                 "this model has no identity encoder, which photos need: load one with "
-                "Transfer.load(path, identity_encoder=FILE), or give the identity as a latent"
+                "Transfer.load(path, identity_encoder=FILE), or invert the photo by "
+                "xfer.inversion.invert and give its latent"
             )
         return self.identity_encoder.invert(image, self.generator, rounds)
 
     @torch.no_grad()
     def random_identity(self, seed: int, psi: float = 0.7, rounds: int | None = None) -> WPlus:
-        """A random person: z -> w -> picture -> identity encoder, as in the paper.
+        """A random person: w itself for "ffhq"; else, as in the paper, w -> image -> encoder.
 
-        The detour matters: raw w lies outside of what the mapper was trained on.
+        The paper's detour matters to its mapper, which never saw raw w in training.
         """
-        z = z_from_seeds([seed], self.generator.z_dim)
-        return self.identify(self.generator(z.to(self.generator.w_mean), psi), rounds)
+        generator = self.generator
+        z = z_from_seeds([seed], generator.z_dim).to(generator.w_mean)
+        w_plus = generator.truncate(generator.to_w_plus(generator.mapping(z)), psi)
+        return w_plus if self.asset else self.identify(generator.synthesis(w_plus), rounds)
 
     @torch.no_grad()
     def person(self, identity: WPlus) -> Person:
         """Prepare people for many frames, from their identity codes."""
-        self._expect_codes(tuple(identity.shape[1:]), "the identity has")
-        return Person(identity, self._responder()(identity))
+        self._check_codes(tuple(identity.shape[1:]), "the identity has")
+        return Person(identity, None if self.mapper is None else self._responder()(identity))
 
     # Transfer ------------------------------------------------------------------------------
 
@@ -149,6 +163,8 @@ class Transfer(nn.Module):
         self, h: Float[Tensor, "batch bottleneck"], person: Person
     ) -> Float[Tensor, "_ n_styles w_dim"]:
         """Latents of motions (`motion_encoder.bottleneck`): one product a frame."""
+        if person.response is None:
+            raise BadValue("this model has no motion encoder: move identities by its control")
         return person.response.latents(h)
 
     @torch.no_grad()
@@ -160,30 +176,30 @@ class Transfer(nn.Module):
         """Show an identity with the drivers' pose and expression.
 
         Args:
-            driver: Aligned pictures; every one gives a frame.
+            driver: Aligned images; every one gives a frame.
             identity: A photo (aligned), a latent, or a prepared `Person` for many calls: one for
                 all drivers, or one for each.
         """
         if not isinstance(identity, Person):
             identity = self.person(self.identify(identity) if identity.ndim == 4 else identity)
         people = len(identity.identity)
-        expect(
-            people in (1, len(driver)),
-            f"one identity, or one for each of {len(driver)} drivers, is needed; got {people}",
-        )
+        if people not in (1, len(driver)):
+            raise BadValue(f"one identity, or one for each of {len(driver)} drivers; got {people}")
+        if self.motion_encoder is None:
+            raise BadValue("this model has no motion encoder: move identities by its control")
         h = self.motion_encoder.bottleneck(driver)
         return self.generator.synthesis(self.latents(h, identity))
 
     def _responder(self) -> Callable[[WPlus], Response]:
         return self.mapper.responder(*self.motion_encoder.linear())
 
-    def _expect_codes(self, found: tuple[int, int], whose: str) -> None:
+    def _check_codes(self, found: tuple[int, int], whose: str) -> None:
         wanted = (self.generator.n_styles, self.generator.w_dim)
-        expect(
-            found == wanted,
-            f"the generator takes {wanted[0]} styles of {wanted[1]}, and so must every part; "
-            f"{whose} {found[0]} of {found[1]}",
-        )
+        if found != wanted:
+            raise BadValue(
+                f"the generator takes {wanted[0]} styles of {wanted[1]}, and so must every part; "
+                f"{whose} {found[0]} of {found[1]}"
+            )
 
 
 class PreparedTransfer(Transfer):
@@ -192,19 +208,18 @@ class PreparedTransfer(Transfer):
     The motion encoder's norms are folded, the generator is prepared, and what the cheap path
     computes for all people alike is computed once. Part of the weights stay the model's own: when
     they change, prepare it anew.
-
-    Args:
-        dtype: Of convolutions; float32 where the processor would only emulate it.
-        compile: Of the generator, through torch.compile.
     """
 
-    def __init__(self, model: Transfer, dtype: torch.dtype = torch.float32, compile: bool = False):
+    def __init__(self, model: Transfer, **options: Any):
         nn.Module.__init__(self)
-        self.generator = model.generator.prepare(dtype, compile)
-        self.motion_encoder = model.motion_encoder.folded(self.generator.dtype)
+        self.generator, self.asset = model.generator.prepare(**options), model.asset
         self.mapper, self.identity_encoder = model.mapper, model.identity_encoder
-        with torch.no_grad():
-            self._respond = self.mapper.responder(*self.motion_encoder.linear())
+        self.motion_encoder, self.control = None, model.control
+        if self.mapper is not None:
+            dtype = getattr(self.generator, "dtype", torch.float32)
+            self.motion_encoder = model.motion_encoder.folded(dtype)
+            with torch.no_grad():
+                self._respond = self.mapper.responder(*self.motion_encoder.linear())
         self.eval()
 
     def save(self, *_: Any, **__: Any) -> Path:
@@ -213,3 +228,31 @@ class PreparedTransfer(Transfer):
 
     def _responder(self) -> Callable[[WPlus], Response]:
         return self._respond
+
+
+def asset_hashes(asset: str) -> dict[str, str]:
+    """The sha256 of each file of a generator that is fetched."""
+    return {name: ASSETS[name].sha256 for name in ASSETS if name.rpartition("-")[0] == asset}
+
+
+def _kind(role: str) -> Any:
+    if role == "control":
+        from xfer.control import Control
+
+        return Control
+    return {kind.role: kind for kind in (MotionEncoder, Mapper, IdentityEncoder)}[role]
+
+
+def _generator(checkpoint: Checkpoint, usual: str | Path) -> Any:
+    """The generator that a file contains or names."""
+    if {"generator", "generator_raw"} & checkpoint.networks.keys():
+        return load_network(checkpoint, "generator", Generator.from_network)
+    facts = checkpoint.facts.get("generator")
+    if isinstance(facts, dict):
+        usual = facts.get("asset")
+        if usual != "ffhq" or facts.get("sha256") != asset_hashes("ffhq"):
+            raise BadFile(
+                f"{checkpoint.path} was made for an edition of the generator {usual} that this "
+                "version of xfer does not fetch; use weights made for this one"
+            )
+    return Generator.load(usual)

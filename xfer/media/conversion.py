@@ -153,7 +153,7 @@ class Deinterlacer:
 
     def __init__(self):
         self._graph: Graph | None = None
-        self._kind, self._waiting = None, []
+        self._kind, self._waiting, self._able = None, [], True
 
     def __call__(self, frame: VideoFrame, tag: float) -> Iterator[tuple[VideoFrame, float]]:
         """Frames that are ready, each with the tag that it came with."""
@@ -161,18 +161,22 @@ class Deinterlacer:
         if kind != self._kind:
             yield from self.flush()
             self._kind = kind
-        if self._graph is None and not frame.interlaced_frame:
+        if self._graph is None and not (frame.interlaced_frame and self._able):
             yield frame, tag
             return
-        if self._graph is None:
-            self._graph = _bwdif(frame)
         self._waiting.append((tag, frame))
-        self._graph.push(frame)
+        try:
+            self._graph = self._graph or _bwdif(frame)
+            self._graph.push(frame)
+        except (av.FFmpegError, ValueError):  # pixels that it does not know
+            self._able = False
+            yield from self.flush()
+            return
         yield from self._ready()
 
     def flush(self) -> Iterator[tuple[VideoFrame, float]]:
         """What is still inside, at the end."""
-        if self._graph is not None:
+        if self._graph is not None and self._able:
             self._graph.push(None)
             yield from self._ready()
         yield from ((frame, tag) for tag, frame in self._waiting)

@@ -206,7 +206,7 @@ def _kind_of_bytes(head: bytes) -> str | None:
     images = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
     videos = (
         b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\x30\x26\xb2\x75\x8e\x66", b"OggS", b"\0\0\1\xba",
-        b"\0\0\1\xb3", b"\x06\x0e\x2b\x34", b".RMF",
+        b"\0\0\1\xb3", b"\x06\x0e\x2b\x34", b".RMF", b"YUV4MPEG2",
     )  # fmt: skip
     riff = head[8:12] if head[:4] == b"RIFF" else b""
     if head.startswith(images) or riff == b"WEBP":

@@ -14,7 +14,7 @@ from xfer.media.images import exists
 # Containers only: a playlist could make FFmpeg read other files or the network.
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,live_flv,asf,ogg,gif,"
-    "h264,hevc,ivf,mxf,dv,m4v,rm,nut,wav,w64,mp3,flac,aac,aiff,caf"
+    "h264,hevc,ivf,mxf,dv,m4v,rm,nut,yuv4mpegpipe,wav,w64,mp3,flac,aac,aiff,caf"
 )
 OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 MOST_ERRORS_IN_A_ROW = 200

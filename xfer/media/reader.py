@@ -68,9 +68,10 @@ class VideoFile(Video):
         with open_container(path) as container:
             stream = self._stream(container)
             self.has_audio = bool(container.streams.audio)
-            frame, self.start_s = next(self._decoded(container, stream), (None, 0.0))
+            frame, start = next(self._decoded(container, stream), (None, 0.0))
             if frame is None:
                 raise BadFile(f"{path}: no frame of this video can be decoded")
+            self.start_s = 0.0 if math.isnan(start) else start
             self._converter = Converter(frame, _aspect(stream), self.remark)
             self.width, self.height = self._converter.width, self._converter.height
             rate = stream.average_rate or stream.guessed_rate
@@ -97,7 +98,9 @@ class VideoFile(Video):
         if self._skipped:
             self.remark(f"{self._skipped} damaged parts were passed over")
         elif self.duration_s and last + 1 < 0.9 * self.duration_s:
-            self.remark(f"it ends after {last:.1f} s, of {self.duration_s:.1f} s that it announces")
+            self.remark(
+                f"pictures end after {last:.1f} s, of {self.duration_s:.1f} s that it announces"
+            )
 
     def _later(self, time: float, last: float) -> float:
         """A time after the last one: what steps back is nudged, and forgotten at the next."""
@@ -115,17 +118,15 @@ class VideoFile(Video):
         stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
         if stream.codec_context is None:
             raise BadFile(f"{self.path} is coded in a way that this FFmpeg cannot read")
-        self._check(stream.codec_context.width, stream.codec_context.height)
-        # One thread: damage is met the same way every time, and cores are for the networks.
-        stream.codec_context.thread_count = 1
-        return stream
-
-    def _check(self, width: int, height: int) -> None:
+        width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > MOST_PIXELS:
             raise BadFile(
                 f"{self.path} has frames of {width} x {height} pixels; at most "
                 f"{MOST_PIXELS / 1e6:g} million are read: make it smaller first"
             )
+        # One thread: damage is met the same way every time, and cores are for the networks.
+        stream.codec_context.thread_count = 1
+        return stream
 
     def _decoded(
         self, container: InputContainer, stream: VideoStream
@@ -145,10 +146,9 @@ class VideoFile(Video):
             stamps.add(packet)
             for frame in frames:
                 time = stamps.of(frame, stream.codec_context.reorder_depth)
-                if frame.is_corrupt or not frame.width:
+                if frame.is_corrupt or not 0 < frame.width * frame.height <= MOST_PIXELS:
                     self._skip()
                     continue
-                self._check(frame.width, frame.height)
                 yield frame, time
 
     def _skip(self) -> None:

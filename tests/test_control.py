@@ -1,0 +1,110 @@
+"""Explicit control: exact at zero, bounded far out, right in between."""
+
+import pytest
+import torch
+
+from xfer.control import Control, ControlConfig, correction, parse_factors, personal, units_of
+from xfer.errors import BadValue
+from xfer.landmarker import FACTOR_UNITS, FACTORS
+
+N, STYLES, W_DIM = len(FACTORS), 4, 24
+SIZES = torch.tensor(list(FACTOR_UNITS.values()))
+
+
+def make_control(scale: float = 0.1) -> Control:
+    directions = scale * torch.randn(N, STYLES, W_DIM, generator=torch.Generator().manual_seed(0))
+    return Control.from_directions(directions, torch.eye(W_DIM), n_styles=6)
+
+
+def code() -> torch.Tensor:
+    return torch.randn(1, 6, W_DIM, generator=torch.Generator().manual_seed(1))
+
+
+def test_zero_units_give_the_code_itself():
+    moved = make_control().move(code(), torch.zeros(3, N))
+    assert torch.equal(moved, code().expand(3, -1, -1))
+
+
+def test_small_units_move_along_their_direction_and_leave_fine_styles_alone():
+    control = make_control()
+    units = torch.zeros(1, N)
+    units[0, 2] = 0.01
+    delta = control.move(code(), units) - code()
+    assert torch.allclose(delta[0, :STYLES], 0.01 * control.directions[2], atol=1e-6)
+    assert torch.equal(delta[:, STYLES:], torch.zeros(1, 2, W_DIM))
+
+
+def test_far_requests_stay_within_the_bound_of_every_style():
+    control = make_control(scale=3.0)
+    delta = control.move(code(), torch.full((1, N), 100.0)) - code()
+    assert delta[:, :STYLES].norm(dim=2).max() <= control.config.bound * 1.001
+
+
+def test_moves_are_odd_in_the_units():
+    control, units = make_control(), torch.linspace(-2, 2, N)[None]
+    plus, minus = (control.move(code(), u) - code() for u in (units, -units))
+    assert torch.allclose(plus, -minus, atol=1e-6)
+
+
+def test_pose_is_absolute_and_expression_relative_to_neutral():
+    own, motion, neutral = torch.zeros(1, N), torch.zeros(1, N), torch.zeros(1, N)
+    own[0, 0], motion[0, 0], neutral[0, 0] = 5.0, 20.0, 10.0
+    own[0, 3], motion[0, 3], neutral[0, 3] = 0.9, 0.6, 0.36
+    units = make_control().units(motion, own, neutral)
+    assert units[0, 0] == pytest.approx(1.0, abs=0.02)
+    assert units[0, 3] == pytest.approx(1.0)
+    relative = make_control().units(motion, own, neutral, relative=True)
+    assert relative[0, 0] == pytest.approx(10 / 15, abs=0.02)
+
+
+def test_a_driver_like_the_person_asks_for_nothing():
+    own = 10 * torch.randn(1, N, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(make_control().units(own, own), torch.zeros(1, N))
+
+
+def test_explicit_factors_reach_angles_and_change_expressions():
+    own = torch.zeros(1, N)
+    own[0, 0] = 5.0
+    units = units_of(parse_factors("yaw=20, smile=-.24"), own)
+    assert units[0, 0] == pytest.approx(1.0)
+    assert units[0, 3] == pytest.approx(-1.0)
+    assert units.count_nonzero() == 2
+
+
+@pytest.mark.parametrize("text", ["roll=3", "yaw", "yaw=east", "yaw=nan", "", "yaw=1,,smile=2"])
+def test_bad_factors_are_refused_in_a_sentence(text):
+    with pytest.raises(BadValue, match=r"factor|number"):
+        parse_factors(text)
+
+
+def test_a_persons_own_response_is_put_right():
+    # A face that answers to each factor half, and to the first with the second as well.
+    control = make_control()
+    flat = control.directions.data.flatten(1)
+    response = 0.7 * torch.eye(N)
+    response[1, 0] = 0.3
+
+    def read(w_plus):
+        delta = (w_plus - code())[:, :STYLES].flatten(1)
+        units = delta @ torch.linalg.pinv(flat)
+        return units @ response.T * SIZES
+
+    fitted = personal(control, code(), read, trust=1.0)
+    units = 0.2 * torch.eye(N)
+    found = read(fitted.move(code(), units)) / SIZES
+    assert torch.allclose(found, units, atol=0.02)
+
+
+def test_a_correction_is_damped_where_a_factor_does_not_answer():
+    response = torch.eye(3)
+    response[2, 2] = 0.0
+    assert correction(response, trust=0.7).abs().max() <= 1.6
+
+
+def test_a_control_comes_back_from_a_file(tmp_path):
+    control = make_control()
+    control.save(tmp_path / "control.safetensors")
+    loaded = Control.load(tmp_path / "control.safetensors")
+    units = torch.linspace(-1, 1, N)[None]
+    assert loaded.config == control.config == ControlConfig(n_motion_styles=4, n_styles=6, w_dim=24)
+    assert torch.equal(loaded.move(code(), units), control.move(code(), units))

@@ -1,0 +1,213 @@
+"""Explicit control: named factors of motion, and the moves in W+ that they ask for.
+
+A move is linear in the factors, learned so that it changes a factor and holds the person
+(`training.train_control`), and bounded so that it stays where the generator draws faces.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.checkpoints import Network, Storable, stored_config
+from xfer.errors import BadValue
+from xfer.landmarker import FACTOR_UNITS, FACTORS
+from xfer.shapes import WPlus
+
+Factors = Float[Tensor, "_ n_factors"]
+"""As `landmarker.read_factors` gives them: degrees, ratios, blendshapes."""
+
+Units = Float[Tensor, "_ n_factors"]
+"""Wanted changes of the factors, each over its unit in `FACTOR_UNITS`."""
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "pose": ("yaw", "pitch"),
+    "mouth": ("lip_gap", "smile", "pucker", "upper_lip"),
+    "eyes": ("lids", "gaze_x", "gaze_y"),
+    "brows": ("brow_up", "brow_down"),
+}
+PARTS["expression"] = PARTS["mouth"] + PARTS["eyes"] + PARTS["brows"]
+"""Factors by the part of the motion that they belong to."""
+
+REACH = {"yaw": 45.0, "pitch": 25.0}
+"""Degrees either way that FFHQ holds; wanted poses approach them and never pass."""
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """Sizes and bounds."""
+
+    factors: tuple[str, ...] = FACTORS
+    n_motion_styles: int = 9
+    """Only the first styles move; the fine ones are the person's own."""
+    n_styles: int = 16
+    w_dim: int = 512
+    limit: float = 4.0
+    """Units that a factor approaches and never passes."""
+    bound: float = 4.0
+    """Mahalanobis length in W that the move of a style approaches and never passes."""
+
+
+class Control(Storable, nn.Module):
+    """Changes of factors to moves in W+."""
+
+    role = "control"
+
+    def __init__(self, config: ControlConfig):
+        super().__init__()
+        self.config = config
+        n, styles = len(config.factors), config.n_motion_styles
+        self.directions = nn.Parameter(torch.zeros(n, styles, config.w_dim))
+        self.register_buffer("gram", torch.zeros(styles, n, n))  # of directions, in W's metric
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[ControlConfig, Mapping[str, Tensor]]:
+        config = stored_config(ControlConfig, network)
+        if config.factors != FACTORS:
+            raise BadValue(f"control requires the factors {FACTORS}; the file has {config.factors}")
+        return config, network.tensors
+
+    @classmethod
+    def from_directions(
+        cls,
+        directions: Float[Tensor, "n_factors n_motion_styles w_dim"],
+        precision: Float[Tensor, "w_dim w_dim"],
+        **config: Any,
+    ) -> "Control":
+        """
+        Args:
+            directions: Move of each style for one unit of each factor.
+            precision: Inverse of the covariance of w, which measures lengths.
+        """
+        _, styles, w_dim = directions.shape
+        control = cls(ControlConfig(n_motion_styles=styles, w_dim=w_dim, **config))
+        control.directions.data.copy_(directions)
+        d = directions.double()
+        control.gram.copy_(torch.einsum("krd,de,lre->rkl", d, precision.double(), d))
+        return control.eval()
+
+    def move(self, w_plus: WPlus, units: Units) -> Float[Tensor, "_ n_styles w_dim"]:
+        """The codes with their factors changed; zero units give them back exactly.
+
+        Args:
+            w_plus: One code for all units, or one for each.
+        """
+        c = self.config
+        t = bounded(units.to(self.directions), c.limit)
+        length = torch.einsum("fk,rkl,fl->fr", t, self.gram, t).clamp(min=0).sqrt()
+        shrink = (1 + (length / c.bound) ** 4) ** -0.25
+        delta = torch.einsum("fk,krd->frd", t, self.directions) * shrink[..., None]
+        w_plus = w_plus.expand(max(len(units), len(w_plus)), -1, -1)
+        moved = w_plus[:, : c.n_motion_styles] + delta.to(w_plus)
+        return torch.cat([moved, w_plus[:, c.n_motion_styles :]], 1)
+
+    def units(
+        self,
+        motion: Factors,
+        own: Factors,
+        neutral: Factors | None = None,
+        relative: bool = False,
+    ) -> Units:
+        """How the person shall change to move like the driver.
+
+        Pose is the driver's own; expression is the driver's change from neutral, because the
+        absolute shape of a face is the person and not the motion.
+
+        Args:
+            motion: Read from the driver.
+            own: Read from the person as generated from the unmoved code.
+            neutral: The driver's neutral face; None takes the expression as absolute.
+            relative: Take pose as a change from the driver's neutral too.
+        """
+        reach = torch.tensor([REACH.get(name, math.inf) for name in FACTORS]).to(motion)
+        pose = reach.isfinite()
+        reference = own if neutral is None else neutral
+        absolute = pose if neutral is None or not relative else torch.zeros_like(pose)
+        start = torch.where(absolute, own, reference)
+        return (bounded(motion, reach) - bounded(start, reach)) / unit_sizes(motion)
+
+    def mixed(self, mix: Float[Tensor, "n_factors n_factors"]) -> "Control":
+        """A control whose request t is carried out as `mix @ t`."""
+        control = Control(self.config).to(self.directions)
+        control.directions.data = torch.einsum("jk,jrd->krd", mix, self.directions.data)
+        control.gram.copy_(torch.einsum("rij,ik,jl->rkl", self.gram, mix, mix))
+        return control.eval()
+
+
+def personal(
+    control: Control,
+    w_plus: WPlus,
+    read: Callable[[WPlus], Factors],
+    amplitude: float = 1.0,
+    trust: float = 0.7,
+) -> Control:
+    """A control fitted to one person: their own responses are measured, and put right.
+
+    Args:
+        w_plus: The person's code.
+        read: Codes to factors, by a preview and the landmarker.
+        amplitude: Units that each factor is moved for the measurement, both ways.
+        trust: From 0, no correction, to 1, the measured response inverted as far as it goes.
+    """
+    n = len(control.config.factors)
+    steps = amplitude * torch.cat([torch.eye(n), -torch.eye(n)])
+    found = read(control.move(w_plus, steps.to(w_plus))) / unit_sizes(w_plus)
+    response = ((found[:n] - found[n:]) / (2 * amplitude)).T  # column: what one request did
+    return control.mixed(correction(response, trust))
+
+
+def correction(
+    response: Float[Tensor, "n_factors n_factors"], trust: float, limit: float = 1.6
+) -> Float[Tensor, "n_factors n_factors"]:
+    """What to ask for instead of t, so that about t happens: a damped inverse of the response."""
+    identity = torch.eye(len(response), dtype=response.dtype, device=response.device)
+    damping = (1 - trust) ** 2
+    mix = torch.linalg.solve(
+        response.T @ response + damping * identity, response.T + damping * identity
+    )
+    return mix.clamp(-limit, limit)
+
+
+def bounded(x: Tensor, limit: float | Tensor) -> Tensor:
+    """x itself while small, and smoothly towards `limit` of its sign where large."""
+    return x * (1 + (x / limit) ** 4) ** -0.25
+
+
+def parse_factors(text: str) -> dict[str, float]:
+    """`yaw=20,smile=.5` as factors by name, in the factors' own measure."""
+    values: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        if name not in FACTORS:
+            raise BadValue(f"a factor is one of {', '.join(FACTORS)}; got {name[:40]!r}")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            raise BadValue(
+                f"{name} requires a number, as in {name}=0.5; got {number[:40]!r}"
+            ) from None
+        if not math.isfinite(values[name]):
+            raise BadValue(f"{name} requires a finite number; got {number[:40]}")
+    return values
+
+
+def units_of(values: Mapping[str, float], own: Factors) -> Units:
+    """Units of explicit factors: pose as the angle to reach in degrees, all else as a change.
+
+    Args:
+        values: In the factors' own measure: degrees, ratios, blendshapes from 0 to 1.
+        own: Read from the person.
+    """
+    change = torch.zeros_like(own)
+    for name, value in values.items():
+        k = FACTORS.index(name)
+        change[:, k] = value - own[:, k] if name in PARTS["pose"] else value
+    return change / unit_sizes(own)
+
+
+def unit_sizes(like: Tensor) -> Float[Tensor, " n_factors"]:
+    return torch.tensor(list(FACTOR_UNITS.values()), dtype=like.dtype, device=like.device)

@@ -1,0 +1,42 @@
+"""Weights by path or name: the network that a file is for."""
+
+import pytest
+import torch
+from test_model import small_model
+
+from xfer.encoders import IdentityEncoder
+from xfer.errors import BadFile, MissingFile
+from xfer.model import Transfer
+from xfer.stylegan2.generator import Generator
+from xfer.weights import convert, load
+
+
+@torch.no_grad()
+def test_a_file_opens_as_what_it_is_for(tmp_path):
+    model = small_model()
+    assert isinstance(load(model.save(tmp_path / "m.safetensors")), Transfer)
+    assert isinstance(load(model.generator.save(tmp_path / "g.safetensors")), Generator)
+    encoder = load(model.identity_encoder.save(tmp_path / "i.safetensors"))
+    assert isinstance(encoder, IdentityEncoder) and not encoder.training
+
+
+def test_a_network_that_is_not_known_and_a_name_that_is_not_are_named(tmp_path):
+    from xfer.checkpoints import write_checkpoint
+
+    path = write_checkpoint(tmp_path / "x.safetensors", {"glasses": ({}, {"a": torch.ones(1)})})
+    with pytest.raises(BadFile, match="holds only glasses"):
+        load(path)
+    with pytest.raises(MissingFile, match=r"no checkpoint has that name; names: .*arcface"):
+        load("nobody")
+
+
+@torch.no_grad()
+def test_a_model_in_half_precision_computes_nearly_the_same(tmp_path):
+    model = small_model()
+    whole = model.save(tmp_path / "m.safetensors", {"licence": "MIT"})
+    half = convert(whole, tmp_path / "h.safetensors", half=True)
+    assert half.stat().st_size < 0.7 * whole.stat().st_size
+    driver, identity = torch.randn(2, 3, 32, 32), torch.randn(1, 6, 6)
+    meant = model.transfer(driver, identity)
+    error = (load(half).transfer(driver, identity) - meant).abs().max() / meant.abs().max()
+    assert error < 0.01

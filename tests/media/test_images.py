@@ -2,7 +2,6 @@
 
 import io
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
 from xfer.media.images import kind_of, list_media, read_image, to_array, to_tensor, write_image
 from xfer.media.provenance import Source
 from xfer.media.video import read_source
-
-CASES = Path(__file__).resolve().parents[2] / "../shared/cases"
 
 
 def saved(path, picture, **options):
@@ -187,9 +184,3 @@ def test_nothing_half_written_carries_a_name(tmp_path):
     with pytest.raises(BadValue, match=r"\.png"):
         write_image(tmp_path / "a.bmp", noise, Source.GENERATED)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(not CASES.exists(), reason="the shared inputs are absent")
-def test_the_shared_palette_picture_equals_its_plain_twin():
-    palette, plain = (read_image(CASES / f"colour/{n}.png") for n in ("adobe_palette", "srgb"))
-    assert near(palette, plain, 3)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from xfer.errors import BadFile, MissingFile
 from xfer.media.conversion import WIDE
+from xfer.media.images import read_image
 from xfer.media.video import open_camera, open_video, prefetch
 
 CASES = Path(__file__).resolve().parents[2] / "../shared/cases"
@@ -102,12 +103,6 @@ def test_the_whole_display_matrix_is_applied(tmp_path, turn, shown):
     video, found = read(make_video(tmp_path / "a.mp4", [image] * 2, turn=turn))
     assert near(found[0].image, shown(image))
     assert (video.height, video.width) == found[0].image.shape[:2]
-
-
-@pytest.mark.skipif(not CASES.exists(), reason="the shared inputs are absent")
-def test_a_mirrored_selfie_equals_the_film_stored_plainly():
-    plain, mirrored = (read(CASES / f"mirrored/{n}.mp4")[1][5].image for n in ("plain", "hflip"))
-    assert near(mirrored, plain[:, ::-1], 1.0)
 
 
 def coded(image, curve):
@@ -307,8 +302,15 @@ def test_shared_odd_inputs(name, count, last):
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared inputs are absent")
-def test_the_shared_hlg_film_equals_its_plain_twin():
-    hlg, plain = (
-        np.stack([f.image for f in read(CASES / f"hdr/{n}")[1]]) for n in ("hlg.mov", "sdr.mp4")
+@pytest.mark.parametrize("odd, plain, most", [
+    ("hdr/hlg.mov", "hdr/sdr.mp4", 3.0), ("mirrored/hflip.mp4", "mirrored/plain.mp4", 1.0),
+    ("colour/adobe_palette.png", "colour/srgb.png", 3.0),
+])  # fmt: skip
+def test_shared_odd_inputs_equal_their_plain_twins(odd, plain, most):
+    first = lambda name: (
+        read_image(CASES / name)
+        if name.endswith("png")
+        else next(iter(open_video(CASES / name))).image
     )
-    assert np.abs(hlg.astype(int) - plain).mean() < 3
+    expected = first(plain)[:, ::-1] if "hflip" in odd else first(plain)
+    assert near(first(odd), expected, most)

@@ -113,12 +113,12 @@ def test_nothing_appears_where_writing_fails(tmp_path):
         raise RuntimeError("stop")
     with pytest.raises(BadValue, match="at least one frame"), writer():
         pass
-    with pytest.raises(BadValue, match="64 x 48"), writer() as out:
+    with pytest.raises(BadValue, match="64, 48"), writer() as out:
         out.write(ramp(10, 10))
     with pytest.raises(BadValue, match="increase"), writer() as out:
         out.write(ramp(), 1.0)
         out.write(ramp(), 1.0)
-    with pytest.raises(BadValue, match=r"\.mp4"):
+    with pytest.raises(BadValue, match="mp4"):
         VideoWriter(tmp_path / "a.avi", (64, 48), 25, Source.GENERATED)
     noise = np.random.default_rng(0).integers(0, 256, (30, 480, 640, 3), dtype=np.uint8)
     for most in (0, 3_000, 300_000):

@@ -12,8 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from xfer.errors import BadValue
 from xfer.media.images import Pixels
 
-Points = Float[np.ndarray, "n 2"]
-Points68 = Float[np.ndarray, "68 2"]
+Points, Points68 = Float[np.ndarray, "n 2"], Float[np.ndarray, "68 2"]
 Quad = Float[np.ndarray, "4 2"]
 Mask = Float[np.ndarray, "size size"]
 """1 where a face covers the image, 0 where the image stays."""

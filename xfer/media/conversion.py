@@ -1,5 +1,6 @@
 """Decoded frames as they are meant to be shown: upright, square pixels, sRGB, over white."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -139,71 +140,47 @@ def _linear(coded: np.ndarray, curve: int) -> np.ndarray:
         return scene / 0.26496
     if curve == PQ:
         root = coded ** (32 / 2523)
-        return (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (
-            16384 / 2610
-        ) * (10_000 / 203)
+        share = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
+        return share ** (16384 / 2610) * (10_000 / 203)
     return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
 
 
 class Deinterlacer:
-    """Weaves no more: frames flagged as interlaced pass FFmpeg's bwdif, others are left alone.
+    """Passes frames flagged as interlaced through FFmpeg's bwdif, and leaves others alone.
 
     One frame in gives one frame out, a frame later.
     """
 
     def __init__(self):
         self._graph: Graph | None = None
-        self._kind, self._waiting, self._able = None, [], True
+        self._kind, self._tags = None, list[float]()
 
     def __call__(self, frame: VideoFrame, tag: float) -> Iterator[tuple[VideoFrame, float]]:
         """Frames that are ready, each with the tag that it came with."""
         kind = frame.width, frame.height, frame.format.name
-        if kind != self._kind:
+        if self._graph is not None and kind != self._kind:
             yield from self.flush()
-            self._kind = kind
-        if self._graph is None and not (frame.interlaced_frame and self._able):
+        if self._graph is None and not frame.interlaced_frame:
             yield frame, tag
             return
-        self._waiting.append((tag, frame))
-        try:
-            self._graph = self._graph or _bwdif(frame)
-            self._graph.push(frame)
-        except (av.FFmpegError, ValueError):  # pixels that it does not know
-            self._able = False
-            yield from self.flush()
-            return
+        if self._graph is None:
+            self._graph, self._kind = Graph(), kind
+            self._graph.threads = 1
+            source = self._graph.add_buffer(None, *kind, time_base=Fraction(1, 90_000))
+            bwdif = self._graph.add("bwdif", mode="send_frame", deint="interlaced")
+            self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
+        self._tags.append(tag)
+        self._graph.push(frame)
         yield from self._ready()
 
     def flush(self) -> Iterator[tuple[VideoFrame, float]]:
         """What is still inside, at the end."""
-        if self._graph is not None and self._able:
+        if self._graph is not None:
             self._graph.push(None)
             yield from self._ready()
-        yield from ((frame, tag) for tag, frame in self._waiting)
-        self._graph, self._waiting = None, []
+        self._graph, self._tags = None, []
 
     def _ready(self) -> Iterator[tuple[VideoFrame, float]]:
-        while self._waiting:
-            try:
-                frame = self._graph.pull()
-            except (av.BlockingIOError, av.EOFError):
-                return
-            yield frame, self._waiting.pop(0)[0]
-
-
-def _bwdif(frame: VideoFrame) -> Graph:
-    graph = Graph()
-    graph.threads = 1
-    source = graph.add(
-        "buffer",
-        video_size=f"{frame.width}x{frame.height}",
-        pix_fmt=frame.format.name,
-        time_base="1/90000",
-        pixel_aspect="1/1",
-        colorspace=str(frame.colorspace),
-        range=str(int(frame.color_range)),
-    )
-    filters = [graph.add("bwdif", mode="send_frame", deint="interlaced"), graph.add("buffersink")]
-    graph.link_nodes(source, *filters)
-    graph.configure()
-    return graph
+        with contextlib.suppress(av.BlockingIOError, av.EOFError):
+            while self._tags:
+                yield self._graph.pull(), self._tags.pop(0)

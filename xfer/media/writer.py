@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,9 +19,8 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from xfer.errors import BadFile, BadValue, XferError
 from xfer.media.images import Pixels
-from xfer.media.packets import decoded, open_container, words
 from xfer.media.provenance import Source, comment
-from xfer.media.reader import VideoFile
+from xfer.media.reader import VideoFile, decoded, open_container, words
 from xfer.runs import FULL, atomic
 
 BT709 = 1
@@ -62,10 +62,10 @@ class VideoWriter:
         crf: int = 16,
     ):
         self.path, self.size, self.fps, self.audio_from = Path(path), size, fps, audio_from
-        if self.path.suffix.lower() != ".mp4":
-            raise BadValue(f"videos are written as .mp4; got {path}")
-        if not 0 < fps < 10_000:
-            raise BadValue(f"frames a second are positive; got {fps}")
+        if self.path.suffix.lower() != ".mp4" or not 0 < fps < 10_000:
+            raise BadValue(
+                f"videos are written as .mp4, at some frames a second; got {path}, {fps}"
+            )
         self._comment, self._crf = comment(source, note), crf
         self.remarks, self.n_frames, self._last = list[str](), 0, -1
 
@@ -85,9 +85,9 @@ class VideoWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if kind is not None:
-            self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *raised: Any) -> None:
+        if raised[0] is not None:
+            self._stack.__exit__(*raised)
             return
         with self._stack:
             if not self.n_frames:
@@ -112,10 +112,7 @@ class VideoWriter:
     def write(self, array: Pixels, time_s: float | None = None) -> None:
         """Append a frame, shown from `time_s` (seconds) on; times increase."""
         if array.shape[1::-1] != tuple(self.size):
-            raise BadValue(
-                f"frames of {self.path.name} have {self.size[0]} x {self.size[1]} pixels; "
-                f"got {array.shape[1]} x {array.shape[0]}"
-            )
+            raise BadValue(f"frames are {self.size} pixels wide and high; got {array.shape[1::-1]}")
         time_s = self.n_frames / self.fps if time_s is None else time_s
         stamp = round(time_s / TIME_BASE)
         if stamp <= self._last:
@@ -131,17 +128,14 @@ class VideoWriter:
 
     def _mux(self, ready: list[Packet]) -> None:
         for packet in ready:
-            if packet.stream.type == "video":
-                packet.duration = round(1 / self.fps / TIME_BASE)
+            packet.duration = round(1 / self.fps / TIME_BASE)
             self._out.mux(packet)
 
     def _advance(self, time_s: float, end: bool = False) -> None:
         """Write what sounds before a time."""
-        ready: list[Packet] = []
-        if self._sound is not None:
-            with self._costing_sound():
-                ready = self._sound.packets(float(time_s), end)
-        self._mux(ready)
+        with self._costing_sound():
+            for packet in self._sound.packets(float(time_s), end) if self._sound else []:
+                self._out.mux(packet)
 
     @contextlib.contextmanager
     def _costing_sound(self) -> Iterator[None]:
@@ -162,7 +156,8 @@ class _Sound:
     def __init__(self, path: str | Path, out: OutputContainer):
         self._container = open_container(path)
         tracks = [s for s in self._container.streams.audio if s.codec_context is not None]
-        self._track = max(tracks, key=_is_default, default=None)
+        default = lambda track: bool(track.disposition & Disposition.default)
+        self._track = max(tracks, key=default, default=None)
         self._pictures = self._container.streams.video[:1]
         self._start_s = VideoFile(path).start_s if self._pictures else 0.0
         self._graph, self._kind, self._at = None, None, 0
@@ -201,22 +196,17 @@ class _Sound:
     def _filters(self, frame: AudioFrame) -> Graph:
         graph = Graph()
         graph.threads = 1
-        source = graph.add(
-            "abuffer",
-            sample_rate=str(frame.sample_rate),
-            sample_fmt=frame.format.name,
-            time_base=str(frame.time_base),
-            channel_layout=frame.layout.name,
-        )
+        form = f"sample_fmt={frame.format.name}:channel_layout={frame.layout.name}"
         graph.link_nodes(
-            source,
+            graph.add(
+                "abuffer", f"{form}:sample_rate={frame.sample_rate}:time_base={frame.time_base}"
+            ),
             graph.add("asetpts", f"PTS-{self._start_s}/TB"),
             graph.add("aresample", f"{RATE}:async=1:first_pts={self._at}"),
             graph.add("aformat", sample_fmts="fltp", channel_layouts=self._layout),
             graph.add("asetnsamples", n="1024", p="0"),
             graph.add("abuffersink"),
-        )
-        graph.configure()
+        ).configure()
         return graph
 
     def _pulled(self, frame: AudioFrame | None) -> Iterator[AudioFrame]:
@@ -227,7 +217,3 @@ class _Sound:
         with contextlib.suppress(av.BlockingIOError, av.EOFError):
             while True:
                 yield self._graph.pull()
-
-
-def _is_default(track) -> bool:
-    return bool(track.disposition & Disposition.default)

@@ -28,6 +28,9 @@ class Blots(nn.Module):
     def to_w_plus(self, w):
         return w[:, None].expand(-1, N_STYLES, -1)
 
+    def synthesis(self, w_plus):
+        return self.preview(w_plus)
+
     def preview(self, w_plus, size=32):
         image = self.render(w_plus.flatten(1)).view(-1, 3, 4, 4).tanh()
         return F.interpolate(image, size=(size, size), mode="bilinear")

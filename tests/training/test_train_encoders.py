@@ -21,14 +21,15 @@ from xfer.training.train_transfer import TransferTask, face_crop
 
 SIZES = {"n_styles": N_STYLES, "w_dim": W_DIM}
 BODY = {"resolution": 16, "channels": (8, 8), "blocks": (1, 1), "reduction": 4}
-BUDGET = {"batch": 4, "kimg": 0.04, "log_kimg": 0.02, "save_kimg": 0.02, "preview": 32}
+BUDGET = {"batch": 4, "kimg": 0.04, "log_kimg": 0.02, "save_kimg": 0.02, "latent_kimg": 0.02}
 INVERTER = InverterTraining(
-    encoder=IdentityEncoderConfig(**BODY, **SIZES), latent_kimg=0.02, workers=0, **BUDGET
-)
+    encoder=IdentityEncoderConfig(**BODY, **SIZES, head="pooled", bottleneck=8, preview=True),
+    workers=0, **BUDGET,
+)  # fmt: skip
 TRANSFER = TransferTraining(
     encoder=MotionEncoderConfig(**BODY, **SIZES, bottleneck=4, pool=2),
     mapper=MapperConfig("conditioned", **SIZES, rank=4, gates=2),
-    latent_kimg=0.02, contrastive=0.1, **BUDGET,
+    contrastive=0.1, preview=32, **BUDGET,
 )  # fmt: skip
 MEASURES = {"perceptual": Pools(), "identity": Pools(), "landmarker": Points()}
 

@@ -86,12 +86,12 @@ class InverterTraining(TrainingConfig):
 
     encoder: IdentityEncoderConfig = field(
         default_factory=lambda: IdentityEncoderConfig(
-            channels=(16, 48, 96, 160, 256), blocks=(1, 2, 2, 3, 2), n_styles=16, rounds=2
+            channels=(16, 48, 96, 160, 256), blocks=(1, 2, 2, 3, 2), n_styles=16, rounds=2,
+            head="pooled", preview=True,
         )
-    )
+    )  # fmt: skip
+    """Its rounds look at previews of its own resolution, 128 or 256 px, and so do the losses."""
     generator: str = "ffhq"
-    preview: int = 256
-    """Edge of the images that losses and later rounds see, in pixels: 128 or 256."""
     rounds: int = 2
     """Rounds of a step, each an update; use may take more (`encoder.rounds`)."""
     learning_rate: float = 5e-4
@@ -125,7 +125,9 @@ class TransferTraining(TrainingConfig):
             bottleneck=64, pool=4,
         )
     )  # fmt: skip
-    mapper: MapperConfig = field(default_factory=lambda: MapperConfig("conditioned", n_styles=16))
+    mapper: MapperConfig = field(
+        default_factory=lambda: MapperConfig("conditioned", n_styles=16, motion_styles=9)
+    )
     generator: str = "ffhq"
     preview: int = 128
     """Edge of the images that losses see, in pixels: 128 or 256."""
@@ -158,7 +160,7 @@ class TransferTraining(TrainingConfig):
 
 TRANSFER_PRESETS = {
     "conditioned": TransferTraining(),
-    "affine": TransferTraining(mapper=MapperConfig("affine", n_styles=16)),
+    "affine": TransferTraining(mapper=MapperConfig("low_rank", n_styles=16, motion_styles=9)),
     "paper": TransferTraining(
         encoder=MotionEncoderConfig(), mapper=MapperConfig("affine", init="paper"), batch=4,
         kimg=2000.0, clip=0.0, latent_kimg=0.0, latent=0.0, drift=0.0, factors=0.0, preview=256,

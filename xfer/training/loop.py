@@ -208,6 +208,8 @@ class _Loop:
         """One step; where anything is not finite, buffers are put back and the step is skipped."""
         # Running statistics move in the forward pass, before anyone knows whether a step is good.
         before = [buffer.clone() for buffer in self.buffers]
+        # For layers that draw random numbers of their own, such as dropout.
+        torch.manual_seed(rng(self.config.seed, "layers", step, self.world.rank).initial_seed())
         try:
             terms = self.task.step(step, batch)
             if not _are_finite(self.buffers):
@@ -260,7 +262,7 @@ class _Loop:
 
     def save(self) -> None:
         """A checkpoint, and the weights as they are for use."""
-        if not self.writes or self.in_a_row or self.saved == self.done:
+        if not self.writes or self.saved == self.done:
             return
         state = self.task.state() | {"counters": (self.done, self.skipped, self._hours() * 3600)}
         learned = [p for network in self.task.networks.values() for p in network.parameters()]

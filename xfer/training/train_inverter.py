@@ -76,8 +76,7 @@ class InverterTask(Task):
         self.measures = {name: frozen(network, device) for name, network in measures.items()}
         self.spread = latent_spread(self.generator)
         with torch.no_grad():
-            mean = self.generator.to_w_plus(self.generator.w_mean[None])
-            self.start = mean, self.generator.preview(mean, config.preview)
+            self.start = self.encoder.start(self.generator)
         optimiser = torch.optim.Adam(self.encoder.parameters(), config.learning_rate)
         networks = {"identity_encoder": self.encoder}
         super().__init__(config, networks, {"all": optimiser}, list(networks), world)
@@ -106,9 +105,9 @@ class InverterTask(Task):
             }
             last_by_code = by_code_alone and number == self.config.rounds
             with torch.set_grad_enabled(not by_code_alone):
-                shown = None if last_by_code else self.generator.preview(found, self.config.preview)
+                shown = None if last_by_code else self.encoder.render(self.generator, found)
             if not by_code_alone:
-                terms |= self.image_terms(shown, batch.image)
+                terms |= self.image_terms(shown, fit(batch.image, shown.shape[2]))
             loss = sum(getattr(self.config, name) * term for name, term in terms.items())
             self.update("all", loss)
             reported |= {f"{name}_{number}": term for name, term in terms.items()}
@@ -118,7 +117,6 @@ class InverterTask(Task):
     def image_terms(self, shown: Image, image: Image) -> dict[str, Tensor]:
         """How a reconstruction differs from the clean image; terms of weight 0 are left out."""
         config = self.config
-        image = fit(image, config.preview)
         terms = {"l1": F.l1_loss(shown, image), "l2": F.mse_loss(shown, image)}
         if config.perceptual:
             terms["perceptual"] = losses.perceptual(self.measures["perceptual"], shown, image)

@@ -7,6 +7,7 @@ from by_rule import KEYS, assert_agree, figures, given, rosinality_generator, st
 from encoder_rule import encoder_state, prefixed
 
 from xfer.checkpoints import read_checkpoint, write_checkpoint
+from xfer.control import Control, ControlConfig
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.mapper import MapperConfig, build_mapper
@@ -117,7 +118,7 @@ def test_a_saved_model_comes_back_whole_and_its_parts_open_alone(kind, tmp_path)
 
 def test_parts_of_different_sizes_are_refused(tmp_path):
     model, other = small_model(), small_model(w_dim=7)
-    with pytest.raises(BadValue, match=r"takes 6 styles of 6.*mapper writes 6 of 7"):
+    with pytest.raises(BadValue, match=r"takes 6 styles of 6.*mapper has 6 of 7"):
         Transfer(model.generator, model.motion_encoder, other.mapper)
     with pytest.raises(BadValue, match=r"takes 6 styles of 6.*identity has 8 of 6"):
         model.transfer(torch.zeros(1, 3, 32, 32), torch.zeros(1, 8, 6))
@@ -150,13 +151,17 @@ def test_a_model_of_an_asset_names_its_generator_and_does_not_contain_it(tmp_pat
         Transfer.load(path)
 
 
-def test_a_model_needs_a_way_to_move_people():
+def test_a_model_moves_people_by_encoder_and_mapper_or_by_control(tmp_path):
     model = small_model()
     for parts in ({}, {"mapper": model.mapper}, {"motion_encoder": model.motion_encoder}):
         with pytest.raises(BadValue, match="a motion encoder and a mapper, or a control"):
             Transfer(model.generator, **parts)
-    explicit = Transfer(model.generator, control=torch.nn.Identity())
-    person = explicit.person(torch.zeros(1, 6, 6))
+    control = Control(ControlConfig(n_styles=6, w_dim=6, n_motion_styles=3))
+    control.directions.data.normal_()
+    path = Transfer(model.generator, control=control).save(tmp_path / "m.safetensors")
+    explicit = Transfer.load(path)
+    assert torch.equal(explicit.control.directions, control.directions)
+    person = explicit.prepare().person(torch.zeros(1, 6, 6))
     assert person.response is None
     with pytest.raises(BadValue, match="no motion encoder"):
         explicit.transfer(torch.zeros(1, 3, 32, 32), person)

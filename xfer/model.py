@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from xfer.assets import ASSETS
 from xfer.checkpoints import Checkpoint, load_network, read_checkpoint, write_checkpoint
+from xfer.control import Control
 from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.mapper import Mapper, Response
@@ -20,8 +21,8 @@ from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator, z_from_seeds
 from xfer.stylegan2.wavelet import WaveletGenerator
 
-PARTS = ("motion_encoder", "mapper", "identity_encoder", "control")
-"""Roles of a model's networks in a file, beside the generator's."""
+PARTS = {kind.role: kind for kind in (MotionEncoder, Mapper, IdentityEncoder, Control)}
+"""The networks of a model by their role in a file, beside the generator."""
 
 
 class Person(NamedTuple):
@@ -48,7 +49,7 @@ class Transfer(nn.Module):
         motion_encoder: MotionEncoder | None = None,
         mapper: Mapper | None = None,
         identity_encoder: IdentityEncoder | None = None,
-        control: nn.Module | None = None,
+        control: Control | None = None,
     ):
         super().__init__()
         if (motion_encoder is None) != (mapper is None) or (mapper is None and control is None):
@@ -58,10 +59,10 @@ class Transfer(nn.Module):
         self.generator, self.motion_encoder, self.mapper = generator, motion_encoder, mapper
         self.identity_encoder, self.control = identity_encoder, control
         self.asset = "ffhq" if isinstance(generator, WaveletGenerator) else None
-        for part in (motion_encoder, mapper, identity_encoder):
+        for part in (motion_encoder, mapper, identity_encoder, control):
             if part is not None:
                 found = (part.config.n_styles, part.config.w_dim)
-                self._check_codes(found, f"the {part.role.replace('_', ' ')} writes")
+                self._check_codes(found, f"the {part.role.replace('_', ' ')} has")
 
     # Files ---------------------------------------------------------------------------------
 
@@ -84,8 +85,8 @@ class Transfer(nn.Module):
         """
         checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
         parts = {
-            role: load_network(checkpoint, role, _kind(role).from_network)
-            for role in PARTS
+            role: load_network(checkpoint, role, kind.from_network)
+            for role, kind in PARTS.items()
             if role in checkpoint.networks
         }
         if "control" not in parts:
@@ -233,14 +234,6 @@ class PreparedTransfer(Transfer):
 def asset_hashes(asset: str) -> dict[str, str]:
     """The sha256 of each file of a generator that is fetched."""
     return {name: ASSETS[name].sha256 for name in ASSETS if name.rpartition("-")[0] == asset}
-
-
-def _kind(role: str) -> Any:
-    if role == "control":
-        from xfer.control import Control
-
-        return Control
-    return {kind.role: kind for kind in (MotionEncoder, Mapper, IdentityEncoder)}[role]
 
 
 def _generator(checkpoint: Checkpoint, usual: str | Path) -> Any:

@@ -88,6 +88,8 @@ class VideoFile(Video):
             self.fps = float(rate) if rate and 0.01 < rate < 1000 else 25.0
             length = float(stream.duration * stream.time_base) if stream.duration else None
             self.duration_s = length or (container.duration or 0) / av.time_base or None
+            # What is joined or cut on the fly announces the span of its stamps, not its length.
+            self._announced = 0.0 if container.format.name in STREAMED else self.duration_s or 0.0
             guess = round(self.duration_s * self.fps) if self.duration_s else None
             self.n_frames = stream.frames or guess
 

@@ -109,10 +109,8 @@ class VideoFile(Video):
             raise BadFile(f"{self.path}: no frame of this video can be decoded")
         if self._skipped:
             self.remark(f"{self._skipped} damaged parts were passed over")
-        elif self.duration_s and last + 1 < 0.9 * self.duration_s:
-            self.remark(
-                f"pictures end after {last:.1f} s, of {self.duration_s:.1f} s that it announces"
-            )
+        elif last + 1 < 0.9 * self._announced:
+            self.remark(f"pictures end after {last:.1f} s, of {self._announced:.1f} s announced")
 
     def _later(self, time: float, last: float) -> float:
         """A time after the last one: what steps back is nudged, and forgotten at the next."""

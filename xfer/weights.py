@@ -18,7 +18,7 @@ CLASSES = {
     "mapper": "xfer.mapper:Mapper",
     "control": "xfer.control:Control",
     "face_recogniser": "xfer.recognition:FaceRecogniser",
-    "style_mask": "xfer.baselines:StyleMask",
+    "latent_mask": "xfer.baselines:LatentMask",
     "preview": "xfer.stylegan2.preview:Preview",
     "generator": "xfer.stylegan2.generator:Generator",
     "generator_raw": "xfer.stylegan2.generator:Generator",

@@ -1,0 +1,171 @@
+"""Rivals on the same generator: other ways to give an identity a driver's motion.
+
+Every baseline gives latents, so that all are rendered, read and compared alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.checkpoints import Network, Storable, stored_config
+from xfer.control import Control, Factors, unit_sizes
+from xfer.errors import BadValue
+from xfer.shapes import W, WPlus
+
+Latents = Float[Tensor, "frames n_styles w_dim"]
+
+
+@dataclass(frozen=True)
+class DriverMotion:
+    """What is known of a driver's frames, and of the identity at rest."""
+
+    factors: Float[Tensor, "frames n_factors"]
+    neutral: Float[Tensor, "1 n_factors"]
+    """The driver's own resting face."""
+    own: Float[Tensor, "1 n_factors"]
+    """The identity's factors as it is."""
+    w_plus: Latents | None = None
+    """The frames, inverted: what differences of latents need."""
+    neutral_w_plus: Float[Tensor, "1 n_styles w_dim"] | None = None
+
+    def change(self) -> Latents:
+        """What changed between the driver's resting latent and its frames."""
+        if self.w_plus is None or self.neutral_w_plus is None:
+            raise BadValue("this baseline needs the driver's frames inverted; give w_plus of both")
+        return self.w_plus - self.neutral_w_plus
+
+
+class Baseline(Protocol):
+    """Latents of an identity with the motion of every frame; strength 0 leaves it as it is."""
+
+    def latents(
+        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
+    ) -> Latents: ...
+
+
+class Copy:
+    """The identity itself: the right person, who does not move."""
+
+    def latents(
+        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
+    ) -> Latents:
+        return identity.expand(len(motion.factors), -1, -1)
+
+
+class LatentDifference:
+    """The identity's latent plus what changed between the driver's (Tov et al., "e4e", 2021)."""
+
+    def latents(
+        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
+    ) -> Latents:
+        return identity + strength * motion.change()
+
+
+@dataclass(frozen=True)
+class FactorMoves:
+    """Moves by named factors along a control's directions, whichever way they were found."""
+
+    control: Control
+
+    @torch.no_grad()
+    def latents(
+        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
+    ) -> Latents:
+        units = self.control.units(motion.factors, motion.own, motion.neutral)
+        return self.control.move(identity, strength * units)
+
+
+def linear_directions(w: W, factors: Factors, n_styles: int, ridge: float = 1.0) -> Control:
+    """Moves in W that change one factor and hold the others, of least Mahalanobis length.
+
+    With C the covariance of w and B the ridge regression from w to factors, C B (B' C B)^-1.
+
+    Args:
+        w: Of random people.
+        factors: Read from their images.
+    """
+    centred, units = _centred(w), _centred(factors / unit_sizes(factors))
+    gram = centred.T @ centred
+    eye = torch.eye(len(gram), dtype=gram.dtype)
+    reads = torch.linalg.solve(gram + ridge * eye, centred.T @ units)
+    spread = gram / len(w)
+    moves = spread @ reads @ torch.linalg.inv(reads.T @ spread @ reads)
+    return _control(moves.T, spread, n_styles)
+
+
+def ganspace_directions(w: W, factors: Factors, n_styles: int, count: int = 20) -> Control:
+    """For each factor the principal component of w that goes with it most (GANSpace, 2020).
+
+    Args:
+        count: Components to choose among, the widest first.
+    """
+    centred, units = _centred(w), _centred(factors / unit_sizes(factors))
+    spread = centred.T @ centred / len(w)
+    components = torch.linalg.eigh(spread).eigenvectors.flip(1)[:, :count]
+    coordinates = centred @ components
+    slopes = coordinates.T @ units / coordinates.square().sum(0)[:, None]
+    correlations = slopes * coordinates.std(0)[:, None] / units.std(0)
+    best = correlations.abs().argmax(0)
+    moves = components[:, best] / slopes.gather(0, best[None])
+    return _control(moves.T, spread, n_styles)
+
+
+def _centred(x: Float[Tensor, "n _"]) -> Float[Tensor, "n _"]:
+    return x.double() - x.double().mean(0)
+
+
+def _control(
+    moves: Float[Tensor, "n_factors w_dim"], spread: Float[Tensor, "w_dim w_dim"], n_styles: int
+) -> Control:
+    directions = moves[:, None].expand(-1, n_styles, -1).float()
+    ridge = 1e-4 * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
+    return Control.from_directions(directions, torch.linalg.inv(spread + ridge), n_styles=n_styles)
+
+
+@dataclass(frozen=True)
+class LatentMaskConfig:
+    """Sizes of a mask network."""
+
+    n_styles: int = 16
+    w_dim: int = 512
+    hidden: int = 256
+
+
+class LatentMask(Storable, nn.Module):
+    """w = w_i + m(d) d for the driver's change d, with a learned mask m in (0, 1) per channel.
+
+    In the manner of StyleMask (Bounareli et al., FG 2023), whose mask stands over style channels;
+    here it stands over W+, which every prepared generator takes.
+    """
+
+    role = "latent_mask"
+
+    def __init__(self, config: LatentMaskConfig):
+        super().__init__()
+        self.config = config
+        size = config.n_styles * config.w_dim
+        self.mask = nn.Sequential(
+            nn.Linear(size, config.hidden), nn.PReLU(config.hidden), nn.Linear(config.hidden, size)
+        )
+        # Begin near the identity, but where the sigmoid still learns.
+        nn.init.zeros_(self.mask[2].weight)
+        nn.init.constant_(self.mask[2].bias, -2.0)
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[LatentMaskConfig, Mapping[str, Tensor]]:
+        return stored_config(LatentMaskConfig, network), network.tensors
+
+    def forward(self, identity: WPlus, change: WPlus) -> WPlus:
+        """Args: `change` lies between the driver's latent and its resting one or the identity's."""
+        return identity + self.mask(change.flatten(1)).sigmoid().view_as(change) * change
+
+    @torch.no_grad()
+    def latents(
+        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
+    ) -> Latents:
+        change = motion.change()
+        return identity + strength * (self(identity.expand_as(change), change) - identity)

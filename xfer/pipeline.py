@@ -1,0 +1,366 @@
+"""Driver to pixels: faces are read, their motion becomes W+, and the generator renders it."""
+
+import functools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from xfer.control import PARTS, units_of
+from xfer.devices import best_device
+from xfer.errors import BadValue, NoFace
+from xfer.face_reader import Face, FaceReader
+from xfer.landmarker import FACTORS, LandmarkerTwin, read_factors
+from xfer.media.align import crop
+from xfer.media.images import Pixels, read_image, to_array, to_tensor
+from xfer.media.video import Frame, Video, prefetch
+from xfer.model import Person, Transfer
+from xfer.pipeline_inputs import find_photos, is_latent, parse_seed, read_latent
+from xfer.shapes import Image, WPlus
+
+Part = Literal["pose", "expression", "mouth", "eyes", "brows"]
+Motion = Float[Tensor, "1 _"]
+"""What a driver's face tells: its factors, or the motion encoder's bottleneck."""
+
+NEUTRAL_READS = 160
+"""Frames of a video, spread evenly, whose median is the driver's neutral face."""
+NEUTRAL_SECONDS = 3.0
+"""Of a camera, whose median is the driver's neutral face."""
+FRAMES_AHEAD = 6
+"""Frames that wait for the generator."""
+PATIENCE = 250
+"""Frames without any face after which a camera is given up."""
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """How motion is applied and shown."""
+
+    size: Literal[256, 512, 1024] = 1024
+    """Edge of the generated square in pixels; 256 is fast."""
+    strength: float = 1.0
+    """Of the motion: 0 is the identity's own, 1 the driver's."""
+    only: tuple[Part, ...] = ()
+    """Parts to transfer; all by default."""
+    relative: bool = False
+    """Pose too is relative to the driver's own neutral, not only expression."""
+    paste: Literal["none", "photo", "driver"] = "none"
+    """Put the face back into the identity's photo, or into the driver's image or video."""
+    roll: bool = False
+    """Tilt the result as the driver's head is tilted; alignment takes the tilt away."""
+    compare: bool = False
+    """Put driver and identity beside the result."""
+    face: int | None = None
+    """Which face of the driver, 1 for the leftmost; by default the main one, the largest and most
+    central, and in videos the one that moves."""
+    motion: Literal["auto", "explicit", "learned"] = "auto"
+    """Named factors through the control, or what motion encoder and mapper have learned; auto is
+    explicit where the weights have a control."""
+    steps: int = 100
+    """Of the inversion of photos."""
+    refine: int = 0
+    """Steps of tuning the generator itself to the photo."""
+    psi: float = 0.7
+    """Truncation of random identities, 0 (the mean face) to 1."""
+    smoothing_s: float = 0.12
+    """Smoothing of a video's crops over time, in seconds."""
+
+    def __post_init__(self):
+        bounds = {"strength": (0, 2), "psi": (0, 1), "smoothing_s": (0, 2)}
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise BadValue(f"{name} lies in {low} to {high}; got {getattr(self, name):g}")
+        if self.refine < 0 or self.steps < 1:
+            raise BadValue(f"steps is 1 or more, refine 0 or more; got {self.steps}, {self.refine}")
+
+
+class Identity(NamedTuple):
+    """A face to be driven, with all that does not change from frame to frame."""
+
+    name: str
+    w_plus: WPlus
+    motion: Motion
+    """Its own, as read from its generated image."""
+    generator: Any
+    """Prepared; tuned to the photo with `refine`."""
+    portrait: Pixels
+    """The aligned photo, or the generated image."""
+    person: Person | None = None
+    """For the learned way."""
+    photo: Pixels | None = None
+    face: Face | None = None
+    """In the photo."""
+
+
+class Result(NamedTuple):
+    """One image, and the driver's frame and face that it came from."""
+
+    image: Pixels
+    w_plus: WPlus
+    frame: Frame | None = None
+    face: Face | None = None
+    """None for factors, and for frames without a face, which keep the last motion."""
+
+
+class TransferPipeline:
+    """Drivers in, images and videos of an identity with their motion out.
+
+    Args:
+        model: As loaded; the pipeline prepares its generator.
+        reader: For drivers and photos; one may serve several pipelines.
+    """
+
+    def __init__(
+        self,
+        model: Transfer,
+        options: TransferOptions | None = None,
+        device: str = "auto",
+        reader: FaceReader | None = None,
+    ):
+        self.options = options or TransferOptions()
+        self.model = model.to(best_device(device))
+        self.generator = self._prepared(model.generator)
+        self.reader = reader or FaceReader()
+        way = self.options.motion
+        self.explicit = model.control is not None if way == "auto" else way == "explicit"
+        if (model.control if self.explicit else model.mapper) is None:
+            raise BadValue(f"these weights have no {'control' if self.explicit else 'mapper'}")
+        if self.options.only and not self.explicit:
+            raise BadValue("--only requires explicit motion")
+        parts = self.options.only or ("pose", "expression")
+        chosen = {factor for part in parts for factor in PARTS[part]}
+        self.mask = torch.tensor([float(factor in chosen) for factor in FACTORS])
+
+    def _prepared(self, generator: Any) -> Any:
+        """For speed; StyleGAN2's has one size, and its images are brought to ours."""
+        if hasattr(generator, "preview"):
+            return generator.prepare(size=self.options.size)
+        return generator.prepare()
+
+    # Identities ----------------------------------------------------------------------------
+
+    def identity(self, *texts: str | Path) -> Identity:
+        """One identity: `random:SEED`, a latent's file, or photos and folders of photos."""
+        names = [str(text) for text in texts]
+        seed = parse_seed(names[0])
+        if seed is None and not is_latent(names[0]):
+            return self._from_photos(names)
+        if len(names) > 1:
+            raise BadValue(f"{names[0]} is an identity by itself; several are photos of one person")
+        generator = self.model.generator
+        if seed is None:
+            w_plus = read_latent(names[0], generator.n_styles, generator.w_dim)
+        else:
+            w_plus = self.model.random_identity(seed, self.options.psi)
+        return self.from_w_plus(w_plus, names[0])
+
+    @torch.no_grad()
+    def from_w_plus(self, w_plus: WPlus, name: str = "latent", **photo: Any) -> Identity:
+        """An identity from its code."""
+        w_plus = w_plus.to(self.model.generator.w_mean)
+        generator = photo.pop("generator", self.generator)
+        image = generator.synthesis(w_plus).float()
+        photo.setdefault("portrait", to_array(image)[0])
+        if self.explicit:
+            motion = read_factors(*_twin()(image.cpu()))
+            return Identity(name, w_plus, motion, generator, **photo)
+        motion = self.model.motion_encoder.bottleneck(_resized(image, 256))
+        person = self.model.person(w_plus)
+        return Identity(name, w_plus, motion, generator, person=person, **photo)
+
+    def _from_photos(self, texts: Sequence[str]) -> Identity:
+        photos = [read_image(path) for path in find_photos(texts)]
+        faces = [self.reader.main(photo) for photo in photos]
+        crops = [crop(a, face.quad, 1024) for a, face in zip(photos, faces, strict=True)]
+        image = to_tensor(np.stack(crops)).to(self.model.generator.w_mean.device)
+        facts = {"portrait": crops[0], "photo": photos[0], "face": faces[0]}
+        if not self.explicit:
+            w_plus = self.model.identify(_resized(image, 256)).mean(0, keepdim=True)
+            return self.from_w_plus(w_plus, texts[0], **facts)
+        from xfer.inversion import invert, refine
+        from xfer.recognition import open_recogniser
+
+        inversion = invert(
+            image, self.model.generator, self.options.steps, recogniser=open_recogniser()
+        )
+        if self.options.refine:
+            tuned = refine(inversion, image[:1], self.model.generator, self.options.refine)
+            facts["generator"] = self._prepared(tuned)
+        return self.from_w_plus(inversion.w_plus, texts[0], **facts)
+
+    # Motion --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def motion(self, image: Pixels, face: Face) -> Motion:
+        """What a driver's face tells."""
+        if self.explicit:
+            return torch.as_tensor(face.factors).float()[None]
+        device = self.model.generator.w_mean.device
+        aligned = to_tensor(crop(image, face.quad, 256)).to(device)
+        return self.model.motion_encoder.bottleneck(aligned)
+
+    @torch.no_grad()
+    def move(self, identity: Identity, motion: Motion, neutral: Motion | None) -> WPlus:
+        """The identity's code with a motion; at strength 0 exactly its own.
+
+        Args:
+            neutral: The driver's own, which expression is relative to.
+        """
+        options, own = self.options, identity.motion
+        if self.explicit:
+            units = self.model.control.units(motion, own, neutral, options.relative)
+            return self.moved(identity, options.strength * units * self.mask)
+        start = neutral if options.relative else own
+        return self.model.latents(own + options.strength * (motion - start), identity.person)
+
+    def moved(self, identity: Identity, units: Float[Tensor, "1 n_factors"]) -> WPlus:
+        """The identity's code with explicit moves, in units of the factors."""
+        return self.model.control.move(identity.w_plus, units.to(identity.w_plus))
+
+    # Images --------------------------------------------------------------------------------
+
+    def factors(self, values: dict[str, float], identity: Identity) -> Result:
+        """The identity with some factors set: pose in degrees, expression in units."""
+        if not self.explicit:
+            raise BadValue("factors require explicit control, which these weights do not use")
+        units = units_of(values, identity.motion)
+        w_plus = self.moved(identity, self.options.strength * units * self.mask)
+        return Result(self._rendered(identity, w_plus), w_plus)
+
+    def image(self, image: Pixels, identity: Identity, time_s: float = 0.0) -> Result:
+        """The identity with the motion of the main face in one image."""
+        face = self.reader.main(image, self.options.face)
+        w_plus = self.move(identity, self.motion(image, face), self._neutral_face)
+        return Result(self._rendered(identity, w_plus), w_plus, Frame(image, time_s), face)
+
+    def video(self, video: Video, identity: Identity, live: bool = False) -> Iterator[Result]:
+        """The identity with the motion of every frame; reading and rendering overlap.
+
+        Args:
+            live: The video is a camera: it is read once, and nothing waits for later frames.
+        """
+        neutral = _RunningNeutral() if live else self._survey(video)
+        frames = prefetch(self._read(video, live), 1 if live else FRAMES_AHEAD)
+        return self._render(frames, identity, neutral)
+
+    def _render(
+        self,
+        frames: Iterator[tuple[Frame, Face | None]],
+        identity: Identity,
+        neutral: "_Neutral | _RunningNeutral",
+    ) -> Iterator[Result]:
+        pending: deque[tuple[WPlus, Frame, Face | None]] = deque()
+
+        def codes() -> Iterator[WPlus]:
+            last = neutral.first
+            for frame, face in frames:
+                if face is not None:
+                    last = self.motion(frame.image, face)
+                    neutral.add(last, frame.time_s)
+                if last is None:  # a camera before its first face
+                    continue
+                w_plus = self.move(identity, last, neutral.value)
+                pending.append((w_plus, frame, face))
+                yield w_plus
+
+        try:
+            for image in self._stream(identity, codes()):
+                yield Result(image, *pending.popleft())
+        finally:
+            frames.close()
+
+    def _stream(self, identity: Identity, codes: Iterator[WPlus]) -> Iterator[Pixels]:
+        """An image a code; the small size of videos comes from the generator's preview."""
+        generator = identity.generator
+        if self.options.size == 256 and hasattr(self.model.generator, "preview"):
+            yield from (to_array(generator.preview(w_plus, 256))[0] for w_plus in codes)
+        elif hasattr(generator, "stream"):
+            yield from generator.stream(codes)
+        else:
+            yield from (self._rendered(identity, w_plus) for w_plus in codes)
+
+    @torch.no_grad()
+    def _rendered(self, identity: Identity, w_plus: WPlus) -> Pixels:
+        image = identity.generator.synthesis(w_plus).float()
+        return to_array(_resized(image, self.options.size))[0]
+
+    @functools.cached_property
+    def _neutral_face(self) -> Motion | None:
+        """Of a driver of whom there is one image: the mean of all faces."""
+        mean = self.model.generator.to_w_plus(self.model.generator.w_mean[None])
+        return self.from_w_plus(mean).motion
+
+    def _read(self, source: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Face | None]]:
+        """Frames with their tracked face; the tracker may read ahead, to smooth without lag."""
+        waiting: deque[Frame] = deque()
+
+        def images() -> Iterator[Frame]:
+            for frame in source:
+                waiting.append(frame)
+                yield frame
+
+        smoothing = {"smoothing_s": self.options.smoothing_s, "live": live}
+        lost = 0
+        for face in self.reader.track(images(), face=self.options.face, **smoothing):
+            lost = 0 if face else lost + 1
+            if live and lost > PATIENCE:
+                return
+            yield waiting.popleft(), face
+
+    def _survey(self, video: Video) -> "_Neutral":
+        """A first look through a video: its first face, and the median of frames spread evenly."""
+        step = max(1, (video.n_frames or 0) // NEUTRAL_READS) if self.explicit else 1
+        motions = list(islice(self._motions(video, step), None if self.explicit else 1))
+        if not motions and step > 1:
+            motions = list(islice(self._motions(video, 1), 1))
+        if not motions:
+            raise NoFace(f"a face is required in some frame of {video.path}; none was found")
+        return _Neutral(motions)
+
+    def _motions(self, video: Video, step: int) -> Iterator[Motion]:
+        for frame in islice(video, 0, None, step):
+            if faces := self.reader.read(frame.image):
+                yield self.motion(frame.image, faces[0])
+
+
+class _Neutral:
+    """A driver's neutral face: the median of what was read of a video."""
+
+    def __init__(self, motions: Sequence[Motion]):
+        self.first = motions[0]
+        self.value = torch.cat(list(motions)).median(0, keepdim=True).values
+
+    def add(self, motion: Motion, time_s: float) -> None:
+        """Nothing: the video is known."""
+
+
+class _RunningNeutral:
+    """The same of a camera, from its first seconds."""
+
+    def __init__(self):
+        self.first, self.value, self._motions = None, None, []
+
+    def add(self, motion: Motion, time_s: float) -> None:
+        if time_s <= NEUTRAL_SECONDS or not self._motions:
+            self._motions.append(motion)
+            self.value = torch.cat(self._motions).median(0, keepdim=True).values
+
+
+@functools.cache
+def _twin() -> LandmarkerTwin:
+    return LandmarkerTwin().eval()
+
+
+def _resized(image: Image, size: int) -> Image:
+    """A square image of another size."""
+    if image.shape[-1] == size:
+        return image
+    return F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,164 @@
+"""What texts name: drivers (images, folders, videos, cameras, factors), identities, outputs."""
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from xfer.control import parse_factors
+from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
+from xfer.media.images import exists, kind_of, list_media
+from xfer.shapes import WPlus
+
+CAMERA = "live:"
+"""Before the name of a camera, as in live:/dev/video0."""
+LATENTS = (".npy", ".safetensors")
+IMAGES, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4",)
+"""What outputs are written as."""
+
+
+class Driver(NamedTuple):
+    """Where pose and expression come from."""
+
+    text: str
+    kind: Literal["image", "video", "camera", "factors"]
+    factors: dict[str, float] | None = None
+    """Explicit factors by name; the others stay the identity's own."""
+
+    @property
+    def moves(self) -> bool:
+        return self.kind in ("video", "camera")
+
+    @property
+    def path(self) -> str:
+        return self.text.removeprefix(CAMERA)
+
+
+def parse_drivers(texts: Sequence[str]) -> list[Driver]:
+    """Drivers that texts name, folders taken apart; names of files come before factors."""
+    if not texts or not all(text.strip() for text in texts):
+        raise BadValue(
+            "a driver is required: an image, a video, a folder, live:CAMERA, or factors such as "
+            "yaw=20,smile=.5"
+        )
+    drivers = []
+    for text in texts:
+        if exists(text) and Path(text).is_dir():
+            files = list_media(text)
+            if not files:
+                raise MissingFile(f"there is no image and no video in {text}")
+            drivers += [Driver(str(path), kind_of(path)) for path in files]
+        else:
+            drivers.append(_driver(text))
+    return drivers
+
+
+def _driver(text: str) -> Driver:
+    if text.startswith(CAMERA):
+        return Driver(text, "camera")
+    if exists(text):
+        if kind := kind_of(text):
+            return Driver(text, kind)
+        raise BadFile(f"{text} is neither an image nor a video")
+    if re.fullmatch(r"\s*\w+\s*=[^=/\\]*(,\s*\w+\s*=[^=/\\]*)*", text):
+        return Driver(text, "factors", parse_factors(text))
+    raise MissingFile(f"there is no driver {text[:200]}")
+
+
+def parse_seed(text: str) -> int | None:
+    """The seed of `random:SEED`; None for other texts."""
+    if not text.startswith("random") or exists(text):
+        return None
+    if match := re.fullmatch(r"random:(\d{1,18})", text):
+        return int(match[1])
+    raise BadValue(f"a random identity is random:SEED, such as random:7; got '{text[:200]}'")
+
+
+def is_latent(text: str) -> bool:
+    return Path(text).suffix.lower() in LATENTS
+
+
+def find_photos(texts: Sequence[str]) -> list[Path]:
+    """Photos of one identity, folders taken apart."""
+    photos: list[Path] = []
+    for text in texts:
+        if not exists(text):
+            raise MissingFile(f"there is no identity {text[:200]}")
+        path = Path(text)
+        if path.is_dir():
+            photos += [inner for inner in list_media(path) if kind_of(inner) == "image"]
+        elif kind_of(path) == "image":
+            photos.append(path)
+        else:
+            kind = kind_of(path)
+            raise BadValue(f"an identity is a photo; {text} is {'a video' if kind else 'no image'}")
+    if not photos:
+        raise MissingFile(f"there is no photo in {' '.join(map(str, texts))}")
+    return photos
+
+
+def read_latent(path: str | Path, n_styles: int, w_dim: int) -> WPlus:
+    """One code of W+ from a .npy or .safetensors file; a single style serves all layers."""
+    if not exists(path):
+        raise MissingFile(f"there is no latent {path}")
+    try:
+        if Path(path).suffix.lower() == ".npy":
+            with open(path, "rb") as file:
+                values = np.lib.format.read_array(file, allow_pickle=False)
+        else:
+            (tensor,) = load_file(path).values()
+            values = tensor.float().numpy()
+    except (OSError, ValueError, EOFError, SafetensorError) as error:
+        raise BadFile(f"{path} should hold one array of numbers, a latent: {error}") from error
+    if values.dtype.kind != "f" or not np.isfinite(values).all():
+        raise BadFile(f"{path} should hold finite floating-point numbers")
+    if values.size == w_dim:
+        values = np.broadcast_to(values.reshape(1, w_dim), (n_styles, w_dim))
+    if values.size != n_styles * w_dim or values.shape[-2:] != (n_styles, w_dim):
+        shape = " x ".join(map(str, values.shape))
+        raise BadFile(f"{path} is {shape}; these weights take latents of {n_styles} x {w_dim}")
+    return torch.tensor(np.ascontiguousarray(values, np.float32)).reshape(1, n_styles, w_dim)
+
+
+def name_outputs(drivers: Sequence[Driver], folder: Path) -> list[Path]:
+    """One output a driver, named after it; a name that is taken, in any case, gets a number."""
+    outputs, taken = [], set()
+    for driver in drivers:
+        stem = Path(driver.path).stem if exists(driver.path) else driver.path.replace("/", "_")
+        names = chain([stem[:120]], (f"{stem[:120]}-{number}" for number in count(2)))
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())
+        outputs.append(folder / f"{name}{'.mp4' if driver.moves else '.png'}")
+    return outputs
+
+
+def check_outputs(inputs: Sequence[str], outputs: Sequence[Path], suffixes: Sequence[str]) -> None:
+    """Refuse before any work outputs that cannot be written or would overwrite an input."""
+    files = {path for text in inputs if exists(text) for path in _files_of(Path(text))}
+    for out in outputs:
+        if out.suffix.lower() not in suffixes:
+            raise BadValue(f"this output is written as {', '.join(suffixes)}; got {out}")
+        if exists(out) and _file_key(out) in files:
+            raise BadValue(f"{out} is an input and would be overwritten; choose another --out")
+        folder = next(path for path in out.absolute().parents if exists(path))
+        if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            what = "is a folder" if out.is_dir() else f"lies in {folder}, which takes no files"
+            raise UnwritableFile(f"{out} cannot be written: it {what}; choose another --out")
+
+
+def _files_of(path: Path) -> list[tuple[int, int]]:
+    inner = [p for p in path.iterdir() if exists(p)] if path.is_dir() else []
+    return [_file_key(p) for p in [path, *inner]]
+
+
+def _file_key(path: Path) -> tuple[int, int]:
+    """The same for all paths of one file, also where capitals make no difference."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino

@@ -102,6 +102,14 @@ def test_whatever_fails_in_sound_costs_the_sound_and_a_remark(tmp_path):
                 out.write(array)
         assert len(list(open_video(tmp_path / "b.mp4"))) == 5
         assert len(out.remarks) <= 1 and (source == path or out.remarks)
+    path = make_video(tmp_path / "a.mp4", ramps(25), sound=[(tone(1.0), 44_100, "aac", True)])
+    with VideoWriter(tmp_path / "b.mp4", (64, 48), 25, Source.GENERATED, audio_from=path) as out:
+        for k, array in enumerate(ramps(25)):
+            out.write(array)
+            if k == 12:
+                out._sound._frames = (int("no sound") for _ in range(9))
+    assert len(list(open_video(tmp_path / "b.mp4"))) == 25
+    assert len(out.remarks) == 1 and "silent from 0.5 s on" in out.remarks[0]
     silent = make_video(tmp_path / "c.mp4", ramps(3))
     assert copied(silent, tmp_path / "d.mp4") == [] and not open_video(tmp_path / "d.mp4").has_audio
 

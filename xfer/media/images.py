@@ -193,6 +193,11 @@ def kind_of(path: str | Path) -> str | None:
     return "video" if suffix in VIDEO_SUFFIXES else None
 
 
+def holds_image(path: str | Path) -> bool:
+    """Whether a file is an image, still or animated, by its content."""
+    return _kind_of_bytes(_head(path)) == "image"
+
+
 def _head(path: str | Path) -> bytes:
     try:
         with open(path, "rb") as file:

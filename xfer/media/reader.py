@@ -181,7 +181,7 @@ def _aspect(stream: VideoStream):
 def open_container(path: str | Path) -> InputContainer:
     """FFmpeg's view of a media file, which runs nothing and reads no other file."""
     if not exists(path):
-        raise MissingFile(f"there is no video {path}")
+        raise MissingFile(f"there is no file {path}")
     try:
         # Without "file:" a name with a colon would be taken for an address.
         return av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import av
 
-from xfer.errors import BadFile, MissingFile, XferError
+from xfer.errors import MissingFile, XferError
 from xfer.media.conversion import Converter
-from xfer.media.images import exists, kind_of, opened_image
+from xfer.media.images import exists, holds_image, kind_of, opened_image
 from xfer.media.provenance import Source, find_source
 from xfer.media.reader import Animation, Frame, Video, VideoFile, open_container, words
 from xfer.media.writer import VideoWriter
@@ -36,10 +36,7 @@ def open_video(path: str | Path) -> Video:
     """
     if not exists(path):
         raise MissingFile(f"there is no video {path}")
-    with contextlib.suppress(BadFile), opened_image(path) as picture:
-        if getattr(picture, "is_animated", False) and kind_of(path) == "video":
-            return Animation(path)
-    return VideoFile(path)
+    return Animation(path) if holds_image(path) and kind_of(path) == "video" else VideoFile(path)
 
 
 def open_camera(device: str | int) -> "Camera":

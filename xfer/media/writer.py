@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from xfer.errors import BadFile, BadValue, XferError
-from xfer.media.images import Pixels
+from xfer.media.images import Pixels, holds_image
 from xfer.media.provenance import Source, comment
 from xfer.media.reader import VideoFile, decoded, open_container, words
 from xfer.runs import FULL, atomic
@@ -78,7 +78,7 @@ class VideoWriter:
             self._out.metadata["comment"] = self._comment
             self._stream = self._video_stream()
             self._sound: _Sound | None = None
-            if self.audio_from is not None:
+            if self.audio_from is not None and not holds_image(self.audio_from):
                 with self._costing_sound():
                     self._sound = _Sound(self.audio_from, self._out)
                     stack.callback(self._sound.close)
@@ -146,8 +146,8 @@ class VideoWriter:
             if getattr(error, "errno", None) in FULL:
                 raise
             self._sound = None
-            where = f"from {self._last * TIME_BASE:.1f} s on " if self.n_frames else ""
-            self.remarks.append(f"the video is silent {where}: its sound fails ({words(error)})")
+            where = f" from {float(self._last * TIME_BASE):.1f} s on" if self.n_frames else ""
+            self.remarks.append(f"the video is silent{where}: its sound fails ({words(error)})")
 
 
 class _Sound:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -183,16 +184,20 @@ class Generator(Storable, LatentSpace, nn.Module):
                 features[f"{resolution}_rgb"] = rgb
         return rgb.contiguous()
 
-    def prepare(self, dtype: torch.dtype = torch.float32, compile: bool = False) -> Any:
-        """A `PreparedGenerator`: an inference copy with the same `synthesis`, several times faster.
+    def preview(self, w_plus: WPlus, size: int = 256) -> Image:
+        """A small image; this generator has no cheaper way than the whole one brought down."""
+        return F.adaptive_avg_pool2d(self.synthesis(w_plus), size)
+
+    def prepare(self, size: int | None = None, **options: Any) -> Any:
+        """A copy for inference with the same `synthesis`, several times faster.
 
         Args:
-            dtype: float32, bfloat16 or float16 (where the processor has it).
-            compile: Through torch.compile; pays where one batch size is colours many times.
+            size: Edge of its images in pixels: the generator's, a half or a quarter (averaged).
+            options: `dtype` and `compile`, see `PreparedGenerator`.
         """
         from xfer.stylegan2.prepared import PreparedGenerator
 
-        return PreparedGenerator(self, dtype, compile)
+        return PreparedGenerator(self, size, **options)
 
     def _dtype(self, resolution: int, half: torch.dtype | None) -> torch.dtype:
         high = resolution > self.resolution >> self.config.half_resolutions

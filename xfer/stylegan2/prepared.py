@@ -1,19 +1,18 @@
-"""Synthesis for inference: the generator's numbers, arranged for speed.
+"""StyleGAN2's synthesis for inference: the generator's numbers, arranged for speed in PyTorch.
 
 What is gained, and where:
 
-- the squared sums that demodulation needs are computed once, not for every picture;
+- the squared sums that demodulation needs are computed once, not for every image;
 - the gain of the leaky ReLU is moved into weights, bias and noise (it is positively homogeneous);
 - above `BATCHED_UP_TO` pixels on a CPU, activations are much larger than weights: there each
   sample gets its own modulated weights, the bias rides in the convolution, and the rest happens in
-  place; sample by sample, which also keeps memory at that of one picture;
+  place; sample by sample, which also keeps memory at that of one image;
 - below, and on a GPU, all samples share one convolution and the styles scale activations;
 - everything is channels-last.
 """
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +23,15 @@ from torch import Tensor, nn
 from xfer.devices import has_fast_bfloat16
 from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import upfirdn2d
-from xfer.shapes import Features, Image, W, WPlus, Z
-from xfer.stylegan2.layers import DEMODULATION_EPSILON, StyledLayer, ToRGB, upsample_rgb
+from xfer.shapes import Features, Image, W, WPlus
+from xfer.stylegan2.inference import Prepared
+from xfer.stylegan2.layers import (
+    DEMODULATION_EPSILON,
+    Noise,
+    StyledLayer,
+    ToRGB,
+    upsample_rgb,
+)
 
 BATCHED_UP_TO = 32
 """Edge in pixels up to which samples share a convolution on a CPU (measured)."""
@@ -66,59 +72,45 @@ class _Convolution:
         return styles, GAIN * torch.rsqrt(styles.square() @ self.energy + DEMODULATION_EPSILON)
 
 
-class PreparedGenerator:
-    """An inference copy of a generator: same `mapping` and `synthesis`, several times faster.
-
-    Prepare anew after the weights of the generator have changed.
+class PreparedGenerator(Prepared):
+    """An inference copy of a StyleGAN2 generator.
 
     Args:
         generator: In float32; stays untouched.
-        dtype: Of convolutions; toRGB sums stay float32. bfloat16 on a CPU without instructions
-            for it would be slower than float32, which is then used, and said once.
-        compile: Run synthesis through torch.compile (with CUDA graphs on a GPU): pays where the
-            same batch size is drawn many times.
+        size: As `prepare`'s.
+        dtype: float32, bfloat16 or float16; float32 replaces what a processor only emulates.
+        compile: Through torch.compile (with CUDA graphs on a GPU): pays where the same batch size
+            is rendered many times.
     """
 
     def __init__(
-        self, generator: nn.Module, dtype: torch.dtype = torch.float32, compile: bool = False
+        self,
+        generator: nn.Module,
+        size: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        compile: bool = False,
     ):
-        if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-            raise BadValue(f"dtype is float32, bfloat16 or float16; got {dtype}")
+        super().__init__(generator, size)
         device = generator.const.device
-        self.dtype = usable_dtype(dtype, device)
-        self.config, self.w_mean = generator.config, generator.w_mean
-        self._generator = generator
+        self.dtype, self.config = usable_dtype(dtype, device), generator.config
         with torch.no_grad():
             self._const = generator.const.detach()[None].to(self.dtype).clone()
             self._layers = [_Convolution.of(layer, self.dtype) for layer in generator.layers]
             self._rgb = [_rgb_constants(layer) for layer in generator.to_rgb]
             self._blur = generator.blur.clone()
         self._batched_up_to = BATCHED_UP_TO if device.type == "cpu" else generator.resolution
-        self._draw = self._from_styles
+        self._render = self._from_styles
         if compile:
             mode = "reduce-overhead" if device.type == "cuda" else "default"
-            self._draw = torch.compile(self._from_styles, mode=mode)
-
-    def __getattr__(self, name: str):
-        """Sizes, mapping, truncation, mixing: as the generator has them."""
-        if name in ("z_dim", "w_dim", "n_styles", "resolution", "mapping", "truncate",
-                    "to_w_plus", "mix", "styles"):  # fmt: skip
-            return getattr(self._generator, name)
-        raise AttributeError(name)
+            self._render = torch.compile(self._from_styles, mode=mode)
 
     @torch.no_grad()
-    def __call__(
-        self, z: Z, psi: float = 1.0, cutoff: int | None = None, noise: str = "stored"
-    ) -> Float[Tensor, "batch 3 resolution resolution"]:
-        """Random pictures: mapping, truncation, synthesis."""
-        w_plus = self.truncate(self.to_w_plus(self.mapping(z)), psi, cutoff)
-        return self.synthesis(w_plus, noise)
-
-    @torch.no_grad()
-    def synthesis(self, w_plus: WPlus | W, noise: str | Sequence[Tensor] = "stored") -> Image:
-        """Pictures of styles; arguments as `Generator.synthesis`. Takes no gradients."""
+    def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored") -> Image:
         w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
-        return self._draw(self.styles(w_plus), self._noises(noise, len(w_plus)))
+        return self.resize(self._render(self.styles(w_plus), self._noises(noise, len(w_plus))))
+
+    def preview(self, w_plus: WPlus, size: int = 256) -> Image:
+        return F.adaptive_avg_pool2d(self.synthesis(w_plus), size)
 
     def _from_styles(self, styles: list[Tensor], noises: list[Tensor | None]) -> Image:
         low = max(1, sum(r <= self._batched_up_to for r in self.config.resolutions))
@@ -131,20 +123,20 @@ class PreparedGenerator:
         for i in range(len(x)):
             row = slice(i, i + 1)
             own = [s[row] for s in styles]
-            drawn = [n if n is None or len(n) == 1 else n[row] for n in noises]
-            images.append(self._blocks(high, x[row], rgb[row], own, drawn, _own_weights)[1])
+            made = [n if n is None or len(n) == 1 else n[row] for n in noises]
+            images.append(self._blocks(high, x[row], rgb[row], own, made, _own_weights)[1])
         return torch.cat(images).contiguous()
 
     def _blocks(self, blocks: range, x: Features, rgb, styles, noises, convolve):
-        """Run some resolutions, from features and picture before to those after."""
+        """Run some resolutions, from features and image before to those after."""
         for i in blocks:
             for layer in (0,) if i == 0 else (2 * i - 1, 2 * i):
                 # Style space runs conv, rgb, then conv, conv, rgb for every resolution.
                 style = styles[layer + (layer + 1) // 2]
                 x = convolve(self._layers[layer], x, style, self._blur)
                 x = self._finish(x, noises[layer])
-            drawn = _to_rgb(x, self._rgb[i], styles[3 * i + 1], self.config.conv_clamp)
-            rgb = drawn if rgb is None else upsample_rgb(rgb, self._blur).add_(drawn)
+            made = _to_rgb(x, self._rgb[i], styles[3 * i + 1], self.config.conv_clamp)
+            rgb = made if rgb is None else upsample_rgb(rgb, self._blur).add_(made)
         return x, rgb
 
     def _finish(self, x: Features, noise: Tensor | None) -> Features:
@@ -154,11 +146,11 @@ class PreparedGenerator:
         clamp = self.config.conv_clamp
         return x if clamp is None else x.clamp_(-clamp, clamp)
 
-    def _noises(self, noise: str | Sequence[Tensor], batch: int) -> list[Tensor | None]:
+    def _noises(self, noise: Noise, batch: int) -> list[Tensor | None]:
         """Every layer's noise times its strength."""
         if isinstance(noise, str) and noise == "stored":
             return [layer.noise for layer in self._layers]
-        given = self._generator.noise_images(noise, batch)
+        given = self.generator.noise_images(noise, batch)
         return [
             None if n is None or not layer.strength else (n * layer.strength).to(self.dtype)
             for n, layer in zip(given, self._layers, strict=True)
@@ -166,16 +158,14 @@ class PreparedGenerator:
 
 
 def usable_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """`dtype`, or float32 (said once) where a CPU would only emulate it."""
+    """`dtype`, or float32 (with a warning) where a CPU would only emulate it."""
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise BadValue(f"dtype is float32, bfloat16 or float16; got {dtype}")
     slow = device.type == "cpu" and (
         dtype == torch.float16 or (dtype == torch.bfloat16 and not has_fast_bfloat16(device))
     )
     if slow:
-        warnings.warn(
-            f"this processor has no {str(dtype).removeprefix('torch.')} arithmetic; "
-            "preparing in float32, which is faster here",
-            stacklevel=3,
-        )
+        warnings.warn(f"{dtype} is only emulated on this processor; using float32", stacklevel=3)
     return torch.float32 if slow else dtype
 
 
@@ -217,6 +207,6 @@ def _to_rgb(
     weight, bias = constants
     pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
     own = (weight * styles[:, :, None]).to(x.dtype)
-    drawn = torch.bmm(pixels, own).float() + bias
-    drawn = drawn if clamp is None else drawn.clamp_(-clamp, clamp)
-    return drawn.transpose(1, 2).unflatten(2, x.shape[2:])
+    made = torch.bmm(pixels, own).float() + bias
+    made = made if clamp is None else made.clamp_(-clamp, clamp)
+    return made.transpose(1, 2).unflatten(2, x.shape[2:])

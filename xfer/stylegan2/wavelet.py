@@ -175,19 +175,24 @@ class WaveletGenerator(LatentSpace, nn.Module):
         self._features(self.styles(w_plus), "stored", found, upto)
         return found
 
-    def preview(self, w_plus: WPlus, size: int = 256) -> Image:
-        """A small image (256 or 128 px) by a learned head on inner features; differentiable."""
+    @property
+    def preview_heads(self) -> Preview:
+        """The learned heads of `preview`, loaded on first use."""
         if not self._preview:
             self._preview.append(Preview.load("ffhq-preview").requires_grad_(False))
-        head = self._preview[0].to(w_plus.device)
-        features = self.features(w_plus, upto=head.reads(size))
-        return head(features[f"{head.reads(size)}_conv1"], w_plus, size)
+        return self._preview[0].to(self.const.device)
 
-    def prepare(self, **options: Any) -> Any:
-        """A copy for inference, several times faster; see `inference.prepare` for the options."""
+    def preview(self, w_plus: WPlus, size: int = 256) -> Image:
+        """A small image (256 or 128 px) by a learned head on inner features; differentiable."""
+        resolution = self.preview_heads.head(size)[0].reads
+        features = self.features(w_plus, upto=resolution)
+        return self.preview_heads(features[f"{resolution}_conv1"], w_plus, size)
+
+    def prepare(self, size: int | None = None, **options: Any) -> Any:
+        """A copy for inference, several times faster; arguments as `inference.prepare`."""
         from xfer.stylegan2.inference import prepare
 
-        return prepare(self, **options)
+        return prepare(self, size, **options)
 
     def _features(
         self,

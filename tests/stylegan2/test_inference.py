@@ -1,11 +1,19 @@
-"""The prepared generator draws the plain one's pictures."""
+"""A prepared generator renders the plain one's images."""
 
+import copy
+import sys
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from xfer.errors import BadValue
 from xfer.stylegan2 import prepared
 from xfer.stylegan2.generator import Generator, GeneratorConfig
+from xfer.stylegan2.inference import PreparedWavelet
+from xfer.stylegan2.preview import Preview, PreviewConfig
+from xfer.stylegan2.wavelet import WaveletGenerator
 
 
 def shaken(**sizes):
@@ -37,7 +45,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize("noise", ["stored", "none"])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_it_draws_the_plain_generator_s_pictures(generator, noise, batch):
+def test_it_renders_the_plain_generator_s_images(generator, noise, batch):
     w_plus = styles(generator, batch)
     fast = generator.prepare()
     assert_same(fast.synthesis(w_plus, noise), generator.synthesis(w_plus, noise))
@@ -82,15 +90,72 @@ def test_it_maps_truncates_and_mixes_like_the_generator(generator):
         _ = fast.unheard_of
 
 
-def test_bfloat16_is_close_where_it_exists_and_else_replaced_and_said(generator, monkeypatch):
+def test_bfloat16_is_close_where_it_exists_and_else_replaced(generator, monkeypatch):
     w_plus = styles(generator)
     exact = generator.synthesis(w_plus)
     monkeypatch.setattr(prepared, "has_fast_bfloat16", lambda device: False)
-    with pytest.warns(UserWarning, match="no bfloat16 arithmetic; preparing in float32"):
-        assert_same(generator.prepare(torch.bfloat16).synthesis(w_plus), exact)
+    with pytest.warns(UserWarning, match="emulated"):
+        assert_same(generator.prepare(dtype=torch.bfloat16).synthesis(w_plus), exact)
     monkeypatch.setattr(prepared, "has_fast_bfloat16", lambda device: True)
-    rough = generator.prepare(torch.bfloat16).synthesis(w_plus)
+    rough = generator.prepare(dtype=torch.bfloat16).synthesis(w_plus)
     assert rough.dtype == torch.float32
     assert (rough - exact).square().mean() < 1e-3 * exact.square().mean()
     with pytest.raises(BadValue, match="dtype is float32, bfloat16 or float16"):
-        generator.prepare(torch.int8)
+        generator.prepare(dtype=torch.int8)
+
+
+def test_half_size_is_the_average_of_four_pixels(generator):
+    w_plus = styles(generator, 1)
+    wanted = F.avg_pool2d(generator.synthesis(w_plus), 2)
+    fast = generator.prepare(size=32)
+    assert_same(fast.synthesis(w_plus), wanted)
+    assert fast.resolution == 32 and fast.frames(w_plus).shape == (1, 32, 32, 3)
+    with pytest.raises(BadValue, match="64, 32, 16 px; got 48"):
+        generator.prepare(size=48)
+
+
+@pytest.fixture(scope="module")
+def wavelets():
+    """A small wavelet generator with the heads of previews."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = WaveletGenerator(widths=(32, 32, 16, 16, 16, 16, 16), w_dim=16)
+        sizes = PreviewConfig(16, 16, 8, n_styles=14, w_dim=16)
+        made._preview.append(Preview(sizes))
+        for module in (made, made.preview_heads):
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.data += 0.2 * torch.randn_like(tensor)
+    return made.requires_grad_(False).eval()
+
+
+@pytest.mark.parametrize("engine", ["openvino", "pytorch"])
+def test_a_prepared_wavelet_generator_renders_the_plain_one_s_images(wavelets, engine, monkeypatch):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    else:
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    w_plus = styles(wavelets, 2)
+    whole, fast = wavelets.synthesis(w_plus), wavelets.prepare()
+    assert isinstance(fast, PreparedWavelet) == (engine == "openvino")
+    assert_same(fast.synthesis(w_plus), whole)
+    assert_same(fast.synthesis(w_plus, "none"), wavelets.synthesis(w_plus, "none"))
+    for size in (128, 256):
+        assert_same(fast.preview(w_plus, size), wavelets.preview(w_plus, size))
+    for size in (256, 128):
+        averaged = F.adaptive_avg_pool2d(whole, size)
+        assert_same(wavelets.prepare(size=size).synthesis(w_plus), averaged)
+
+
+def test_frames_are_bytes_and_come_in_order_when_streamed(wavelets):
+    w_plus = styles(wavelets, 3)
+    scale = wavelets.synthesis(w_plus).abs().max()
+    quiet = copy.deepcopy(wavelets)
+    quiet.to_wavelets.conv.weight /= scale
+    quiet.to_wavelets.conv.bias /= scale
+    fast = quiet.prepare()
+    frames = fast.frames(w_plus)
+    exact = (quiet.synthesis(w_plus).clamp(-1, 1) + 1) * 127.5
+    assert frames.dtype == np.uint8 and frames.std() > 5
+    assert np.abs(frames - exact.permute(0, 2, 3, 1).numpy()).max() < 0.6
+    streamed = list(fast.stream(w_plus.split(1)))
+    assert all(np.array_equal(one, frame) for one, frame in zip(streamed, frames, strict=True))

@@ -3,10 +3,9 @@
 import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +22,15 @@ from xfer.media.align import crop
 from xfer.media.images import Pixels, read_image, to_array, to_tensor
 from xfer.media.video import Frame, Video, prefetch
 from xfer.model import Person, Transfer
-from xfer.pipeline_inputs import find_photos, is_latent, parse_seed, read_latent
+from xfer.pipeline_inputs import (
+    TransferOptions,
+    find_photos,
+    is_latent,
+    parse_seed,
+    read_latent,
+)
 from xfer.shapes import Image, WPlus
 
-Part = Literal["pose", "expression", "mouth", "eyes", "brows"]
 Motion = Float[Tensor, "1 _"]
 """What a driver's face tells: its factors, or the motion encoder's bottleneck."""
 
@@ -38,48 +42,6 @@ FRAMES_AHEAD = 6
 """Frames that wait for the generator."""
 PATIENCE = 250
 """Frames without any face after which a camera is given up."""
-
-
-@dataclass(frozen=True)
-class TransferOptions:
-    """How motion is applied and shown."""
-
-    size: Literal[256, 512, 1024] = 1024
-    """Edge of the generated square in pixels; 256 is fast."""
-    strength: float = 1.0
-    """Of the motion: 0 is the identity's own, 1 the driver's."""
-    only: tuple[Part, ...] = ()
-    """Parts to transfer; all by default."""
-    relative: bool = False
-    """Pose too is relative to the driver's own neutral, not only expression."""
-    paste: Literal["none", "photo", "driver"] = "none"
-    """Put the face back into the identity's photo, or into the driver's image or video."""
-    roll: bool = False
-    """Tilt the result as the driver's head is tilted; alignment takes the tilt away."""
-    compare: bool = False
-    """Put driver and identity beside the result."""
-    face: int | None = None
-    """Which face of the driver, 1 for the leftmost; by default the main one, the largest and most
-    central, and in videos the one that moves."""
-    motion: Literal["auto", "explicit", "learned"] = "auto"
-    """Named factors through the control, or what motion encoder and mapper have learned; auto is
-    explicit where the weights have a control."""
-    steps: int = 100
-    """Of the inversion of photos."""
-    refine: int = 0
-    """Steps of tuning the generator itself to the photo."""
-    psi: float = 0.7
-    """Truncation of random identities, 0 (the mean face) to 1."""
-    smoothing_s: float = 0.12
-    """Smoothing of a video's crops over time, in seconds."""
-
-    def __post_init__(self):
-        bounds = {"strength": (0, 2), "psi": (0, 1), "smoothing_s": (0, 2)}
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise BadValue(f"{name} lies in {low} to {high}; got {getattr(self, name):g}")
-        if self.refine < 0 or self.steps < 1:
-            raise BadValue(f"steps is 1 or more, refine 0 or more; got {self.steps}, {self.refine}")
 
 
 class Identity(NamedTuple):
@@ -129,6 +91,7 @@ class TransferPipeline:
         self.model = model.to(best_device(device))
         self.generator = self._prepared(model.generator)
         self.reader = reader or FaceReader()
+        self._still_neutral: Motion | None = None
         way = self.options.motion
         self.explicit = model.control is not None if way == "auto" else way == "explicit"
         if (model.control if self.explicit else model.mapper) is None:
@@ -238,7 +201,7 @@ class TransferPipeline:
     def image(self, image: Pixels, identity: Identity, time_s: float = 0.0) -> Result:
         """The identity with the motion of the main face in one image."""
         face = self.reader.main(image, self.options.face)
-        w_plus = self.move(identity, self.motion(image, face), self._neutral_face)
+        w_plus = self.move(identity, self.motion(image, face), self.still_neutral())
         return Result(self._rendered(identity, w_plus), w_plus, Frame(image, time_s), face)
 
     def video(self, video: Video, identity: Identity, live: bool = False) -> Iterator[Result]:
@@ -292,11 +255,12 @@ class TransferPipeline:
         image = identity.generator.synthesis(w_plus).float()
         return to_array(_resized(image, self.options.size))[0]
 
-    @functools.cached_property
-    def _neutral_face(self) -> Motion | None:
-        """Of a driver of whom there is one image: the mean of all faces."""
-        mean = self.model.generator.to_w_plus(self.model.generator.w_mean[None])
-        return self.from_w_plus(mean).motion
+    def still_neutral(self) -> Motion:
+        """The neutral of a driver of whom there is one image: that of the mean face."""
+        if self._still_neutral is None:
+            mean = self.model.generator.to_w_plus(self.model.generator.w_mean[None])
+            self._still_neutral = self.from_w_plus(mean).motion
+        return self._still_neutral
 
     def _read(self, source: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Face | None]]:
         """Frames with their tracked face; the tracker may read ahead, to smooth without lag."""

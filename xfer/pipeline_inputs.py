@@ -1,8 +1,9 @@
-"""What texts name: drivers (images, folders, videos, cameras, factors), identities, outputs."""
+"""What users ask of a pipeline: options, and what texts name: drivers, identities, outputs."""
 
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +23,51 @@ CAMERA = "live:"
 LATENTS = (".npy", ".safetensors")
 IMAGES, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4",)
 """What outputs are written as."""
+
+
+Part = Literal["pose", "expression", "mouth", "eyes", "brows"]
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """How motion is applied and shown."""
+
+    size: Literal[256, 512, 1024] = 1024
+    """Edge of the generated square in pixels; 256 is fast."""
+    strength: float = 1.0
+    """Of the motion: 0 is the identity's own, 1 the driver's."""
+    only: tuple[Part, ...] = ()
+    """Parts to transfer; all by default."""
+    relative: bool = False
+    """Pose too is relative to the driver's own neutral, not only expression."""
+    paste: Literal["none", "photo", "driver"] = "none"
+    """Put the face back into the identity's photo, or into the driver's image or video."""
+    roll: bool = False
+    """Tilt the result as the driver's head is tilted; alignment takes the tilt away."""
+    compare: bool = False
+    """Put driver and identity beside the result."""
+    face: int | None = None
+    """Which face of the driver, 1 for the leftmost; by default the main one, the largest and most
+    central, and in videos the one that moves."""
+    motion: Literal["auto", "explicit", "learned"] = "auto"
+    """Named factors through the control, or what motion encoder and mapper have learned; auto is
+    explicit where the weights have a control."""
+    steps: int = 100
+    """Of the inversion of photos."""
+    refine: int = 0
+    """Steps of tuning the generator itself to the photo."""
+    psi: float = 0.7
+    """Truncation of random identities, 0 (the mean face) to 1."""
+    smoothing_s: float = 0.12
+    """Smoothing of a video's crops over time, in seconds."""
+
+    def __post_init__(self):
+        bounds = {"strength": (0, 2), "psi": (0, 1), "smoothing_s": (0, 2)}
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise BadValue(f"{name} lies in {low} to {high}; got {getattr(self, name):g}")
+        if self.refine < 0 or self.steps < 1:
+            raise BadValue(f"steps is 1 or more, refine 0 or more; got {self.steps}, {self.refine}")
 
 
 class Driver(NamedTuple):

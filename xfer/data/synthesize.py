@@ -39,9 +39,9 @@ INDEX_EVERY = 25
 
 UNITS = np.array([FACTOR_UNITS[name] for name in FACTORS], np.float32)
 
-FREE = {"out", "clips"}
+FREE = {"out", "people", "clips"}
 """Settings that may change from run to run in one folder; for people these, too:"""
-FREE_FOR_PEOPLE = FREE | {"people", "control", "frames", "fps", "seed"}
+FREE_FOR_PEOPLE = FREE | {"control", "clip_people", "frames", "fps", "seed"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class SynthesizeConfig:
         control: What moves the people of clips; "ffhq", or a file.
         people: How many, in blocks of `block`.
         clips: How many videos; 0 for people alone.
+        clip_people: Who is in them, and whose motions are taken: so many of the first people.
         frames: Of a clip.
         fps: Frames a second of a clip; low, so that few frames show many motions.
         size: Edge of the frames in pixels: the generator's, a half or a quarter of it.
@@ -70,6 +71,7 @@ class SynthesizeConfig:
     control: str = "ffhq"
     people: int = 20_000
     clips: int = 2_000
+    clip_people: int = 2_000
     frames: int = 16
     fps: float = 8.0
     size: int = 256
@@ -116,12 +118,16 @@ def synthesize_clips(config: SynthesizeConfig, people: Clips) -> Clips:
     """Videos of people: their codes moved by `control`, with the factors read from each frame."""
     folder, control = config.folder / "clips", open_control(config.control)
     with claim(folder, config, FREE):
-        owners = [people.clips[i % len(people)] for i in range(config.clips)]
-        names = [f"{person.name}/{i // len(people)}" for i, person in enumerate(owners)]
-        missing = [i for i, name in enumerate(names) if not (folder / clip_file(name)).exists()]
+        pool = people.clips[: config.clip_people]
+        owners = [pool[i % len(pool)] for i in range(config.clips)]
+        names = [f"{person.name}/{i // len(pool)}" for i, person in enumerate(owners)]
+        files = [clip_file(name) for name in names]
+        missing = [i for i, file in enumerate(files) if not (folder / file).exists()]
         renderer = Renderer(config) if missing else None
-        read = lambda split: np.stack([people.factors(clip, 0) for clip in people.split(split)])
-        readings = {split: read(split) for split in {person.split for person in owners}}
+        readings = {
+            split: np.stack([people.factors(clip, 0) for clip in pool if clip.split == split])
+            for split in {clip.split for clip in pool}
+        }
         for done, i in enumerate(tqdm(missing, "clips", unit="clip")):
             person, rng = owners[i], np.random.default_rng((config.seed, i))
             own, others = people.factors(person, 0), readings[person.split]
@@ -135,8 +141,8 @@ def synthesize_clips(config: SynthesizeConfig, people: Clips) -> Clips:
             arrays = {k: v for k, v in arrays.items() if k != "landmarks"} | {"units": units}
             write_clip(folder, names[i], person.person, pages, "generated", w_plus, arrays)
             if done % INDEX_EVERY == 0:
-                write_index(folder)
-        return write_index(folder)
+                write_index(folder, [file for file in files if (folder / file).exists()])
+        return write_index(folder, files)
 
 
 def open_control(name: str) -> Control:

@@ -31,18 +31,23 @@ MAX_EXPANDED = 1 << 20
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """Of files of `torch.save` before PyTorch 1.6."""
 
+KINDS = (
+    "Double float64 Float float32 Half float16 BFloat16 bfloat16 Long int64 Int int32 Short int16"
+)
+KINDS = f"{KINDS} Char int8 Byte uint8 Bool bool".split()
 DTYPES = {
-    "torch.DoubleStorage": torch.float64,
-    "torch.FloatStorage": torch.float32,
-    "torch.HalfStorage": torch.float16,
-    "torch.BFloat16Storage": torch.bfloat16,
-    "torch.LongStorage": torch.int64,
-    "torch.IntStorage": torch.int32,
-    "torch.ShortStorage": torch.int16,
-    "torch.CharStorage": torch.int8,
-    "torch.ByteStorage": torch.uint8,
-    "torch.BoolStorage": torch.bool,
+    f"torch.{name}Storage": getattr(torch, dtype)
+    for name, dtype in zip(KINDS[::2], KINDS[1::2], strict=True)
 }
+
+OPCODES = """
+    PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG
+    LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE
+    BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_LIST EMPTY_TUPLE EMPTY_DICT EMPTY_SET TUPLE
+    TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL
+    STACK_GLOBAL REDUCE BINPERSID NEWOBJ BUILD SETITEM SETITEMS ADDITEMS
+"""
+"""Those that checkpoints need."""
 
 
 class Object(dict):
@@ -70,8 +75,8 @@ def read_pickled(path: Path) -> Any:
             raise BadFile("not a checkpoint: neither safetensors nor a PyTorch file nor a pickle")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if start.startswith(LEGACY_START):
-                return _read_legacy(data, len(data), _opcodes())
-            return _Unpickler(data, _opcodes()).load()
+                return _read_legacy(data, len(data), _Dispatch())
+            return _Unpickler(data, _Dispatch()).load()
 
 
 def _read_zip(path: Path) -> Any:
@@ -96,13 +101,13 @@ def _read_zip(path: Path) -> Any:
                 storages[key] = _numbers(data[: count * dtype.itemsize], dtype, count)
             return storages[key]
 
-        return _Unpickler(io.BytesIO(archive.read(root)), _opcodes(), storage).load()
+        return _Unpickler(io.BytesIO(archive.read(root)), _Dispatch(), storage).load()
 
 
-def _read_legacy(stream: Any, size: int, opcodes: "_Opcodes") -> Any:
+def _read_legacy(stream: Any, size: int, dispatch: "_Dispatch") -> Any:
     """A stream of PyTorch before 1.6: three small pickles, the object, the keys, the storages."""
     for _ in range(3):
-        _Unpickler(stream, opcodes).load()
+        _Unpickler(stream, dispatch).load()
     storages: dict[str, Tensor] = {}
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Tensor:
@@ -112,16 +117,15 @@ def _read_legacy(stream: Any, size: int, opcodes: "_Opcodes") -> Any:
             storages[key] = torch.empty(count, dtype=dtype)
         return storages[key]
 
-    tree = _Unpickler(stream, opcodes, storage).load()
-    keys = _Unpickler(stream, opcodes).load()
+    tree = _Unpickler(stream, dispatch, storage).load()
+    keys = _Unpickler(stream, dispatch).load()
     if set(keys) != storages.keys() or len(keys) != len(storages):
         raise BadFile("the storages are not those of the tensors: damaged")
     for key in keys:
-        (count,) = struct.unpack("<q", stream.read(8))
         into = storages[key]
-        if count != len(into):
-            raise BadFile(f"storage {key} has {count} numbers, its tensors {len(into)}: damaged")
-        into.copy_(_numbers(stream.read(into.nbytes), into.dtype, count))
+        if struct.unpack("<q", stream.read(8)) != (len(into),):
+            raise BadFile(f"storage {key} has not the length that its tensors need: damaged")
+        into.copy_(_numbers(stream.read(into.nbytes), into.dtype, len(into)))
     return tree
 
 
@@ -131,37 +135,23 @@ def _numbers(data: bytes, dtype: torch.dtype, count: int) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
-class _Opcodes(dict):
-    """The opcodes that checkpoints need, counted as they are looked up."""
-
-    steps = 0
-
-    def __getitem__(self, code: int) -> Callable[["_Unpickler"], None]:
-        self.steps += 1
-        if self.steps > MAX_STEPS:
-            raise BadFile(f"a pickle of more than {MAX_STEPS} steps: refused")
-        if code not in self:
-            raise BadFile(f"the pickle uses opcode {code}, which no checkpoint needs: refused")
-        return super().__getitem__(code)
-
-
 class _Unpickler(pickle._Unpickler):
     """The form in Python, because the one in C spends memory on what a pickle only promises."""
 
     def __init__(
-        self, stream: Any, opcodes: _Opcodes, storage: Callable[..., Tensor] | None = None
+        self, stream: Any, dispatch: "_Dispatch", storage: Callable[..., Tensor] | None = None
     ):
         super().__init__(stream)
-        self.dispatch, self.storage = opcodes, storage
+        self.dispatch, self.storage = dispatch, storage
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         if full == "torch.storage._load_from_bytes":
             return lambda data: _read_legacy(io.BytesIO(data), len(data), self.dispatch)
-        if full == "dnnlib.tflib.network.Network":
-            raise BadFile("a TensorFlow network; NVlabs' converter makes a PyTorch pickle of it")
         if full == "_codecs.encode":  # how protocol 2 writes bytes
             return self._encode
+        if full == "dnnlib.tflib.network.Network":
+            raise BadFile("a TensorFlow network; NVlabs' converter makes a PyTorch pickle of it")
         return CALLS.get(full, Label(full))
 
     def _encode(self, text: str, _: str) -> bytes:
@@ -192,55 +182,52 @@ class _Unpickler(pickle._Unpickler):
             raise BadFile(f"the pickle sets the state of a {type(target).__name__}: refused")
 
     def load_setitem(self) -> None:
-        pair = [self.stack.pop(), self.stack.pop()]
-        self._fill(pair[::-1])
+        value, key = self.stack.pop(), self.stack.pop()
+        self._fill([key, value])
 
     def load_setitems(self) -> None:
         self._fill(self.pop_mark())
 
     def _fill(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if not isinstance(target, dict):
+        if not isinstance(self.stack[-1], dict):
             raise BadFile("the pickle fills something that is no dictionary: refused")
-        target.update(zip(_flat(items[::2]), items[1::2], strict=True))
+        self.stack[-1].update(_dict(items[::2], items[1::2]))
 
     def load_additems(self) -> None:
         self.pop_mark()  # no checkpoint needs what its sets hold
 
 
-def _opcodes() -> _Opcodes:
-    """Python's own table without what is left out, and with what is replaced above."""
-    names = """
-        PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG
-        LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE
-        SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_LIST EMPTY_TUPLE
-        EMPTY_DICT EMPTY_SET TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS PUT BINPUT LONG_BINPUT
-        MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BINPERSID
-    """
-    codes = [getattr(pickle, name)[0] for name in names.split()]
-    own = {
-        pickle.NEWOBJ: _Unpickler.load_newobj,
-        pickle.BUILD: _Unpickler.load_build,
-        pickle.SETITEM: _Unpickler.load_setitem,
-        pickle.SETITEMS: _Unpickler.load_setitems,
-        pickle.ADDITEMS: _Unpickler.load_additems,
-    }
-    table = {code: pickle._Unpickler.dispatch[code] for code in codes}
-    return _Opcodes(table | {code[0]: do for code, do in own.items()})
+class _Dispatch(dict):
+    """What to do for the opcodes above, counted as they are looked up."""
+
+    def __init__(self):
+        codes = {name: getattr(pickle, name)[0] for name in OPCODES.split()}
+        super().__init__({code: pickle._Unpickler.dispatch[code] for code in codes.values()})
+        for name in ("NEWOBJ", "BUILD", "SETITEM", "SETITEMS", "ADDITEMS"):
+            self[codes[name]] = getattr(_Unpickler, f"load_{name.lower()}")
+        self.steps = 0
+
+    def __getitem__(self, code: int) -> Callable[[_Unpickler], None]:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise BadFile(f"a pickle of more than {MAX_STEPS} steps: refused")
+        if code not in self:
+            raise BadFile(f"the pickle uses opcode {code}, which no checkpoint needs: refused")
+        return super().__getitem__(code)
 
 
 # What pickles may call --------------------------------------------------------------------------
 
 
-def _flat(keys: Iterable[Any]) -> list[Any]:
-    """Keys of a dictionary: hashing a deep one would overflow the interpreter's stack."""
+def _dict(keys: Iterable[Any], values: Iterable[Any]) -> dict[Any, Any]:
+    """A dictionary with flat keys: hashing a deep one would overflow the interpreter's stack."""
     keys = list(keys)
     if not all(isinstance(key, str | bytes | int | float | NoneType) for key in keys):
         raise BadFile("the pickle has a key that is no text and no number: refused")
-    return keys
+    return dict(zip(keys, values, strict=True))
 
 
-def _rebuild_tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
+def _tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     """A view of a storage that stays inside it."""
     numbers = (offset, *size, *stride)
     if not isinstance(storage, Tensor) or len(size) != len(stride) or len(size) > 8:
@@ -253,45 +240,35 @@ def _rebuild_tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_
     return storage.new_empty(size) if 0 in size else storage.as_strided(size, stride, offset)
 
 
-def _object(meta: dict[str, Any]) -> Object:
-    """An NVlabs network or layer from its stored attributes; its source is not looked at."""
-    return Object(meta["state"])
-
-
-def _dtype(code: str, *_: Any) -> str:
+def _numpy_kind(code: str, *_: Any) -> str:
     if not re.fullmatch(r"[biuf][1248]", code):
         raise BadFile(f"numbers of numpy's kind {code[:20]!r}: refused")
     return code
 
 
-def _scalar(code: str, data: bytes | str) -> int | float | bool:
-    """A number of numpy's, as its bytes."""
+def _numpy_number(code: str, data: bytes | str) -> int | float | bool:
     data = data.encode("latin1") if isinstance(data, str) else data
-    return np.frombuffer(data, f"<{_dtype(code)}", 1)[0].item()
+    return np.frombuffer(data, f"<{_numpy_kind(code)}", 1)[0].item()
 
 
-def _ignored(*_: Any) -> None:
-    """Stands for what no network needs: paths, devices, numpy's arrays, members of sets."""
+IGNORED = """
+    builtins.set __builtin__.set builtins.frozenset builtins.bytes __builtin__.bytes torch.Size
+    pathlib.PosixPath pathlib.WindowsPath torch.device numpy.core.multiarray._reconstruct
+    numpy._core.multiarray._reconstruct
+"""
+"""Makers of what no network needs; they give None."""
 
-
-IGNORED = (
-    *("builtins.set", "__builtin__.set", "builtins.frozenset", "builtins.bytes"),
-    *("__builtin__.bytes", "pathlib.PosixPath", "pathlib.WindowsPath", "torch.Size"),
-    *("torch.device", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
-)
-
-CALLS: dict[str, Callable[..., Any]] = dict.fromkeys(IGNORED, _ignored) | {
-    "collections.OrderedDict": lambda pairs=(): dict(
-        zip(_flat(k for k, _ in pairs), [v for _, v in pairs], strict=True)
-    ),
+CALLS: dict[str, Callable[..., Any]] = dict.fromkeys(IGNORED.split(), lambda *_: None) | {
+    "collections.OrderedDict": lambda pairs=(): _dict([k for k, _ in pairs], [v for _, v in pairs]),
     "collections.defaultdict": lambda *_: {},
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
     "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
-    "torch_utils.persistence._reconstruct_persistent_obj": _object,
-    "numpy.dtype": _dtype,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy._core.multiarray.scalar": _scalar,
+    # An NVlabs network or layer by its attributes; its source, `module_src`, is not looked at.
+    "torch_utils.persistence._reconstruct_persistent_obj": lambda meta: Object(meta["state"]),
+    "numpy.dtype": _numpy_kind,
+    "numpy.core.multiarray.scalar": _numpy_number,
+    "numpy._core.multiarray.scalar": _numpy_number,
 }
-"""All that a pickle may call."""
+"""All that a pickle may call, beside the two that `find_class` gives."""

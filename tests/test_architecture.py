@@ -21,7 +21,7 @@ ops losses metrics media assets figures
 pickles checkpoints backbones stylegan2 tflite landmarker face_reader recognition perceptual
 encoders mapper control inversion model baselines weights
 data
-training pipeline evaluation analysis
+training pipeline_inputs pipeline pipeline_outputs evaluation analysis
 explorer notebooks cli
 __main__
 """

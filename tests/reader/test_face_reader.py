@@ -1,0 +1,155 @@
+"""The face reader: the right face, read the same however it is shown, and followed over time."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.data import astronaut, chelsea
+from skimage.io import imread
+
+from xfer.assets import fetch
+from xfer.errors import BadValue, NoFace, XferError
+from xfer.face_finder import Found
+from xfer.face_reader import FaceReader, Observation, smooth_around, smooth_behind
+from xfer.landmarker import LandmarkerTwin, read_factors
+from xfer.media.align import crop
+
+MEDIA = Path(__file__).resolve().parents[2] / "../shared/media"
+
+
+@pytest.fixture(scope="module")
+def reader():
+    try:
+        fetch(["face-landmarker", "efficientnet-lite0"])
+    except XferError as error:
+        pytest.skip(f"the networks are not here: {error}")
+    return FaceReader()
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    """256 px around the astronaut's face."""
+    return np.ascontiguousarray(astronaut()[:256, 96:352])
+
+
+@pytest.fixture(scope="module")
+def face(reader, portrait):
+    return reader.main(portrait)
+
+
+def resized(image, size):
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def test_factors_are_those_that_the_twin_reads_from_the_aligned_crop(face, portrait):
+    aligned = torch.from_numpy(crop(portrait, face.quad, 256)).permute(2, 0, 1)[None] / 127.5 - 1
+    expected = read_factors(*LandmarkerTwin()(aligned))[0].numpy()
+    np.testing.assert_allclose(face.factors, expected, atol=2e-3)
+    assert face.factors[3] > 0.6  # she smiles
+    assert abs(face.yaw_deg) < 8 and face.n_faces == 1 and face.points68.shape == (68, 2)
+
+
+def test_a_turned_head_gives_the_same_crop_and_factors(reader, face, portrait):
+    turned = Image.fromarray(astronaut()).rotate(-20, Image.Resampling.BICUBIC, center=(224, 128))
+    tilted = reader.main(np.asarray(turned)[:256, 96:352])
+    assert tilted.roll_deg - face.roll_deg == pytest.approx(20, abs=3)
+    assert tilted.factors[:2] == pytest.approx(face.factors[:2], abs=4)
+    assert tilted.factors[2:8] == pytest.approx(face.factors[2:8], abs=0.12)
+
+
+@pytest.mark.parametrize("size", [96, 2600])
+def test_small_and_large_images_are_read_alike(reader, face, portrait, size):
+    other = reader.main(resized(portrait, (size, size)))
+    np.testing.assert_allclose(other.points68 * 256 / size, face.points68, atol=5)
+    grey = portrait.mean(2).astype(np.uint8)
+    assert reader.main(grey).yaw_deg == pytest.approx(face.yaw_deg, abs=3)
+
+
+def test_a_small_face_in_a_large_image_is_found(reader, portrait):
+    wide = np.full((900, 1400, 3), 90, np.uint8)
+    wide[600:696, 1200:1296] = resized(portrait, (96, 96))
+    points = reader.main(wide).points68
+    assert (points.min(0) > [1200, 600]).all() and (points.max(0) < [1296, 696]).all()
+
+
+def test_the_largest_face_is_the_main_one_and_others_are_chosen_from_the_left(reader, portrait):
+    two = np.full((300, 600, 3), 90, np.uint8)
+    two[60:220, 20:180] = resized(portrait, (160, 160))
+    two[20:276, 300:556] = portrait[:, ::-1]
+    faces = reader.read(two)
+    assert [f.n_faces for f in faces] == [2, 2]
+    assert faces[0].landmarks[:, 0].mean() > 300
+    assert reader.main(two, face=1).landmarks[:, 0].mean() < 200
+    assert reader.main(two, face=2).landmarks[:, 0].mean() > 300
+    with pytest.raises(NoFace, match="has 2"):
+        reader.main(two, face=3)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8),
+        np.zeros((16, 16, 3), np.uint8),
+        resized(astronaut()[:256, 96:352], (20, 20)),
+        chelsea(),
+    ],
+    ids=["noise", "16 px", "tiny face", "cat"],
+)
+def test_no_face_is_one_clear_error(reader, image):
+    with pytest.raises(NoFace, match="px"):
+        reader.main(image)
+    with pytest.raises(BadValue, match="uint8"):
+        reader.main(image.astype(np.float32))
+
+
+def test_two_threads_read_what_one_reads(reader, face, portrait):
+    with ThreadPoolExecutor(2) as pool:
+        for other in pool.map(reader.main, [portrait] * 4):
+            np.testing.assert_array_equal(other.landmarks, face.landmarks)
+
+
+def test_a_face_is_followed_lost_and_found_again(reader):
+    wide = np.pad(astronaut(), ((0, 0), (100, 100), (0, 0)), mode="edge")
+    frames = [wide[:256, x : x + 300] for x in range(150, 190, 5)]
+    black = [np.zeros_like(frames[0])] * 2
+    for live in (False, True):
+        tracked = list(reader.track([*frames, *black, *frames], live=live))
+        assert [f is None for f in tracked] == [False] * 8 + [True] * 2 + [False] * 8
+        left = np.array([f.quad[:, 0].mean() for f in tracked if f])
+        assert np.diff(left[:8]).mean() == pytest.approx(-5, abs=0.7)
+    assert [f is None for f in reader.track(black)] == [True, True]
+
+
+def observed(places):
+    """Quads of side 100 at given places, 25 a second."""
+    square = np.array([[0, 0], [0, 100], [100, 100], [100, 0]], float)
+
+    class Fixed(Found):
+        quad = property(lambda self: self.points)
+
+    return [Observation(None, i / 25, Fixed(square + x, 1.0), 1) for i, x in enumerate(places)]
+
+
+def test_smoothing_takes_jitter_away_and_neither_lags_nor_cuts_turns_short():
+    seed = np.random.default_rng(0)
+    jitter = seed.normal(0, 0.3, 100)
+    around = np.array([q[0, 0] for _, q in smooth_around(observed(jitter), 0.08)])
+    behind = np.array([q[0, 0] for _, q in smooth_behind(observed(jitter), 0.08)])
+    assert around[10:-10].std() < 0.5 * jitter.std() and behind.std() < 0.8 * jitter.std()
+    pan = np.arange(100) * 0.4
+    after = np.array([q[0, 0] for _, q in smooth_around(observed(pan), 0.08)])
+    np.testing.assert_allclose(after[10:-10], pan[10:-10], atol=2e-3)
+    for smooth in (smooth_around, smooth_behind):
+        leap = np.array([q[0, 0] for _, q in smooth(observed([0] * 20 + [30] * 20), 0.08)])
+        np.testing.assert_allclose(leap, [0] * 20 + [30] * 20, atol=0.2)
+
+
+@pytest.mark.parametrize("name", ["s22", "s30", "s36", "s10", "s4"])
+def test_animals_are_no_people_and_paintings_are(reader, name):
+    if not (MEDIA / f"{name}.jpg").exists():
+        pytest.skip("the folder of photos is not here")
+    faces = reader.read(imread(MEDIA / f"{name}.jpg"))
+    assert len(faces) == (0 if name in ("s22", "s30", "s36") else 1)

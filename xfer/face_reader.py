@@ -1,0 +1,239 @@
+"""FaceReader: the faces of an image, or the main face of a video, found, followed and read."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from xfer.face_finder import POINTS_68, FaceFinder, Found, Pixels, Quad, as_image, chosen, width_of
+from xfer.landmarker import Landmarker, read_factors, region_of
+from xfer.media.align import crop
+
+LOOKED_AT = 13
+"""Frames at a video's start in which its main face is chosen."""
+
+REACH = 0.01
+"""Of a crop's side: movements well above it are the head's, those below are mostly jitter."""
+
+STILL, MOVING = 0.012, 0.03
+"""Spread of a face's points over its width, of a portrait on the wall and of someone who talks."""
+
+
+@dataclasses.dataclass
+class Face:
+    """One face of an image. Left and right are the image's, except in names of blendshapes."""
+
+    landmarks: Float[np.ndarray, "478 3"]
+    """Pixels; z as x, smaller is nearer."""
+    blendshapes: Float[np.ndarray, "52"]
+    yaw_deg: float
+    """Positive to the image's right."""
+    pitch_deg: float
+    """Positive upwards."""
+    roll_deg: float
+    """Positive clockwise."""
+    score: float
+    n_faces: int
+    """How many the image holds."""
+    quad: Quad
+    """Corners of the FFHQ crop; smoothed over time in videos."""
+    factors: Float[np.ndarray, "n_factors"]
+    """Read from that crop, as `xfer.landmarker.read_factors` has them."""
+
+    @property
+    def points68(self) -> Float[np.ndarray, "68 2"]:
+        """The iBUG points of other face libraries, in pixels."""
+        return self.landmarks[POINTS_68, :2]
+
+
+class FaceReader:
+    """Finds faces and reads them; one object may serve several threads."""
+
+    def __init__(self, detector: str = "landmarker"):
+        """
+        Args:
+            detector: Who finds faces: landmarker, dlib or face-alignment. Points, blendshapes and
+                factors come from the landmarker in any case.
+        """
+        self.landmarker = Landmarker()
+        self.finder = FaceFinder(self.landmarker, detector)
+
+    def read(self, image: np.ndarray) -> list[Face]:
+        """All faces, the main one first: the largest and most central.
+
+        Args:
+            image: uint8, height x width x 3; one of grey, or with a fourth channel, will do.
+        """
+        image = as_image(image)
+        found = self.finder.find(image)
+        return [self._face(image, one, len(found)) for one in found]
+
+    def main(self, image: np.ndarray, face: int | None = None) -> Face:
+        """The main face, or one by its place.
+
+        Args:
+            image: As in `read`.
+            face: 1 for the leftmost, 2 for the next, and so on; None for the main one.
+
+        Raises:
+            NoFace: There is none, or none large enough, or fewer than `face`.
+        """
+        image = as_image(image)
+        found = self.finder.find(image)
+        return self._face(image, chosen(found, face, image), len(found))
+
+    def track(
+        self,
+        frames: Iterable,
+        smoothing_s: float = 0.08,
+        face: int | None = None,
+        fps: float = 25.0,
+        live: bool = False,
+    ) -> Iterator[Face | None]:
+        """The main face of each frame, None where it is lost; its crops do not jitter.
+
+        The main face of a video is large, central and moves; a portrait on the wall does not.
+
+        Args:
+            frames: Images, or objects with `image` and `time_s`.
+            smoothing_s: Standard deviation of the crop's smoothing in time. It looks as far ahead
+                as back, so nothing lags; three times as many seconds of frames are read ahead.
+            face: As in `main`, in the first frame that shows faces.
+            fps: Frames a second, of frames without a time.
+            live: Smooth by the past only, and the less the faster the face moves.
+        """
+        observed = self._observe(frames, face, fps, 1 if live else LOOKED_AT)
+        smooth = smooth_behind if live else smooth_around
+        for seen, quad in smooth(observed, smoothing_s):
+            if seen.found is None:
+                yield None
+            else:
+                yield self._face(seen.image, seen.found, seen.n_faces, quad)
+
+    def _observe(self, frames, face, fps, ahead) -> Iterator["Observation"]:
+        """The same face in each frame: near where it was, else found anew."""
+        timed = ((as_image(f), getattr(f, "time_s", i / fps)) for i, f in enumerate(frames))
+        start = list(itertools.islice(timed, ahead))
+        last, n_faces = self._first(start, face)
+        region = last
+        for image, time_s in itertools.chain(start, timed):
+            found = None if region is None else self.finder.at(image, region)
+            if found is None:
+                every = self.finder.find(image, finest=4)
+                found, n_faces = nearest(every, last), len(every) or n_faces
+            region = None if found is None else region_of(found.points)
+            last = last if region is None else region
+            yield Observation(image, time_s, found, n_faces)
+
+    def _first(self, start: list, face: int | None):
+        """Region of the face to follow from a video's first frames on, and how many there are."""
+        every = [self.finder.find(image) for image, _ in start[::4]]
+        first = next((found for found in every if found), None)
+        if first is None:
+            return None, 0
+        image = start[0][0]
+        best = chosen(first, face, image)
+        if face is None and len(first) > 1:
+            same = [[nearest(found, region_of(one.points)) for found in every] for one in first]
+            moves = np.array([motion([s for s in row if s is not None]) for row in same])
+            if moves[0] < STILL and moves.max() > MOVING:
+                best = first[int(moves.argmax())]
+        return region_of(best.points), len(first)
+
+    def _face(self, image: Pixels, found: "Found", n_faces: int, quad: Quad | None = None) -> Face:
+        quad = found.quad if quad is None else quad
+        height, width = image.shape[:2]
+        yaw, pitch, roll = self.landmarker.pose(found.points, width, height)
+        points, _ = self.landmarker.landmarks(crop(image, quad, 256), (128, 128, 256, 0.0))
+        aligned = self.landmarker.blendshapes(points)
+        factors = read_factors(torch.from_numpy(points)[None], torch.from_numpy(aligned)[None])
+        return Face(
+            landmarks=found.points,
+            blendshapes=self.landmarker.blendshapes(found.points),
+            yaw_deg=float(yaw),
+            pitch_deg=float(pitch),
+            roll_deg=float(roll),
+            score=found.score,
+            n_faces=n_faces,
+            quad=quad,
+            factors=factors[0].numpy(),
+        )
+
+
+class Observation(NamedTuple):
+    """What one frame of a video shows of the face that is followed."""
+
+    image: Pixels
+    time_s: float
+    found: Found | None
+    n_faces: int
+
+
+def smooth_around(observed: Iterable[Observation], sd_s: float):
+    """Each observation with a mean of the quads around it in time."""
+    window: list[Observation] = []
+    done = 0
+    for seen in itertools.chain(observed, [None]):
+        if seen is not None:
+            window.append(seen)
+        while done < len(window):
+            time_s = window[done].time_s
+            if seen is not None and seen.time_s <= time_s + 3 * sd_s:
+                break  # more of the future is needed
+            while window[0].time_s < time_s - 3 * sd_s:
+                window.pop(0)
+                done -= 1
+            yield window[done], bilateral_mean(window, window[done], sd_s)
+            done += 1
+
+
+def bilateral_mean(window: list[Observation], centre: Observation, sd_s: float) -> Quad | None:
+    """Weighted by nearness in time and in place: jitter goes, and a fast turn is not cut short."""
+    if centre.found is None:
+        return None
+    near = [seen for seen in window if seen.found is not None]
+    quads = np.stack([seen.found.quad for seen in near])
+    late = np.array([seen.time_s - centre.time_s for seen in near]) / max(sd_s, 1e-6)
+    off = np.abs(quads - centre.found.quad).max((1, 2)) / side_of(centre.found.quad) / REACH
+    weights = np.exp(-0.5 * (late**2 + off**2))
+    return np.average(quads, axis=0, weights=weights)
+
+
+def smooth_behind(observed: Iterable[Observation], sd_s: float):
+    """Each observation with a quad that follows its own, faster where the face moves fast."""
+    state, time_s = None, 0.0
+    for seen in observed:
+        if seen.found is None:
+            state = None
+        elif state is None:
+            state = seen.found.quad
+        else:
+            off = np.abs(seen.found.quad - state).max() / side_of(state) / REACH
+            share = 1 - np.exp(-(seen.time_s - time_s) / max(sd_s, 1e-6) * (1 + off**2))
+            state = state + share * (seen.found.quad - state)
+        time_s = seen.time_s
+        yield seen, state
+
+
+def side_of(quad: Quad) -> float:
+    return float(np.linalg.norm(quad[3] - quad[0]))
+
+
+def nearest(found: list[Found], region) -> Found | None:
+    """The face at a region, or the main one where none is there."""
+    near = [one for one in found if region is not None and same_place(one, region)]
+    return next(iter(near or found), None)
+
+
+def same_place(found: Found, region) -> bool:
+    return bool(np.linalg.norm(found.points.mean(0)[:2] - region[:2]) < 0.5 * region[2])
+
+
+def motion(found: list[Found]) -> float:
+    """How much a face's points move against one another and in the image, over its width."""
+    points = np.stack([one.points[:, :2] for one in found])
+    return float(points.std(0).mean() / width_of(found[0]))

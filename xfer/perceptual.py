@@ -1,0 +1,121 @@
+"""Perceptual features and distance: EfficientNet-lite0, trained on ImageNet.
+
+The network is Tan and Le's ("EfficientNet", 2019) without squeeze-excitation; weights are the asset
+`efficientnet-lite0` (Apache-2.0). The distance is LPIPS' without its learned weights (Zhang et al.,
+"The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018).
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xfer.assets import asset_path
+from xfer.errors import BadFile
+from xfer.shapes import Features, Image
+
+BLOCKS = [
+    *[(3, 1)], *[(3, 2), (3, 1)], *[(5, 2), (5, 1)], *[(3, 2), (3, 1), (3, 1)],
+    *[(5, 1)] * 3, *[(5, 2), (5, 1), (5, 1), (5, 1)], *[(3, 1)],
+]  # fmt: skip
+"""Kernel and stride of the 16 blocks."""
+
+STAGE_ENDS = (0, 2, 4, 10, 15)
+"""The last block at each size: 1/2 of the image with 16 channels, then 24, 40, 112, 320."""
+
+
+class PerceptualFeatures(nn.Module):
+    """Features of images at five sizes, and how differently two images look."""
+
+    def __init__(self, file: str | Path | None = None):
+        """
+        Args:
+            file: A state dict of efficientnet-lite0; the fetched asset by default.
+        """
+        super().__init__()
+        path = asset_path("efficientnet-lite0") if file is None else Path(file)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.convolutions = nn.ModuleList(
+                [folded(state, "_conv_stem", "_bn0", stride=2)]
+                + [c for i, block in enumerate(BLOCKS) for c in block_layers(state, i, *block)]
+                + [folded(state, "_conv_head", "_bn1")]
+            )
+            self.classifier = nn.Linear(1280, 1000)
+            self.classifier.load_state_dict({k: state[f"_fc.{k}"] for k in ("weight", "bias")})
+        except Exception as error:  # damaged files fail in many ways
+            raise BadFile(f"{path} does not hold EfficientNet-lite0: {error}") from error
+        self.eval().requires_grad_(False)
+
+    def stages(self, image: Image, n_stages: int = 5) -> list[Tensor]:
+        """Outputs of the first stages, each half the size of the one before."""
+        layers = iter(self.convolutions)
+        x, out = F.relu6(next(layers)(image)), []
+        for index in range(STAGE_ENDS[n_stages - 1] + 1):
+            start = x
+            if index > 0:  # the first block does not widen its input
+                x = F.relu6(next(layers)(x))
+            depthwise, narrow = next(layers), next(layers)
+            x = narrow(F.relu6(depthwise(x)))
+            if x.shape == start.shape:
+                x = x + start
+            if index in STAGE_ENDS:
+                out.append(x)
+        return out
+
+    def distance(self, a: Image | list[Tensor], b: Image | list[Tensor]) -> Float[Tensor, " batch"]:
+        """0 for equal images; the sum over stages of the squared distance of unit features.
+
+        Args:
+            a: Images, or their `stages` where these are needed more than once; so is `b`.
+        """
+        a, b = (self.stages(x) if isinstance(x, Tensor) else x for x in (a, b))
+        return sum(
+            (unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)
+        )
+
+    def classify(self, image: Image) -> Float[Tensor, "batch 1000"]:
+        """Probabilities of ImageNet's classes, for images of about 224 px."""
+        x = F.relu6(self.convolutions[-1](self.stages(image)[-1]))
+        return self.classifier(x.mean((2, 3))).softmax(1)
+
+
+def unit(features: Features) -> Features:
+    """Every place's vector of channels scaled to length 1."""
+    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-8)
+
+
+class SameConvolution(nn.Conv2d):
+    """A convolution padded as TensorFlow does: more at the lower and right edges."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride[0] == 1:
+            return super().forward(x)
+        height, width = (self.kernel_size[0] - 2 + n % 2 for n in x.shape[2:])
+        pads = width // 2, width - width // 2, height // 2, height - height // 2
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, groups=self.groups)
+
+
+def block_layers(state: dict, index: int, kernel: int, stride: int) -> list[SameConvolution]:
+    """Widening 1 x 1, depthwise and narrowing 1 x 1 convolution of an inverted bottleneck."""
+    name = f"_blocks.{index}."
+    widen = [folded(state, f"{name}_expand_conv", f"{name}_bn0")] if index else []
+    return [
+        *widen,
+        folded(state, f"{name}_depthwise_conv", f"{name}_bn1", stride),
+        folded(state, f"{name}_project_conv", f"{name}_bn2"),
+    ]
+
+
+def folded(state: dict, conv: str, norm: str, stride: int = 1) -> SameConvolution:
+    """A convolution with its batch normalisation folded into it."""
+    weight = state[f"{conv}.weight"]
+    scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + 1e-3).sqrt()
+    out, per_group, kernel, _ = weight.shape
+    groups = out if per_group == 1 and kernel > 1 else 1
+    layer = SameConvolution(per_group * groups, out, kernel, stride, kernel // 2, groups=groups)
+    layer.weight.data = weight * scale[:, None, None, None]
+    layer.bias.data = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+    return layer

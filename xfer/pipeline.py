@@ -323,7 +323,7 @@ def _twin() -> LandmarkerTwin:
     return LandmarkerTwin().eval()
 
 
-def _resized(image: Image, size: int) -> Image:
+def _resized(image: Image, size: int) -> Float[Tensor, "batch 3 size size"]:
     """A square image of another size."""
     if image.shape[-1] == size:
         return image

@@ -236,8 +236,9 @@ def compose(result: Result, identity: Identity, options: TransferOptions) -> Pix
     if not options.compare:
         return image
     beside = [identity.portrait]
-    if result.face is not None:
-        beside.insert(0, crop(result.frame.image, result.face.quad, 256))
+    if (frame := result.frame) is not None:
+        quad = result.face.quad if result.face else square_quad(min(frame.image.shape[:2]))
+        beside.insert(0, crop(frame.image, quad, 256))
     return np.concatenate([*(of_height(x, len(image)) for x in beside), image], axis=1)
 
 

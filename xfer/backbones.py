@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from xfer.errors import BadValue
 from xfer.shapes import Features, Image
@@ -94,11 +95,8 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, x: Features) -> Float[Tensor, "batch out_channels height_out width_out"]:
-        if self.shortcut is not None:
-            skip = self.shortcut(x)
-        else:
-            skip = x[:, :, :: self.stride, :: self.stride]
-        return self.residual(x) + skip
+        strided = x[:, :, :: self.stride, :: self.stride]
+        return self.residual(x) + (self.shortcut(x) if self.shortcut else strided)
 
 
 class Backbone(nn.Module):
@@ -122,20 +120,8 @@ class Backbone(nn.Module):
 
     def forward(self, x: Features) -> Float[Tensor, "batch out_channels height_out width_out"]:
         """In the data type of the weights, whichever the images come in."""
-        return self.blocks(self._stem(x))
-
-    def _stem(self, x: Features) -> Float[Tensor, "batch stem height width"]:
         x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
-        return self.stem(x)
-
-    def stages(self, x: Features) -> list[Tensor]:
-        """Features after the input convolution and at the end of every stage, for comparisons."""
-        x, found = self._stem(x), []
-        for unit in self.blocks:
-            if unit.stride == 2:  # a new stage begins: what came before is complete
-                found.append(x)
-            x = unit(x)
-        return [*found, x]
+        return self.blocks(self.stem(x))
 
     def folded(self) -> "Backbone":
         """A copy for inference: eval mode, channels-last, batch norms folded where exact.
@@ -143,18 +129,13 @@ class Backbone(nn.Module):
         The first norm of a unit stays: zero padding stands between it and its convolution.
         """
         twin = copy.deepcopy(self).eval().requires_grad_(False)
-        twin.stem[0], twin.stem[1] = fold(twin.stem[0], twin.stem[1]), nn.Identity()
+        twin.stem[0], twin.stem[1] = fuse_conv_bn_eval(*twin.stem[:2]), nn.Identity()
         for unit in twin.blocks:
-            norm = unit.residual[4]
-            unit.residual[3], unit.residual[4] = fold(unit.residual[3], norm), nn.Identity()
+            unit.residual[3] = fuse_conv_bn_eval(*unit.residual[3:5])
+            unit.residual[4] = nn.Identity()
             if unit.shortcut is not None:
-                unit.shortcut = fold(*unit.shortcut)
+                unit.shortcut = fuse_conv_bn_eval(*unit.shortcut)
         return twin.to(memory_format=torch.channels_last)
-
-
-def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """One convolution with bias that equals `conv` followed by `norm` in eval mode."""
-    return torch.nn.utils.fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
 def fit(image: Image, resolution: int) -> Float[Tensor, "batch 3 resolution resolution"]:

@@ -64,8 +64,6 @@ class Transfer(nn.Module):
                 found = (part.config.n_styles, part.config.w_dim)
                 self._check_codes(found, f"the {part.role.replace('_', ' ')} has")
 
-    # Files ---------------------------------------------------------------------------------
-
     @classmethod
     def load(
         cls,
@@ -121,8 +119,6 @@ class Transfer(nn.Module):
         """An inference copy, several times faster; options as the generator's `prepare`."""
         return PreparedTransfer(self, **options)
 
-    # Identities ----------------------------------------------------------------------------
-
     @torch.no_grad()
     def identify(self, image: Image, rounds: int | None = None) -> WPlus:
         """Identity codes of aligned photos: their latents after the last round of inversion."""
@@ -150,8 +146,6 @@ class Transfer(nn.Module):
         """Prepare people for many frames, from their identity codes."""
         self._check_codes(tuple(identity.shape[1:]), "the identity has")
         return Person(identity, None if self.mapper is None else self._responder()(identity))
-
-    # Transfer ------------------------------------------------------------------------------
 
     def forward(
         self, driver: Image, identity: WPlus

@@ -18,7 +18,7 @@ TREES = {path: ast.parse(path.read_text()) for path in FILES}
 FLOORS = """
 shapes errors devices runs
 ops losses metrics media assets figures
-pickles checkpoints backbones stylegan2 tflite landmarker face_reader recognition perceptual
+pickles checkpoints backbones stylegan2 tflite head_model landmarker perceptual face_finder face_reader recognition
 encoders mapper control inversion model baselines weights
 data
 training pipeline_inputs pipeline pipeline_outputs evaluation analysis

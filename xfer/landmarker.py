@@ -262,8 +262,8 @@ def detector_anchors() -> np.ndarray:
     out = []
     for cells, repeats in ((16, 2), (8, 6)):
         y, x = np.mgrid[:cells, :cells]
-        places = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells
-        out.append(places.repeat(repeats, 0))
+        centres = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells
+        out.append(centres.repeat(repeats, 0))
     return np.concatenate(out).astype(np.float32)
 
 

@@ -1,0 +1,175 @@
+"""Whose face it is: dlib's code, for evaluation only, and recognisers that losses may use."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from xfer.assets import asset_path, locate
+from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
+from xfer.checkpoints import Network, Storable, stored_config
+from xfer.devices import best_device
+from xfer.errors import BadValue, MissingFile
+from xfer.face_finder import FaceFinder, chosen, dlib_box, dlib_file, face_box, load_dlib
+from xfer.landmarker import Landmarker
+from xfer.shapes import Image
+from xfer.tflite import tflite_module
+
+Code = Float[Tensor, "batch code"]
+
+
+def open_recogniser(name: str = "auto", device: str | torch.device = "cpu") -> nn.Module | None:
+    """A recogniser for losses: aligned images (FFHQ crop, best at 256 px) to unit codes.
+
+    Args:
+        name: mobilefacenet, xfer, arcface, a file of a `FaceRecogniser`, or auto for the first of
+            those that is here; its attribute `name` tells which.
+
+    Returns:
+        None for auto where there is none: `xfer weights fetch mobilefacenet`.
+
+    Raises:
+        MissingFile: A named one is not here.
+    """
+    if name == "auto":
+        for one in RECOGNISERS:
+            try:
+                return open_recogniser(one, device)
+            except MissingFile:
+                continue
+        return None
+    named = RECOGNISERS.get(name, lambda: FaceRecogniser.load(locate(name)))
+    recogniser = named()
+    recogniser.name = name
+    return recogniser.eval().requires_grad_(False).to(best_device(str(device)))
+
+
+class MobileFaceNet(nn.Module):
+    """192 numbers; Chen et al., "MobileFaceNets", 2018; the asset `mobilefacenet` (MIT)."""
+
+    ROWS, COLUMNS = slice(54, 222), slice(44, 212)
+    """Of an aligned image of 256 px, what the network saw in training, at 112 px."""
+
+    def __init__(self, file: str | Path | None = None):
+        super().__init__()
+        path = asset_path("mobilefacenet") if file is None else Path(file)
+        self.network = tflite_module(path.read_bytes())
+
+    def forward(self, image: Image) -> Code:
+        face = fit(image, 256)[:, :, self.ROWS, self.COLUMNS]
+        face = F.interpolate(face, (112, 112), mode="bilinear", antialias=True)
+        return F.normalize(self.network(face.permute(0, 2, 3, 1) * (127.5 / 128)), dim=1)
+
+
+@dataclass(frozen=True)
+class FaceRecogniserConfig(BackboneConfig):
+    """Sizes of a face recogniser. The defaults are those of the public ArcFace IR-SE50."""
+
+    resolution: int = 112
+    embedding: int = 512
+    """Numbers of a code."""
+    dropout: float = 0.5
+    """Share of features left out in training."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.embedding < 1:
+            raise BadValue(f"embedding is at least 1; got {self.embedding}")
+
+
+ARCFACE_NAMES = {r"^output_layer\.": "head."}
+"""Tensor names of the public ArcFace file, beside those of the body, and ours."""
+
+
+class FaceRecogniser(Storable, nn.Module):
+    """IR-SE, public or our own; Deng et al., "ArcFace", CVPR 2019."""
+
+    role = "face_recogniser"
+    ROWS, COLUMNS = slice(35, 223), slice(32, 220)
+    """What public code (pSp, ReStyle) cuts out of aligned images of 256 px."""
+
+    def __init__(self, config: FaceRecogniserConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        width = config.channels[-1]
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.Dropout(config.dropout),
+            nn.Flatten(),
+            nn.Linear(width * config.features**2, config.embedding),
+            nn.BatchNorm1d(config.embedding),
+        )
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[FaceRecogniserConfig, Mapping[str, Tensor]]:
+        if network.layout == "xfer":
+            return stored_config(FaceRecogniserConfig, network), network.tensors
+        state = translate(network.tensors, ARCFACE_NAMES)
+        known = sizes(state)
+        embedding, inputs = state["head.3.weight"].shape
+        edge = math.isqrt(inputs // known["channels"][-1])
+        known["resolution"] = edge << len(known["channels"])
+        return FaceRecogniserConfig(**known, embedding=embedding), state
+
+    def forward(self, image: Image) -> Code:
+        return self.embed(fit(image, 256)[:, :, self.ROWS, self.COLUMNS])
+
+    def embed(self, face: Image) -> Code:
+        """Unit codes of faces that fill their image."""
+        return F.normalize(self.head(self.backbone(fit(face, self.config.resolution))), dim=1)
+
+
+RECOGNISERS = {
+    "mobilefacenet": MobileFaceNet,
+    "xfer": lambda: FaceRecogniser.load(locate("recogniser")),
+    "arcface": lambda: FaceRecogniser.load(locate("arcface-ir-se50")),
+}
+
+
+class DlibRecogniser:
+    """dlib's face recognition network: a judge. It trains nothing, so no loss may use it."""
+
+    THRESHOLD = 0.6
+    """Distance below which two images show one person."""
+
+    def __init__(self):
+        dlib = self._dlib = load_dlib()
+        self._detect = dlib.get_frontal_face_detector()
+        self._points = dlib.shape_predictor(dlib_file("shape_predictor_5_face_landmarks.dat"))
+        self._network = dlib.face_recognition_model_v1(
+            dlib_file("dlib_face_recognition_resnet_model_v1.dat")
+        )
+        self._finder = None
+
+    def code(self, image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "128"]:
+        """The code of the largest face.
+
+        Raises:
+            NoFace: Neither dlib nor the landmarker finds one.
+        """
+        image = np.ascontiguousarray(image)
+        shape = self._points(image, self._box(image))
+        return np.array(self._network.compute_face_descriptor(image, shape), np.float32)
+
+    @staticmethod
+    def distance(a: Float[np.ndarray, "128"], b: Float[np.ndarray, "128"]) -> float:
+        """Between the codes of two images: 0 for one image, about 0.75 for two people."""
+        return float(np.linalg.norm(a - b))
+
+    def _box(self, image):
+        step = max(1, min(image.shape[:2]) // 384)  # dlib needs 80 px of a face
+        boxes = self._detect(np.ascontiguousarray(image[::step, ::step]), 1 if step == 1 else 0)
+        if boxes:
+            box = max(boxes, key=lambda b: b.area())
+            side = (box.width() + box.height()) / 2 * step
+            return dlib_box(self._dlib, (box.center().x * step, box.center().y * step, side))
+        self._finder = self._finder or FaceFinder(Landmarker())
+        found = chosen(self._finder.find(image), None, image)
+        return dlib_box(self._dlib, face_box(found))

@@ -67,7 +67,11 @@ class BrightnessReader(FaceReader):
         factors[[SMILE, 0]] = smile, 10 * yaw
         quad = np.array([[8, 8], [8, 24], [24, 24], [24, 8]], np.float64)
         points = np.random.default_rng(0).uniform(12, 20, (478, 3)).astype(np.float32)
-        face = Face(points, np.zeros(52, np.float32), 0.0, 0.0, 0.0, 1.0, 1, quad, factors)
+        face = Face(
+            landmarks=points, points68=points[:68, :2], blendshapes=np.zeros(52, np.float32),
+            yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, score=1.0, n_faces=1, quad=quad,
+            factors=factors,
+        )  # fmt: skip
         return [face] if image.any() else []
 
     def main(self, image, face=None):

@@ -1,6 +1,7 @@
 """Driver to pixels: faces are read, their motion becomes W+, and the generator renders it."""
 
 import functools
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -211,7 +212,8 @@ class TransferPipeline:
             live: The video is a camera: it is read once, and nothing waits for later frames.
         """
         neutral = _RunningNeutral() if live else self._survey(video)
-        frames = prefetch(self._read(video, live), 1 if live else FRAMES_AHEAD)
+        patience = PATIENCE if live else math.inf
+        frames = prefetch(self._read(video, live, patience), 1 if live else FRAMES_AHEAD)
         return self._render(frames, identity, neutral)
 
     def _render(
@@ -262,8 +264,14 @@ class TransferPipeline:
             self._still_neutral = self.from_w_plus(mean).motion
         return self._still_neutral
 
-    def _read(self, source: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, Face | None]]:
-        """Frames with their tracked face; the tracker may read ahead, to smooth without lag."""
+    def _read(
+        self, source: Iterable[Frame], live: bool, patience: float = math.inf
+    ) -> Iterator[tuple[Frame, Face | None]]:
+        """Frames with their tracked face; the tracker may read ahead, to smooth without lag.
+
+        Args:
+            patience: Frames without any face after which the rest is given up.
+        """
         waiting: deque[Frame] = deque()
 
         def images() -> Iterator[Frame]:
@@ -271,28 +279,22 @@ class TransferPipeline:
                 waiting.append(frame)
                 yield frame
 
-        smoothing = {"smoothing_s": self.options.smoothing_s, "live": live}
-        lost = 0
-        for face in self.reader.track(images(), face=self.options.face, **smoothing):
+        lost, smoothing_s = 0, self.options.smoothing_s
+        for face in self.reader.track(images(), smoothing_s, self.options.face, live=live):
             lost = 0 if face else lost + 1
-            if live and lost > PATIENCE:
+            if lost > patience:
                 return
             yield waiting.popleft(), face
 
     def _survey(self, video: Video) -> "_Neutral":
         """A first look through a video: its first face, and the median of frames spread evenly."""
         step = max(1, (video.n_frames or 0) // NEUTRAL_READS) if self.explicit else 1
-        motions = list(islice(self._motions(video, step), None if self.explicit else 1))
-        if not motions and step > 1:
-            motions = list(islice(self._motions(video, 1), 1))
-        if not motions:
-            raise NoFace(f"a face is required in some frame of {video.path}; none was found")
-        return _Neutral(motions)
-
-    def _motions(self, video: Video, step: int) -> Iterator[Motion]:
-        for frame in islice(video, 0, None, step):
-            if faces := self.reader.read(frame.image):
-                yield self.motion(frame.image, faces[0])
+        for every in sorted({step, 1}, reverse=True):
+            frames = self._read(islice(video, 0, None, every), live=True)
+            motions = (self.motion(frame.image, face) for frame, face in frames if face)
+            if known := list(motions if self.explicit and every == step else islice(motions, 1)):
+                return _Neutral(known)
+        raise NoFace(f"a face is required in some frame of {video.path}; none was found")
 
 
 class _Neutral:

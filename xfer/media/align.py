@@ -161,7 +161,7 @@ def _warped(layer: Image.Image, quad: Quad, low: np.ndarray, size: tuple[int, in
 
 def _matched(new: Image.Image, old: Image.Image, cover: Image.Image) -> Image.Image:
     """The face with mean and spread of each colour as the image has them where the two meet."""
-    shown, wanted, share = (
+    current, wanted, share = (
         np.asarray(layer.resize((64, 64), Image.Resampling.NEAREST), np.float32)
         for layer in (new, old, cover)
     )
@@ -169,10 +169,10 @@ def _matched(new: Image.Image, old: Image.Image, cover: Image.Image) -> Image.Im
     if not weight.any():
         return new
     weight /= weight.sum()
-    means = [(image * weight).sum((0, 1)) for image in (shown, wanted)]
+    means = [(image * weight).sum((0, 1)) for image in (current, wanted)]
     spreads = [
         np.sqrt(((image - mean) ** 2 * weight).sum((0, 1))) + 4
-        for image, mean in zip((shown, wanted), means, strict=True)
+        for image, mean in zip((current, wanted), means, strict=True)
     ]
     gain = np.clip(spreads[1] / spreads[0], 0.75, 1.33)
     levels = (np.arange(256)[:, None] - means[0]) * gain + means[1]

@@ -40,13 +40,13 @@ class Converter:
 
     def __init__(self, frame: VideoFrame, aspect: Fraction | None, remark: Callable[[str], None]):
         self._turn, self._remark = orientation(frame), remark
-        self._size = shown_size(frame, aspect)
+        self._size = display_size(frame, aspect)
         self.width, self.height = self._size[::-1] if self._turn[0] else self._size
 
     def __call__(self, frame: VideoFrame, aspect: Fraction | None) -> Pixels:
         """The frame as it is shown, in the size of the first one."""
         width, height = self._size
-        size = shown_size(frame, aspect)
+        size = display_size(frame, aspect)
         scale = min(width / size[0], height / size[1])
         inner = tuple(max(1, round(side * scale)) for side in size)
         if frame.colorspace in STRANGE:
@@ -67,7 +67,7 @@ class Converter:
         return np.ascontiguousarray(image[::-1] if flipped else image)
 
 
-def shown_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
+def display_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
     """Width and height as stored, with pixels made square by the wider side."""
     if not aspect or not Fraction(1, 4) < aspect < 4:
         return frame.width, frame.height

@@ -51,22 +51,22 @@ def read_image(path: str | Path) -> Pixels:
         MissingFile: There is no such file.
         BadFile: It is damaged, too large, or no image.
     """
-    with opened_image(path) as picture:
-        return flat(_upright(picture))
+    with opened_image(path) as image:
+        return flat(_upright(image))
 
 
 @contextlib.contextmanager
 def opened_image(path: str | Path) -> Iterator[Image.Image]:
     """An open image file whose header has been read; whatever goes wrong with it is `BadFile`."""
     try:
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
-            width, height = picture.size
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
             if width * height > MOST_PIXELS:
                 raise BadFile(
                     f"{path} has {width} x {height} pixels; at most {MOST_PIXELS / 1e6:g} million "
                     "are read: make it smaller first"
                 )
-            yield picture
+            yield image
     except (BadFile, MissingFile):
         raise
     except UnidentifiedImageError:
@@ -81,42 +81,42 @@ def opened_image(path: str | Path) -> Iterator[Image.Image]:
         raise BadFile(f"{path} is no image, or a damaged one: {what}") from error
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says; a damaged EXIF block turns nothing."""
-    picture.load()
+    image.load()
     with contextlib.suppress(Exception):
-        return ImageOps.exif_transpose(picture)
-    return picture
+        return ImageOps.exif_transpose(image)
+    return image
 
 
-def flat(picture: Image.Image) -> Pixels:
+def flat(image: Image.Image) -> Pixels:
     """Any mode of Pillow as sRGB bytes: profile applied, transparency over white."""
-    profile = picture.info.get("icc_profile")
-    if picture.mode.startswith(("I", "F")):
-        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
-    elif picture.mode in ("PA", "La", "RGBa", "LA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    elif picture.mode in ("P", "1", "YCbCr", "HSV", "RGBX"):
-        picture = picture.convert("RGB")
-    alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
-    picture = _in_srgb(picture.convert("RGB") if alpha else picture, profile)
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    elif image.mode in ("PA", "La", "RGBa", "LA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode in ("P", "1", "YCbCr", "HSV", "RGBX"):
+        image = image.convert("RGB")
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    image = _in_srgb(image.convert("RGB") if alpha else image, profile)
     if alpha:
-        picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
-    return np.array(picture)
+        image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
+    return np.array(image)
 
 
-def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """From the colour space that the file names; unnamed ones and damaged profiles pass as sRGB."""
     with contextlib.suppress(Exception):
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
         space = source.profile.xcolor_space.strip()
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}[space]
-        # Gray pixels may carry a colour profile, and gray profiles describe gray pixels only.
-        if picture.mode in (mode, "L") or space == "GRAY":
+        # Gray pixels may carry a colour profile; other profiles fit their own pixels only.
+        if image.mode == mode or (image.mode, mode) == ("L", "RGB"):
             target = ImageCms.createProfile("sRGB")
-            image = picture.convert(mode)
-            return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    return picture.convert("RGB")
+            converted = image.convert(mode)
+            return ImageCms.profileToProfile(converted, source, target, outputMode="RGB")
+    return image.convert("RGB")
 
 
 def _eight_bits(values: np.ndarray) -> UInt8[np.ndarray, "height width"]:
@@ -228,8 +228,8 @@ def _kind_of_bytes(head: bytes) -> str | None:
 
 def _is_animated(path: str | Path) -> bool:
     try:
-        with opened_image(path) as picture:
-            return picture.format in ANIMATED and getattr(picture, "is_animated", False)
+        with opened_image(path) as image:
+            return image.format in ANIMATED and getattr(image, "is_animated", False)
     except BadFile:
         return False
 
@@ -240,8 +240,8 @@ def list_media(folder: str | Path, recursive: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise MissingFile(f"there is no folder {folder}")
     inside = folder.rglob("*") if recursive else folder.iterdir()
-    shown = [p for p in inside if not any(q[0] == "." for q in p.relative_to(folder).parts)]
-    return sorted((p for p in shown if kind_of(p)), key=_natural)
+    visible = [p for p in inside if not any(q[0] == "." for q in p.relative_to(folder).parts)]
+    return sorted((p for p in visible if kind_of(p)), key=_natural)
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -298,29 +298,29 @@ class Animation(Video):
 
     def __init__(self, path: str | Path):
         super().__init__(path)
-        with opened_image(path) as picture:
-            self.width, self.height = picture.size
-            self.n_frames = picture.n_frames
-            picture.load()
-            self.fps = 1 / _seconds(picture)
+        with opened_image(path) as image:
+            self.width, self.height = image.size
+            self.n_frames = image.n_frames
+            image.load()
+            self.fps = 1 / _seconds(image)
             self.duration_s = self.n_frames / self.fps
 
     def __iter__(self) -> Iterator[Frame]:
-        time, given = 0.0, 0
+        time, n_given = 0.0, 0
         try:
-            with opened_image(self.path) as picture:
-                for frame in ImageSequence.Iterator(picture):
-                    image = flat(frame)
+            with opened_image(self.path) as image:
+                for frame in ImageSequence.Iterator(image):
+                    displayed = flat(frame)  # only then is it known how long it lasts
                     lasts = _seconds(frame)
-                    yield Frame(image, time)
-                    time, given = time + lasts, given + 1
+                    yield Frame(displayed, time)
+                    time, n_given = time + lasts, n_given + 1
         except BadFile:
-            if not given:
+            if not n_given:
                 raise
-            self.remark(f"it is damaged after {given} frames")
+            self.remark(f"it is damaged after {n_given} frames")
 
 
-def _seconds(picture: Any) -> float:
+def _seconds(image: Any) -> float:
     """How long a frame stands; browsers take the shortest times for a tenth of a second."""
-    milliseconds = picture.info.get("duration") or 0
+    milliseconds = image.info.get("duration") or 0
     return milliseconds / 1000 if milliseconds > 10 else 0.1

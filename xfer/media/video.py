@@ -55,8 +55,8 @@ def open_camera(device: str | int) -> "Camera":
 def read_source(path: str | Path) -> Source | None:
     """What an image or video file says of its origin; None if it says nothing."""
     if kind_of(path) == "image":
-        with opened_image(path) as picture:
-            packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
+        with opened_image(path) as image:
+            packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
             return find_source(packet)
     with open_container(path) as container:
         return find_source(container.metadata.get("comment", ""))

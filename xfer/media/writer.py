@@ -158,8 +158,8 @@ class _Sound:
         tracks = [s for s in self._container.streams.audio if s.codec_context is not None]
         default = lambda track: bool(track.disposition & Disposition.default)
         self._track = max(tracks, key=default, default=None)
-        self._pictures = self._container.streams.video[:1]
-        self._start_s = VideoFile(path).start_s if self._pictures else 0.0
+        self._video = self._container.streams.video[:1]
+        self._start_s = VideoFile(path).start_s if self._video else 0.0
         self._graph, self._kind, self._at = None, None, 0
         if self._track is not None:
             self._layout = "mono" if self._track.codec_context.channels == 1 else "stereo"
@@ -184,7 +184,7 @@ class _Sound:
 
     def _placed(self) -> Iterator[AudioFrame]:
         """Decoded sound where it belongs: gaps are filled with silence, overlaps are cut."""
-        found = decoded(self._container, self._track, *self._pictures)
+        found = decoded(self._container, self._track, *self._video)
         for frame in chain.from_iterable(frames for _, frames in found):
             kind = frame.sample_rate, frame.format.name, frame.layout.name
             if kind != self._kind:

@@ -1,0 +1,98 @@
+"""Faults of a preparation, in numbers: kills, broken images, broken videos. Some 15 minutes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+from test_prepare import bytes_of, video
+
+from xfer.data.prepare import PrepareConfig, prepare
+
+pytestmark = pytest.mark.long
+
+RUN = """
+import sys
+from test_prepare import bytes_of, video
+from xfer.data.prepare import PrepareConfig, prepare
+if __name__ == "__main__":
+    prepare(PrepareConfig(inputs=(sys.argv[1],), out=sys.argv[2], n_workers=int(sys.argv[3])))
+"""
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_thirty_kills_change_no_byte(tmp_path, n_workers):
+    videos, script = tmp_path / "videos", tmp_path / "run.py"
+    videos.mkdir()
+    script.write_text(RUN)
+    for i in range(12):
+        video(videos / f"{i:02d}.mp4", 40 + 5 * i)
+    prepare(PrepareConfig(inputs=(str(videos),), out=str(tmp_path / "whole"), n_workers=0))
+    whole, kills, folders, rng = bytes_of(tmp_path / "whole"), 0, 0, random.Random(n_workers)
+    while kills < 30:
+        out = tmp_path / f"out{folders}"
+        command = [sys.executable, script, videos, out, str(n_workers)]
+        job = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+        while job.poll() is None and not (out / "run.json").exists():
+            time.sleep(0.02)
+        try:
+            assert job.wait(rng.uniform(0, 6 if n_workers else 2)) == 0
+        except subprocess.TimeoutExpired:
+            os.kill(job.pid, signal.SIGKILL)
+            job.wait()
+            kills += 1
+            continue
+        assert bytes_of(out) == whole
+        folders += 1
+    subprocess.run([sys.executable, script, videos, out, str(n_workers)], check=True)
+    assert bytes_of(out) == whole
+    print(json.dumps({"workers": n_workers, "kills": kills, "folders": folders + 1}))
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """A file without its end, a stretch or its head, or with wrong bytes or zeros in it."""
+    start, wrong = rng.randrange(len(data)), bytearray(data)
+    for _ in range(rng.randrange(1, 200)):
+        wrong[rng.randrange(len(data))] = rng.randrange(256)
+    zeros = bytes(min(len(data) - start, len(data) // 3))
+    return rng.choice(
+        [
+            data[:start],
+            bytes(wrong),
+            data[: start // 2] + data[start:],
+            rng.randbytes(rng.randrange(1, 400)) + data[rng.randrange(1, 400) :],
+            data[:start] + zeros + data[start + len(zeros) :],
+        ]
+    )
+
+
+def test_broken_images_and_videos_cost_themselves_only(tmp_path):
+    broken, rng = tmp_path / "broken", random.Random(0)
+    broken.mkdir()
+    images = [tmp_path / f"a.{suffix}" for suffix in ("jpg", "png", "webp", "gif", "bmp")]
+    for path in images:
+        Image.fromarray(astronaut()[0:300, 60:400]).save(path)
+    videos = {"a.mp4": "mpeg4", "a.avi": "mpeg4", "a.mkv": "libx264"}
+    for name, codec in videos.items():
+        video(tmp_path / name, 30, codec)
+    for count, paths in ((200, images), (100, [tmp_path / name for name in videos])):
+        for i in range(count):
+            path = paths[i % len(paths)]
+            (broken / f"{i:03d}{path.suffix}").write_bytes(damaged(path.read_bytes(), rng))
+    for name in ("a.jpg", "a.mp4"):
+        (broken / name).write_bytes((tmp_path / name).read_bytes())
+    out = tmp_path / "out"
+    prepare(PrepareConfig(inputs=(str(broken),), out=str(out), n_workers=2))
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert len({line["input"] for line in lines}) == len(lines) == 302
+    status = {line["input"]: line["status"] for line in lines}
+    assert status["broken/a.jpg"] == status["broken/a.mp4"] == "ok"
+    assert all(line["reason"] for line in lines if line["status"] != "ok")
+    print(json.dumps({"inputs": len(lines)} | Counter(status.values())))

@@ -8,11 +8,12 @@ from torch import nn
 from xfer.data.clips import open_clips, stored, write_clip, write_index
 from xfer.landmarker import FACTORS
 from xfer.media.images import to_array
+from xfer.stylegan2.layers import LatentSpace
 
 N_STYLES, W_DIM = 2, 4
 
 
-class Blots(nn.Module):
+class Blots(LatentSpace, nn.Module):
     """W+ of two styles of four numbers to images of 32 px, linearly."""
 
     n_styles, w_dim, z_dim = N_STYLES, W_DIM, W_DIM
@@ -24,9 +25,6 @@ class Blots(nn.Module):
             self.mapping = nn.Linear(W_DIM, W_DIM)
             self.render = nn.Linear(N_STYLES * W_DIM, 3 * 4 * 4)
         self.register_buffer("w_mean", torch.zeros(W_DIM))
-
-    def to_w_plus(self, w):
-        return w[:, None].expand(-1, N_STYLES, -1)
 
     def synthesis(self, w_plus):
         return self.preview(w_plus)

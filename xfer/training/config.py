@@ -5,6 +5,7 @@ from typing import Any
 
 from xfer.encoders import IdentityEncoderConfig, MotionEncoderConfig
 from xfer.mapper import MapperConfig
+from xfer.recognition import FaceRecogniserConfig
 from xfer.stylegan2.discriminator import DiscriminatorConfig
 from xfer.stylegan2.generator import GeneratorConfig
 
@@ -86,8 +87,8 @@ class InverterTraining(TrainingConfig):
 
     encoder: IdentityEncoderConfig = field(
         default_factory=lambda: IdentityEncoderConfig(
-            channels=(16, 48, 96, 160, 256), blocks=(1, 2, 2, 3, 2), n_styles=16, rounds=2,
-            head="pooled", preview=True,
+            resolution=128, channels=(32, 64, 128, 256), blocks=(2, 2, 3, 2), n_styles=16,
+            rounds=2, head="pooled", preview=True,
         )
     )  # fmt: skip
     """Its rounds look at previews of its own resolution, 128 or 256 px, and so do the losses."""
@@ -116,13 +117,44 @@ INVERTER_PRESETS = {"ffhq": InverterTraining()}
 
 
 @dataclass(frozen=True)
+class RecogniserTraining(TrainingConfig):
+    """A face recogniser for losses, on generated people."""
+
+    recogniser: FaceRecogniserConfig = field(
+        default_factory=lambda: FaceRecogniserConfig(
+            channels=(24, 48, 96, 192), blocks=(1, 2, 3, 2), embedding=192, dropout=0.0
+        )
+    )
+    generator: str = "ffhq"
+    control: str = "ffhq"
+    preview: int = 128
+    batch: int = 32
+    ema_kimg: float = 4.0
+    log_kimg: float = 1.6
+    save_kimg: float = 16.0
+    people: int = 5_000
+    psi: float = 0.9
+    motion: float = 0.8
+    """Standard deviation of every factor of motion, in its unit."""
+    recolour: float = 0.7
+    """How far fine styles go towards another person's at most."""
+    occlude: float = 0.2
+    scale: float = 24.0
+    margin: float = 0.3
+    """Of cosines."""
+
+
+RECOGNISER_PRESETS = {"ffhq": RecogniserTraining()}
+
+
+@dataclass(frozen=True)
 class TransferTraining(TrainingConfig):
     """Motion encoder and mapper. A term whose weight is 0 is not computed."""
 
     encoder: MotionEncoderConfig = field(
         default_factory=lambda: MotionEncoderConfig(
-            resolution=128, channels=(32, 64, 128, 192), blocks=(1, 2, 2, 2), n_styles=16,
-            bottleneck=64, pool=4,
+            resolution=128, channels=(32, 64, 128, 256), blocks=(1, 2, 3, 2), n_styles=16,
+            bottleneck=128, pool=4,
         )
     )  # fmt: skip
     mapper: MapperConfig = field(

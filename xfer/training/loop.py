@@ -79,6 +79,10 @@ class Task:
         """A random generator for each sample that this process holds."""
         return [rng(self.config.seed, purpose, step, sample) for sample in self.samples]
 
+    def weighted(self, terms: dict[str, Tensor]) -> Tensor:
+        """The sum of terms, each with the weight that the configuration gives it."""
+        return sum(getattr(self.config, name) * term for name, term in terms.items())
+
     def update(self, name: str, loss: Tensor) -> None:
         """Backward and one step of an optimiser; NonFinite before anything has changed."""
         optimiser = self.optimisers[name]

@@ -14,15 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from xfer import losses
 from xfer.assets import cache_folder
 from xfer.backbones import fit
-from xfer.data.clips import Clips, open_clips
+from xfer.data.clips import Clip, Clips, open_clips
 from xfer.encoders import IdentityEncoder
 from xfer.errors import MissingFile
+from xfer.landmarker import LandmarkerTwin
 from xfer.media.images import to_tensor
+from xfer.perceptual import PerceptualFeatures
+from xfer.recognition import open_recogniser
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator, z_from_seeds
 from xfer.training.augment import degrade
@@ -39,6 +43,11 @@ class Batch(NamedTuple):
     photo: Image
     """The same, degraded: what the encoder sees."""
     w_plus: WPlus
+    other: Image
+    """Another frame, of the same clip where there is one: a reconstruction that is wrong."""
+    other_w: WPlus
+    from_mean: Bool[Tensor, " batch"]
+    """Where the first phase starts: from the mean or from the other frame."""
 
 
 class InverterTask(Task):
@@ -84,35 +93,58 @@ class InverterTask(Task):
     def batch(self, step: int) -> Batch:
         rows, seed = [], self.config.seed
         for sample in self.samples:
-            position = step * self.config.batch + sample
+            position, random = (
+                step * self.config.batch + sample,
+                numpy_rng(seed, "photo", step, sample),
+            )
             clips, clip, i = self.frames[epoch_order(seed, position, len(self.frames))]
-            image = clips.image(clip, i)
-            photo = degrade(image, numpy_rng(seed, "photo", step, sample))
-            rows.append((image, photo, clips.w_plus(clip, i)))
-        images, photos, codes = (np.stack(column) for column in zip(*rows, strict=True))
-        return Batch(to_tensor(images), to_tensor(photos), torch.from_numpy(codes))
+            image, code = clips.image(clip, i), clips.w_plus(clip, i)
+            photo, from_mean = degrade(image, random), random.random() < 0.5
+            clips, clip, i = self._another(clips, clip, i, random)
+            other, other_w = clips.image(clip, i), clips.w_plus(clip, i)
+            rows.append((image, photo, code, other, other_w, from_mean))
+        image, photo, code, other, other_w, from_mean = map(np.stack, zip(*rows, strict=True))
+        return Batch(
+            to_tensor(image), to_tensor(photo), torch.from_numpy(code),
+            to_tensor(other), torch.from_numpy(other_w), torch.from_numpy(from_mean),
+        )  # fmt: skip
+
+    def _another(
+        self, clips: Clips, clip: Clip, i: int, random: np.random.Generator
+    ) -> tuple[Clips, Clip, int]:
+        if clip.n_frames > 1:
+            return clips, clip, (i + int(random.integers(1, clip.n_frames))) % clip.n_frames
+        return self.frames[random.integers(len(self.frames))]
 
     def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
         batch = Batch(*(part.to(self.world.device) for part in batch))
-        by_code_alone = step * self.config.batch < self.config.latent_kimg * 1000
-        w_plus, current = (x.expand(len(batch.image), *x.shape[1:]) for x in self.start)
+        w_plus, current = self.start
+        if step * self.config.batch < self.config.latent_kimg * 1000:
+            from_mean = batch.from_mean[:, None, None]
+            w_plus = torch.where(from_mean, w_plus, batch.other_w)
+            other = fit(batch.other, current.shape[2])
+            current = torch.where(from_mean[..., None], current, other)
+            terms = self.latent_terms(w_plus + self.encoder(batch.photo, current), batch)
+            self.update("all", self.weighted(terms))
+            return terms
+        w_plus, current = (x.expand(len(batch.image), *x.shape[1:]) for x in (w_plus, current))
         reported = {}
         for number in range(1, self.config.rounds + 1):
             found = w_plus + self.encoder(batch.photo, current)
-            terms = {
-                "latent": (found - batch.w_plus).square().mean() / self.spread,
-                "style_spread": losses.style_spread(found) / self.spread,
-            }
-            last_by_code = by_code_alone and number == self.config.rounds
-            with torch.set_grad_enabled(not by_code_alone):
-                shown = None if last_by_code else self.encoder.render(self.generator, found)
-            if not by_code_alone:
-                terms |= self.image_terms(shown, fit(batch.image, shown.shape[2]))
-            loss = sum(getattr(self.config, name) * term for name, term in terms.items())
-            self.update("all", loss)
+            shown = self.encoder.render(self.generator, found)
+            terms = self.latent_terms(found, batch)
+            terms |= self.image_terms(shown, fit(batch.image, shown.shape[2]))
+            self.update("all", self.weighted(terms))
             reported |= {f"{name}_{number}": term for name, term in terms.items()}
-            w_plus, current = found.detach(), None if shown is None else shown.detach()
+            w_plus, current = found.detach(), shown.detach()
         return reported
+
+    def latent_terms(self, found: WPlus, batch: Batch) -> dict[str, Tensor]:
+        """Distance to the known code, and between styles, over the variance of w."""
+        return {
+            "latent": (found - batch.w_plus).square().mean() / self.spread,
+            "style_spread": losses.style_spread(found) / self.spread,
+        }
 
     def image_terms(self, shown: Image, image: Image) -> dict[str, Tensor]:
         """How a reconstruction differs from the clean image; terms of weight 0 are left out."""
@@ -123,8 +155,8 @@ class InverterTask(Task):
         if config.identity:
             recogniser = self.measures["identity"]
             with torch.no_grad():
-                person = recogniser(fit(image, 256))
-            terms["identity"] = losses.identity_distance(recogniser(fit(shown, 256)), person)
+                person = recogniser(image)
+            terms["identity"] = losses.identity_distance(recogniser(shown), person)
         return terms
 
 
@@ -142,10 +174,6 @@ def latent_spread(generator: nn.Module) -> float:
 
 def open_measures(perceptual: float, identity: float, factors: float = 0) -> dict[str, nn.Module]:
     """The frozen networks that terms of these weights need: nothing is opened for 0."""
-    from xfer.landmarker import LandmarkerTwin
-    from xfer.perceptual import PerceptualFeatures
-    from xfer.recognition import open_recogniser
-
     measures: dict[str, nn.Module] = {}
     if perceptual:
         measures["perceptual"] = PerceptualFeatures()

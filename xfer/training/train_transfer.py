@@ -125,7 +125,7 @@ class TransferTask(Task):
         terms = self.latent_terms(same_w, cross_w, batch)
         if step * self.config.batch >= self.config.latent_kimg * 1000:
             terms |= self.image_terms(same_w, cross_w, motion, batch)
-        self.update("all", sum(getattr(self.config, name) * term for name, term in terms.items()))
+        self.update("all", self.weighted(terms))
         return terms
 
     def latent_terms(self, same_w: WPlus, cross_w: WPlus, batch: Batch) -> dict[str, Tensor]:
@@ -154,16 +154,16 @@ class TransferTask(Task):
         if config.identity:
             recogniser = self.measures["identity"]
             with torch.no_grad():
-                person = recogniser(fit(self.generator.preview(batch.other_w, size), 256))
-            terms["identity"] = losses.identity_distance(recogniser(fit(cross, 256)), person)
+                person = recogniser(fit(batch.stranger, size))
+            terms["identity"] = losses.identity_distance(recogniser(cross), person)
         if config.contrastive:
-            images = torch.cat([fit(same, 256), fit(cross, 256), fit(batch.stranger, 256)])
+            images = torch.cat([same, cross, fit(batch.stranger, size)])
             same_m, cross_m, other_m = self.encoder(images).chunk(3)
             terms["contrastive"] = losses.contrastive(
                 same_m, cross_m, motion, other_m, config.scale, config.margin
             )
         if config.factors:
-            found = read_factors(*self.measures["landmarker"](fit(cross, 256)))
+            found = read_factors(*self.measures["landmarker"](cross))
             units = torch.tensor(list(FACTOR_UNITS.values()), device=found.device)
             away = (found - batch.motion) / units
             terms["factors"] = F.smooth_l1_loss(away, torch.zeros_like(away))

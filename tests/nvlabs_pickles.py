@@ -17,57 +17,46 @@ import torch
 from by_rule import state as by_rule
 from torch import Tensor
 
-STAND_INS = ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")
+
+def _reconstruct_persistent_obj(meta: Any) -> None:
+    raise AssertionError("the official loader, which executes the source, was called")
+
+
+class EasyDict(dict):
+    pass
+
+
+PLACES = {_reconstruct_persistent_obj: "torch_utils.persistence", EasyDict: "dnnlib.util"}
 
 
 @contextlib.contextmanager
 def modules_of_nvlabs() -> Iterator[None]:
     """The modules under their names, with what pickle looks up in them."""
-
-    def _reconstruct_persistent_obj(meta: Any) -> None:
-        raise AssertionError("the official loader, which executes the source, was called")
-
-    class EasyDict(dict):
-        pass
-
-    for name in STAND_INS:
-        sys.modules[name] = types.ModuleType(name)
-    for place, value in {
-        "torch_utils.persistence": _reconstruct_persistent_obj,
-        "dnnlib.util": EasyDict,
-    }.items():
-        value.__module__, value.__qualname__ = place, value.__name__
+    names = ("torch_utils", "dnnlib", *PLACES.values())
+    sys.modules.update({name: types.ModuleType(name) for name in names})
+    for value, place in PLACES.items():
+        value.__module__ = place
         setattr(sys.modules[place], value.__name__, value)
     try:
         yield
     finally:
-        for name in STAND_INS:
+        for name in names:
             del sys.modules[name]
 
 
 class Persistent:
     """Pickles itself as a persistent class of NVlabs' code does."""
 
-    def __init__(self, class_name: str, state: dict[str, Any], source: str):
-        self.class_name, self.state, self.source = class_name, state, source
+    def __init__(self, state: dict[str, Any], source: str = "raise SystemExit('executed')"):
+        self.meta = {"type": "class", "version": 6, "module_src": source, "class_name": "Network"}
+        self.meta["state"] = state
 
     def __reduce__(self):
-        meta = {
-            "type": "class",
-            "version": 6,
-            "module_src": self.source,
-            "class_name": self.class_name,
-            "state": self.state,
-        }
-        return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (meta,)
+        return _reconstruct_persistent_obj, (self.meta,)
 
 
 def module(
-    class_name: str,
-    tensors: dict[str, Tensor],
-    attributes: dict[str, dict[str, Any]],
-    source: str,
-    prefix: str = "",
+    tensors: dict[str, Tensor], attributes: dict[str, dict[str, Any]], prefix: str = ""
 ) -> Persistent:
     """A module with all below it.
 
@@ -79,7 +68,7 @@ def module(
     below = OrderedDict()
     for part in dict.fromkeys(name.partition(".")[0] for name in tensors if "." in name):
         inner = {n.partition(".")[2]: t for n, t in tensors.items() if n.startswith(f"{part}.")}
-        below[part] = module(f"{part}Layer", inner, attributes, source, f"{prefix}{part}.")
+        below[part] = module(inner, attributes, f"{prefix}{part}.")
     parameters = [(name, torch.nn.Parameter(own[name])) for name in own if name not in buffers]
     state = {
         "training": False,
@@ -92,29 +81,27 @@ def module(
         "weight_gain": np.float64(0.25),
         "_init_args": (),
     }
-    return Persistent(class_name, state | attributes.get(prefix, {}), source)
+    return Persistent(state | attributes.get(prefix, {}))
 
 
 def dump(
     path: Path,
-    networks: dict[str, tuple[str, dict[str, Tensor], dict[str, dict[str, Any]], dict[str, Any]]],
-    source: str = "raise SystemExit('the source was executed')",
-    protocol: int = 3,
-    save: Callable[[Any, Any], None] | None = None,
+    networks: dict[str, tuple[dict[str, Tensor], dict[str, dict[str, Any]], dict[str, Any]]],
+    save: Callable[[Any, Any], None] = pickle.dump,
+    **options: Any,
 ) -> Path:
     """Write a pickle of networks.
 
     Args:
-        networks: By key ("G_ema"): class name, tensors, attributes of layers, init_kwargs.
+        networks: By key ("G_ema"): tensors, attributes of layers, init_kwargs.
         save: `torch.save` for a file of PyTorch's around the same objects.
     """
     with modules_of_nvlabs(), open(path, "wb") as file:
-        easy = sys.modules["dnnlib.util"].EasyDict
-        content: dict[str, Any] = {"training_set_kwargs": easy(path="x.zip", resolution=32)}
-        for key, (name, tensors, attributes, made) in networks.items():
-            whole = attributes.get("", {}) | {"_init_kwargs": easy(made)}
-            content[key] = module(name, tensors, attributes | {"": whole}, source)
-        save(content, file) if save else pickle.dump(content, file, protocol=protocol)
+        content: dict[str, Any] = {"training_set_kwargs": EasyDict(path="x.zip", resolution=32)}
+        for key, (tensors, attributes, made) in networks.items():
+            whole = attributes.get("", {}) | {"_init_kwargs": EasyDict(made)}
+            content[key] = module(tensors, attributes | {"": whole})
+        save(content, file, **options)
     return path
 
 

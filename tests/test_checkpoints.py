@@ -195,7 +195,7 @@ def test_a_whole_module_in_a_torch_file_is_read_without_its_class(zipped, tmp_pa
 
 def test_a_snapshot_of_nvlabs_inside_a_torch_file_is_read(tmp_path):
     tensors = small_generator()
-    networks = {"G_ema": ("Generator", tensors, {}, {"num_fp16_res": 2})}
+    networks = {"G_ema": (tensors, {}, {"num_fp16_res": 2})}
     dump(tmp_path / "g.pt", networks, save=torch.save)
     generator = Generator.load(tmp_path / "g.pt")
     assert torch.equal(generator.const, tensors["synthesis.b4.const"])
@@ -237,7 +237,7 @@ def write_torch(path, zipped=True):
 
 
 def write_nvlabs(path):
-    return dump(path, {"G_ema": ("Generator", small_generator(), {}, {"c_dim": 0})})
+    return dump(path, {"G_ema": (small_generator(), {}, {"c_dim": 0})})
 
 
 WHOLE = {
@@ -426,7 +426,7 @@ def test_an_attack_hidden_in_a_good_file_is_refused(tmp_path):
             return os.system, (f"touch {tmp_path}/canary",)
 
     layers = {"synthesis.b4.": {"extra": [Attack()]}}
-    path = dump(tmp_path / "g.pkl", {"G_ema": ("Generator", small_generator(), layers, {})})
+    path = dump(tmp_path / "g.pkl", {"G_ema": (small_generator(), layers, {})})
     assert opened(path) is None
     torch.save({"g_ema": GENERATOR, "opts": {"x": Attack()}}, path)
     assert opened(path) is None and not (tmp_path / "canary").exists()
@@ -442,9 +442,9 @@ def test_bombs_of_zips_views_and_layers_are_refused(tmp_path):
     once = torch.ones(1 << 18)
     torch.save({"linear_relu.0.weight": once} | {f"x{i}": once for i in range(4000)}, path)
     assert opened(path) is None
-    inner = Persistent("Leaf", {"_modules": {}}, "")
+    inner = Persistent({"_modules": {}})
     for _ in range(30):  # two children each, all shared: a billion paths in a small file
-        inner = Persistent("Twice", {"_modules": {"a": inner, "b": inner}}, "")
+        inner = Persistent({"_modules": {"a": inner, "b": inner}})
     with modules_of_nvlabs():
         path.write_bytes(pickle.dumps({"G_ema": inner}))
     assert opened(path) is None

@@ -120,7 +120,7 @@ def small_discriminator() -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def test_a_pickle_gives_what_the_public_code_gives(tmp_path):
     tensors = state(KEYS["nvlabs_generator_32"])
-    path = dump(tmp_path / "g.pkl", {"G_ema": ("Generator", tensors, {}, {"c_dim": 0})})
+    path = dump(tmp_path / "g.pkl", {"G_ema": (tensors, {}, {"c_dim": 0})})
     wanted, generator = figures("nvlabs_generator_32"), Generator.load(path)
     w = generator.mapping(given(21, (2, 512)))
     assert_agree(w, wanted["w"])
@@ -131,7 +131,7 @@ def test_a_pickle_gives_what_the_public_code_gives(tmp_path):
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_every_pickle_protocol_is_read(protocol, tmp_path):
     tensors = small_generator()
-    path = dump(tmp_path / "g.pkl", {"G": ("Generator", tensors, {}, {})}, protocol=protocol)
+    path = dump(tmp_path / "g.pkl", {"G": (tensors, {}, {})}, protocol=protocol)
     found = read_checkpoint(path).networks["generator_raw"].tensors
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
@@ -143,14 +143,14 @@ def test_settings_come_from_layers_or_from_the_arguments(tmp_path):
         "mapping.fc0.": {"bias_gain": np.float64(0.02)},
     }
     made = {"synthesis_kwargs": {"num_fp16_res": 2, "conv_clamp": 256, "channel_base": 1 << 14}}
-    path = dump(tmp_path / "g.pkl", {"G_ema": ("Generator", small_generator(), layers, made)})
+    path = dump(tmp_path / "g.pkl", {"G_ema": (small_generator(), layers, made)})
     config = Generator.load(path).config
     assert (config.conv_clamp, config.half_resolutions) == (256.0, 2)
     assert (config.z_dim, config.w_dim, config.mapping_layers) == (24, 16, 3)
     assert config.mapping_lr_multiplier == 0.02
     assert (config.resolution, config.channels(16)) == (16, 8)
     made = {"conv_clamp": 64, "num_fp16_res": 3, "mapping_kwargs": {"lr_multiplier": 0.05}}
-    path = dump(tmp_path / "g.pkl", {"G_ema": ("Generator", small_generator(), {}, made)})
+    path = dump(tmp_path / "g.pkl", {"G_ema": (small_generator(), {}, made)})
     config = Generator.load(path).config
     assert (config.conv_clamp, config.half_resolutions) == (64.0, 3)
     assert config.mapping_lr_multiplier == 0.05
@@ -162,9 +162,9 @@ def test_the_averaged_generator_is_preferred_and_each_network_is_reachable(tmp_p
     half = {name: tensor.half() for name, tensor in raw.items()}
     made = {"epilogue_kwargs": {"mbstd_group_size": 8}, "conv_clamp": 256}
     networks = {
-        "G": ("Generator", half, {}, {}),
-        "D": ("Discriminator", small_discriminator(), {}, made),
-        "G_ema": ("Generator", average, {}, {}),
+        "G": (half, {}, {}),
+        "D": (small_discriminator(), {}, made),
+        "G_ema": (average, {}, {}),
     }
     path = dump(tmp_path / "all.pkl", networks)
     assert set(read_checkpoint(path).networks) == {"generator", "generator_raw", "discriminator"}
@@ -192,6 +192,6 @@ def test_the_averaged_generator_is_preferred_and_each_network_is_reachable(tmp_p
 )
 def test_other_networks_under_these_names_are_refused(changes, layers, complaint, tmp_path):
     tensors = {n: t for n, t in (small_generator() | changes).items() if t is not None}
-    path = dump(tmp_path / "g.pkl", {"G_ema": ("Generator", tensors, layers, {})})
+    path = dump(tmp_path / "g.pkl", {"G_ema": (tensors, layers, {})})
     with pytest.raises(BadFile, match=complaint):
         Generator.load(path)

@@ -41,6 +41,8 @@ def test_a_rosinality_generator_draws_what_the_public_code_draws(size, multiplie
     image = generator.synthesis(w)
     assert_agree(pool(image), wanted["image"])
     assert_agree(image[:, :, :8, :8], wanted["corner"])
+    if size == 1024:  # the rest is the same code, and slow at this size
+        return
     truncated = generator.truncate(generator.to_w_plus(w), 0.7)
     assert_agree(pool(generator.synthesis(truncated)), wanted["image_truncated"])
     w_plus = given(2, (1, generator.n_styles, 512))
@@ -54,8 +56,8 @@ def test_a_rosinality_generator_draws_what_the_public_code_draws(size, multiplie
 @torch.no_grad()
 def test_a_rosinality_discriminator_scores_as_the_public_code_scores(size, multiplier, tmp_path):
     torch.save({"d": state(rosinality_discriminator(size, multiplier))}, tmp_path / "d.pt")
-    critic = Discriminator.load(tmp_path / "d.pt")
-    score = critic(0.5 * given(3, (4, 3, size, size)))
+    discriminator = Discriminator.load(tmp_path / "d.pt")
+    score = discriminator(0.5 * given(3, (4, 3, size, size)))
     assert_agree(score, figures(f"discriminator_{size}")["score"])
 
 

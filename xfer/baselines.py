@@ -17,6 +17,7 @@ from xfer.errors import BadValue
 from xfer.shapes import W, WPlus
 
 Latents = Float[Tensor, "frames n_styles w_dim"]
+Code = Float[Tensor, "1 n_styles w_dim"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class DriverMotion:
     """The identity's factors as it is."""
     w_plus: Latents | None = None
     """The frames, inverted: what differences of latents need."""
-    neutral_w_plus: Float[Tensor, "1 n_styles w_dim"] | None = None
+    neutral_w_plus: Code | None = None
 
     def change(self) -> Latents:
         """What changed between the driver's resting latent and its frames."""
@@ -42,26 +43,20 @@ class DriverMotion:
 class Baseline(Protocol):
     """Latents of an identity with the motion of every frame; strength 0 leaves it as it is."""
 
-    def latents(
-        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
-    ) -> Latents: ...
+    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents: ...
 
 
 class Copy:
     """The identity itself: the right person, who does not move."""
 
-    def latents(
-        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
-    ) -> Latents:
+    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
         return identity.expand(len(motion.factors), -1, -1)
 
 
 class LatentDifference:
     """The identity's latent plus what changed between the driver's (Tov et al., "e4e", 2021)."""
 
-    def latents(
-        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
-    ) -> Latents:
+    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
         return identity + strength * motion.change()
 
 
@@ -72,9 +67,7 @@ class FactorMoves:
     control: Control
 
     @torch.no_grad()
-    def latents(
-        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
-    ) -> Latents:
+    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
         units = self.control.units(motion.factors, motion.own, motion.neutral)
         return self.control.move(identity, strength * units)
 
@@ -164,8 +157,6 @@ class LatentMask(Storable, nn.Module):
         return identity + self.mask(change.flatten(1)).sigmoid().view_as(change) * change
 
     @torch.no_grad()
-    def latents(
-        self, motion: DriverMotion, identity: Float[Tensor, "1 _ _"], strength: float = 1.0
-    ) -> Latents:
+    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
         change = motion.change()
         return identity + strength * (self(identity.expand_as(change), change) - identity)

@@ -19,7 +19,7 @@ from xfer.data.clips import open_clips
 from xfer.data.inputs import find_inputs, person_of
 from xfer.data.prepare import PrepareConfig, prepare
 from xfer.errors import BadFile, BadValue
-from xfer.face_reader import Face
+from xfer.face_reader import Face, FaceReader
 from xfer.media.images import kind_of
 from xfer.media.video import Frame
 
@@ -44,14 +44,17 @@ def face_in(image: np.ndarray) -> Face | None:
     mesh = np.concatenate([grid * side + (x, y), np.zeros((478, 1))], 1).astype(np.float32)
     corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * side / 2 + (x, y)
     return Face(
-        landmarks=mesh, blendshapes=np.zeros(52, np.float32), yaw_deg=float(image[0, 1, 0]) - 100,
-        pitch_deg=0.0, roll_deg=0.0, score=1.0, n_faces=1, quad=corners,
+        landmarks=mesh, points68=mesh[:68, :2], blendshapes=np.zeros(52, np.float32),
+        yaw_deg=float(image[0, 1, 0]) - 100, pitch_deg=0.0, roll_deg=0.0, score=1.0, n_faces=1, quad=corners,
         factors=np.full(11, x, np.float32),
     )  # fmt: skip
 
 
-class SlowReader:
+class SlowReader(FaceReader):
     """Answers two frames late, as a reader does that looks ahead to smooth."""
+
+    def __init__(self):
+        pass
 
     def track(self, frames, **_) -> Iterator[Face | None]:
         waiting = []

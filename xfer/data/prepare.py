@@ -9,6 +9,7 @@ import faulthandler
 import hashlib
 import json
 import multiprocessing
+import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -102,7 +103,10 @@ def prepare(config: PrepareConfig) -> Clips:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
         clips = write_index(out, [file for job in inputs for file in results[job.name]["files"]])
         used = sum(line["used"] for line in lines)
-        run.finish(inputs=Counter(line["status"] for line in lines), clips=len(clips), frames=used)
+        statuses = Counter(line["status"] for line in lines)
+        run.finish(inputs=statuses, clips=len(clips), frames=used)
+    status = ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
+    print(f"{out}: {status}; {len(clips)} clips, {used} frames", file=sys.stderr)
     if not used:
         reason, count = Counter(line["reason"] for line in lines).most_common(1)[0]
         raise BadFile(
@@ -113,15 +117,15 @@ def prepare(config: PrepareConfig) -> Clips:
 
 
 def prepare_input(job: Input, config: PrepareConfig) -> dict[str, Any]:
-    """Make the clips of one input and note what came of it; only a full disk raises."""
-    cutter, status, reason = _Cutter(job, config), "ok", ""
+    """Make the clips of one input and note what came of it; raises what is not its fault."""
+    cutter, status, reason = _Cutter(job, config, _reader()), "ok", ""
     _watch(config)
     try:
         cutter.run()
         if not cutter.files:
             why = ", ".join(f"{n} {flaw}" for flaw, n in sorted(cutter.rejected.items()))
             raise NoFace(f"no usable face in {cutter.frames} frames ({why or 'none was read'})")
-    except (UnwritableFile, MemoryError):
+    except UnwritableFile:
         raise
     except Exception as error:
         status = "rejected" if isinstance(error, NoFace) else "damaged"
@@ -168,6 +172,7 @@ class _Cutter:
 
     job: Input
     config: PrepareConfig
+    reader: FaceReader | None = None
     frames: int = 0
     used: int = 0
     rejected: Counter = field(default_factory=Counter)
@@ -179,7 +184,7 @@ class _Cutter:
         pending: deque[Frame] = deque()
         shot: list[tuple[bytes, Face, float]] = []
         last: tuple[Face, float] | None = None
-        for face in _reader().track(self._feed(pending)):
+        for face in self.reader.track(self._feed(pending)):
             image, time_s = pending.popleft()
             if face is None:
                 self.rejected["lost"] += 1

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.control import PARTS, units_of
+from xfer.control import PARTS, Control, personal, units_of
 from xfer.devices import best_device
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import Face, FaceReader
+from xfer.inversion import invert, refine, resized
 from xfer.landmarker import FACTORS, LandmarkerTwin, read_factors
 from xfer.media.align import crop
 from xfer.media.images import Pixels, read_image, to_array, to_tensor
@@ -30,9 +30,10 @@ from xfer.pipeline_inputs import (
     parse_seed,
     read_latent,
 )
+from xfer.recognition import open_recogniser
 from xfer.shapes import Image, WPlus
 
-Motion = Float[Tensor, "1 _"]
+Motion = Float[Tensor, "_ _"]
 """What a driver's face tells: its factors, or the motion encoder's bottleneck."""
 
 NEUTRAL_READS = 160
@@ -58,6 +59,8 @@ class Identity(NamedTuple):
     """The aligned photo, or the generated image."""
     person: Person | None = None
     """For the learned way."""
+    control: Control | None = None
+    """For the explicit way; its own with `fit`."""
     photo: Pixels | None = None
     face: Face | None = None
     """In the photo."""
@@ -134,31 +137,44 @@ class TransferPipeline:
         image = generator.synthesis(w_plus).float()
         photo.setdefault("portrait", to_array(image)[0])
         if self.explicit:
-            motion = read_factors(*_twin()(image.cpu()))
-            return Identity(name, w_plus, motion, generator, **photo)
-        motion = self.model.motion_encoder.bottleneck(_resized(image, 256))
+            motion = self._factors(image)
+            control = self.model.control
+            if self.options.fit:
+                read = lambda codes: self._factors(_previews(generator, codes))
+                control = personal(control, w_plus, read)
+            return Identity(name, w_plus, motion, generator, control=control, **photo)
+        motion = self.model.motion_encoder.bottleneck(resized(image, 256))
         person = self.model.person(w_plus)
         return Identity(name, w_plus, motion, generator, person=person, **photo)
 
     def _from_photos(self, texts: Sequence[str]) -> Identity:
-        photos = [read_image(path) for path in find_photos(texts)]
-        faces = [self.reader.main(photo) for photo in photos]
+        paths = find_photos(texts)
+        photos = [read_image(path) for path in paths]
+        faces = [self.main_face(*pair) for pair in zip(photos, paths, strict=True)]
         crops = [crop(a, face.quad, 1024) for a, face in zip(photos, faces, strict=True)]
         image = to_tensor(np.stack(crops)).to(self.model.generator.w_mean.device)
         facts = {"portrait": crops[0], "photo": photos[0], "face": faces[0]}
         if not self.explicit:
-            w_plus = self.model.identify(_resized(image, 256)).mean(0, keepdim=True)
+            w_plus = self.model.identify(resized(image, 256)).mean(0, keepdim=True)
             return self.from_w_plus(w_plus, texts[0], **facts)
-        from xfer.inversion import invert, refine
-        from xfer.recognition import open_recogniser
-
-        inversion = invert(
-            image, self.model.generator, self.options.steps, recogniser=open_recogniser()
-        )
+        generator, recogniser = self.model.generator, open_recogniser("auto", image.device)
+        inversion = invert(image, generator, self.options.steps, recogniser)
         if self.options.refine:
-            tuned = refine(inversion, image[:1], self.model.generator, self.options.refine)
+            tuned = refine(inversion, image[:1], generator, self.options.refine, recogniser)
             facts["generator"] = self._prepared(tuned)
         return self.from_w_plus(inversion.w_plus, texts[0], **facts)
+
+    def _factors(self, image: Image) -> Motion:
+        """Of aligned images, such as generated ones."""
+        parts = [read_factors(*_twin()(part)) for part in image.float().cpu().split(1)]
+        return torch.cat(parts).to(self.model.generator.w_mean)
+
+    def main_face(self, image: Pixels, name: str | Path, face: int | None = None) -> Face:
+        """The main face of an image, or a refusal that names it."""
+        try:
+            return self.reader.main(image, face)
+        except NoFace as error:
+            raise NoFace(f"{name}: {error}") from None
 
     # Motion --------------------------------------------------------------------------------
 
@@ -187,7 +203,7 @@ class TransferPipeline:
 
     def moved(self, identity: Identity, units: Float[Tensor, "1 n_factors"]) -> WPlus:
         """The identity's code with explicit moves, in units of the factors."""
-        return self.model.control.move(identity.w_plus, units.to(identity.w_plus))
+        return identity.control.move(identity.w_plus, units.to(identity.w_plus))
 
     # Images --------------------------------------------------------------------------------
 
@@ -199,11 +215,11 @@ class TransferPipeline:
         w_plus = self.moved(identity, self.options.strength * units * self.mask)
         return Result(self._rendered(identity, w_plus), w_plus)
 
-    def image(self, image: Pixels, identity: Identity, time_s: float = 0.0) -> Result:
+    def image(self, image: Pixels, identity: Identity, name: str = "the image") -> Result:
         """The identity with the motion of the main face in one image."""
-        face = self.reader.main(image, self.options.face)
+        face = self.main_face(image, name, self.options.face)
         w_plus = self.move(identity, self.motion(image, face), self.still_neutral())
-        return Result(self._rendered(identity, w_plus), w_plus, Frame(image, time_s), face)
+        return Result(self._rendered(identity, w_plus), w_plus, Frame(image, 0.0), face)
 
     def video(self, video: Video, identity: Identity, live: bool = False) -> Iterator[Result]:
         """The identity with the motion of every frame; reading and rendering overlap.
@@ -255,7 +271,7 @@ class TransferPipeline:
     @torch.no_grad()
     def _rendered(self, identity: Identity, w_plus: WPlus) -> Pixels:
         image = identity.generator.synthesis(w_plus).float()
-        return to_array(_resized(image, self.options.size))[0]
+        return to_array(resized(image, self.options.size))[0]
 
     def still_neutral(self) -> Motion:
         """The neutral of a driver of whom there is one image: that of the mean face."""
@@ -320,13 +336,12 @@ class _RunningNeutral:
             self.value = torch.cat(self._motions).median(0, keepdim=True).values
 
 
+def _previews(generator: Any, codes: WPlus) -> Image:
+    """Small images where the generator has them."""
+    make = getattr(generator, "preview", generator.synthesis)
+    return torch.cat([make(w_plus) for w_plus in codes.split(1)])
+
+
 @functools.cache
 def _twin() -> LandmarkerTwin:
     return LandmarkerTwin().eval()
-
-
-def _resized(image: Image, size: int) -> Float[Tensor, "batch 3 size size"]:
-    """A square image of another size."""
-    if image.shape[-1] == size:
-        return image
-    return F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -89,6 +89,7 @@ def transfer(config: TransferConfig) -> Iterator[str]:
         yield write_grid(pipeline, drivers, config.identity, config.out)
         return
     identity = pipeline.identity(*config.identity)
+    remark_faces(identity.name, identity.face)
     if config.options.paste == "photo" and identity.photo is None:
         raise BadValue(f"--paste photo requires a photo as identity; got {identity.name}")
     failed = 0
@@ -133,8 +134,8 @@ def write(pipeline: TransferPipeline, driver: Driver, identity: Identity, out: P
     if driver.kind == "factors":
         result = pipeline.factors(driver.factors, identity)
     else:
-        result = pipeline.image(read_image(driver.path), identity)
-        remark_faces(driver, result)
+        result = pipeline.image(read_image(driver.path), identity, driver.text)
+        remark_faces(driver.text, result.face)
     write_image(out, compose(result, identity, pipeline.options), source_of(pipeline.options))
     return str(out)
 
@@ -154,7 +155,7 @@ def write_video(pipeline: TransferPipeline, driver: Driver, identity: Identity, 
         bar = stack.enter_context(tqdm(total=source.n_frames, desc=out.name, unit="frame", **often))
         for result in ready:
             if not n:
-                remark_faces(driver, result)
+                remark_faces(driver.text, result.face)
             array = compose(result, identity, pipeline.options)
             if writer is None:
                 audio = driver.path if source.has_audio and not live else None
@@ -183,10 +184,10 @@ def remark(about: str, *texts: str) -> None:
         tqdm.write(f"{about}: {text}", file=sys.stderr)
 
 
-def remark_faces(driver: Driver, result: Result) -> None:
-    """Say how many faces there are to choose from."""
-    if result.face is not None and result.face.n_faces > 1:
-        remark(driver.text, f"{result.face.n_faces} faces; one of them drives, --face N chooses")
+def remark_faces(about: str, face: Face | None) -> None:
+    """Say how many faces there were to choose from."""
+    if face is not None and face.n_faces > 1:
+        remark(about, f"{face.n_faces} faces; the main one is taken, --face N chooses a driver's")
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from xfer.training.loop import Task, train
 from xfer.training.resume import fingerprint
 
 
-class Batch(NamedTuple):
+class InverterBatch(NamedTuple):
     """What one step sees."""
 
     image: Image
@@ -90,7 +90,7 @@ class InverterTask(Task):
         networks = {"identity_encoder": self.encoder}
         super().__init__(config, networks, {"all": optimiser}, list(networks), world)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> InverterBatch:
         rows, seed = [], self.config.seed
         for sample in self.samples:
             position, random = (
@@ -104,7 +104,7 @@ class InverterTask(Task):
             other, other_w = clips.image(clip, i), clips.w_plus(clip, i)
             rows.append((image, photo, code, other, other_w, from_mean))
         image, photo, code, other, other_w, from_mean = map(np.stack, zip(*rows, strict=True))
-        return Batch(
+        return InverterBatch(
             to_tensor(image), to_tensor(photo), torch.from_numpy(code),
             to_tensor(other), torch.from_numpy(other_w), torch.from_numpy(from_mean),
         )  # fmt: skip
@@ -116,8 +116,8 @@ class InverterTask(Task):
             return clips, clip, (i + int(random.integers(1, clip.n_frames))) % clip.n_frames
         return self.frames[random.integers(len(self.frames))]
 
-    def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
-        batch = Batch(*(part.to(self.world.device) for part in batch))
+    def step(self, step: int, batch: InverterBatch) -> dict[str, Tensor]:
+        batch = InverterBatch(*(part.to(self.world.device) for part in batch))
         w_plus, current = self.start
         if step * self.config.batch < self.config.latent_kimg * 1000:
             from_mean = batch.from_mean[:, None, None]
@@ -131,32 +131,32 @@ class InverterTask(Task):
         reported = {}
         for number in range(1, self.config.rounds + 1):
             found = w_plus + self.encoder(batch.photo, current)
-            shown = self.encoder.render(self.generator, found)
+            rendered = self.encoder.render(self.generator, found)
             terms = self.latent_terms(found, batch)
-            terms |= self.image_terms(shown, fit(batch.image, shown.shape[2]))
+            terms |= self.image_terms(rendered, fit(batch.image, rendered.shape[2]))
             self.update("all", self.weighted(terms))
             reported |= {f"{name}_{number}": term for name, term in terms.items()}
-            w_plus, current = found.detach(), shown.detach()
+            w_plus, current = found.detach(), rendered.detach()
         return reported
 
-    def latent_terms(self, found: WPlus, batch: Batch) -> dict[str, Tensor]:
+    def latent_terms(self, found: WPlus, batch: InverterBatch) -> dict[str, Tensor]:
         """Distance to the known code, and between styles, over the variance of w."""
         return {
             "latent": (found - batch.w_plus).square().mean() / self.spread,
             "style_spread": losses.style_spread(found) / self.spread,
         }
 
-    def image_terms(self, shown: Image, image: Image) -> dict[str, Tensor]:
+    def image_terms(self, rendered: Image, image: Image) -> dict[str, Tensor]:
         """How a reconstruction differs from the clean image; terms of weight 0 are left out."""
         config = self.config
-        terms = {"l1": F.l1_loss(shown, image), "l2": F.mse_loss(shown, image)}
+        terms = {"l1": F.l1_loss(rendered, image), "l2": F.mse_loss(rendered, image)}
         if config.perceptual:
-            terms["perceptual"] = losses.perceptual(self.measures["perceptual"], shown, image)
+            terms["perceptual"] = losses.perceptual(self.measures["perceptual"], rendered, image)
         if config.identity:
             recogniser = self.measures["identity"]
             with torch.no_grad():
-                person = recogniser(image)
-            terms["identity"] = losses.identity_distance(recogniser(shown), person)
+                code = recogniser(image)
+            terms["identity"] = losses.identity_distance(recogniser(rendered), code)
         return terms
 
 

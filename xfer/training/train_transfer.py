@@ -39,7 +39,7 @@ FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
 """The face in an aligned image of 256 px, as in the paper."""
 
 
-class Batch(NamedTuple):
+class TransferBatch(NamedTuple):
     """What one step sees."""
 
     driver: Image
@@ -89,7 +89,7 @@ class TransferTask(Task):
         super().__init__(config, networks, {"all": optimiser}, list(networks), world)
         self.neutral = lru_cache(maxsize=None)(self._neutral)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TransferBatch:
         """Pairs of frames, their codes, and the motion asked of the other person."""
         rows = []
         for sample in self.samples:
@@ -105,7 +105,7 @@ class TransferTask(Task):
             stranger = self.clips.image(*other)
             rows.append((image, photo, stranger, *codes, self._motion(driver, other[0])))
         columns = [np.stack(column) for column in zip(*rows, strict=True)]
-        return Batch(*map(to_tensor, columns[:3]), *map(torch.from_numpy, columns[3:]))
+        return TransferBatch(*map(to_tensor, columns[:3]), *map(torch.from_numpy, columns[3:]))
 
     def _motion(self, driver: tuple[Clip, int], other: Clip) -> Float[np.ndarray, "n_factors"]:
         """Pose is the driver's; expression leaves the other's neutral as it does the driver's."""
@@ -117,8 +117,8 @@ class TransferTask(Task):
     def _neutral(self, clip: Clip) -> Float[np.ndarray, "n_factors"]:
         return np.median(self.clips.array(clip, "factors"), axis=0)
 
-    def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
-        batch = Batch(*(part.to(self.world.device) for part in batch))
+    def step(self, step: int, batch: TransferBatch) -> dict[str, Tensor]:
+        batch = TransferBatch(*(part.to(self.world.device) for part in batch))
         motion = self.encoder(batch.photo)
         people = torch.cat([batch.same_w, batch.other_w])
         same_w, cross_w = self.mapper(people, motion.repeat(2, 1, 1)).chunk(2)
@@ -128,7 +128,9 @@ class TransferTask(Task):
         self.update("all", self.weighted(terms))
         return terms
 
-    def latent_terms(self, same_w: WPlus, cross_w: WPlus, batch: Batch) -> dict[str, Tensor]:
+    def latent_terms(
+        self, same_w: WPlus, cross_w: WPlus, batch: TransferBatch
+    ) -> dict[str, Tensor]:
         """The driver's own code is known; of the other's, that it lies near the person's."""
         return {
             "latent": (same_w - batch.driver_w).square().mean() / self.spread,
@@ -136,7 +138,7 @@ class TransferTask(Task):
         }
 
     def image_terms(
-        self, same_w: WPlus, cross_w: WPlus, motion: WPlus, batch: Batch
+        self, same_w: WPlus, cross_w: WPlus, motion: WPlus, batch: TransferBatch
     ) -> dict[str, Tensor]:
         """The paper's losses on previews; a term of weight 0 is not computed."""
         config, size, terms = self.config, self.config.preview, {}
@@ -154,8 +156,8 @@ class TransferTask(Task):
         if config.identity:
             recogniser = self.measures["identity"]
             with torch.no_grad():
-                person = recogniser(fit(batch.stranger, size))
-            terms["identity"] = losses.identity_distance(recogniser(cross), person)
+                code = recogniser(fit(batch.stranger, size))
+            terms["identity"] = losses.identity_distance(recogniser(cross), code)
         if config.contrastive:
             images = torch.cat([same, cross, fit(batch.stranger, size)])
             same_m, cross_m, other_m = self.encoder(images).chunk(3)

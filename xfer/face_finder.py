@@ -1,7 +1,6 @@
 """FaceFinder: where the human faces of an image are, and which of them is meant."""
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,23 +61,21 @@ class FaceFinder:
     def find(self, image: Pixels, finest: int = 8) -> list[Found]:
         """Human faces, the largest and most central first.
 
-        A detector sees faces down to a sixth of what it is shown. So it is shown the whole image
-        and its halves, then, where these hold no face, its quarters, then its eighths.
+        A detector sees faces down to a sixth of what it is given. So it gets the whole image, then
+        its halves if no face fills a third of it, then its quarters and eighths if there is none.
 
         Args:
             finest: 2, 4 or 8: when to stop.
         """
-        for parts in ((1, 2), (4,), (8,)):
-            side = max(image.shape[:2]) / parts[-1]
-            if parts[-1] > finest or (parts[0] > 1 and side < 64):
+        found: list[Found] = []
+        whole = max(image.shape[:2])
+        for parts in (1, 2, 4, 8):
+            side = whole / parts
+            large = any(width_of(one) > 0.3 * whole for one in found)
+            if large or parts > finest or (parts > 2 and found) or (parts > 1 and side < 64):
                 break
-            found = [one for n in parts for one in self._within(image, n)]
-            found.sort(key=lambda one: -prominence(one, image))
-            apart = [a for i, a in enumerate(found) if not any(overlap(a, b) for b in found[:i])]
-            people = [one for one in apart if not self._is_animal(image, one)]
-            if people:
-                return people
-        return []
+            found += self._within(image, side, found)
+        return sorted(found, key=lambda one: -prominence(one, image))
 
     def points68(self, image: Pixels, found: Found) -> Float[np.ndarray, "68 2"]:
         """The iBUG points of a face, as the detector's own package gives them if it does."""
@@ -86,15 +83,18 @@ class FaceFinder:
             return found.points[POINTS_68, :2]
         return np.asarray(self._points68(image, face_box(found)), np.float32)
 
-    def _within(self, image: Pixels, parts: int) -> Iterator[Found]:
-        """Faces in squares that cover the image, each a share of its longer side."""
-        side = max(image.shape[:2]) / parts
-        for x, y in tiles(image.shape, side, parts):
+    def _within(self, image: Pixels, side: float, known: list[Found]) -> list[Found]:
+        """New human faces in squares that cover the image."""
+        found: list[Found] = []
+        for x, y in tiles(image.shape, side):
             for region in self._detect(image[y : y + round(side), x : x + round(side)]):
                 region = region + np.array([x, y, 0, 0, 0])
-                one = self.at(image, region)
-                if one := one or self.at(image, self._again(image, region)):
-                    yield one
+                if any(is_at(one, region) for one in known + found):
+                    continue
+                one = self.at(image, region) or self.at(image, self._again(image, region))
+                if one and not self._is_animal(image, one):
+                    found.append(one)
+        return found
 
     def at(self, image: Pixels, region) -> Found | None:
         """The face in a region, if there is one."""
@@ -127,9 +127,9 @@ def prominence(found: Found, image: Pixels) -> float:
     return width_of(found) * (1 - 0.7 * min(off, 1))
 
 
-def overlap(a: Found, b: Found) -> bool:
-    apart = np.linalg.norm(a.points.mean(0)[:2] - b.points.mean(0)[:2])
-    return bool(apart < 0.5 * max(width_of(a), width_of(b)))
+def is_at(found: Found, region) -> bool:
+    """Whether a face is the one that a region shows."""
+    return bool(np.linalg.norm(found.points.mean(0)[:2] - region[:2]) < 0.5 * region[2])
 
 
 def chosen(found: list[Found], face: int | None, image: Pixels) -> Found:
@@ -153,10 +153,8 @@ def chosen(found: list[Found], face: int | None, image: Pixels) -> Found:
     return one
 
 
-def tiles(shape, side: float, parts: int) -> list[tuple[int, int]]:
-    """Upper left corners of half overlapping squares that cover an image; one for all of it."""
-    if parts == 1:
-        return [(0, 0)]
+def tiles(shape, side: float) -> list[tuple[int, int]]:
+    """Upper left corners of half overlapping squares that cover an image."""
     height, width = shape[:2]
     across, down = (
         np.linspace(0, max(n - side, 0), 1 + int(np.ceil(max(n - side, 0) / (side / 2))))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -9,12 +10,15 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from xfer.face_finder import FaceFinder, Found, Pixels, Quad, as_image, chosen, width_of
+from xfer.face_finder import FaceFinder, Found, Pixels, Quad, as_image, chosen, is_at, width_of
 from xfer.landmarker import Landmarker, read_factors, region_of
 from xfer.media.align import crop
 
 LOOKED_AT = 13
 """Frames at a video's start in which its main face is chosen."""
+
+FORGET_S = 1.0
+"""Seconds without the face after which another one may be followed."""
 
 REACH = 0.01
 """Of a crop's side: movements well above it are the head's, those below are mostly jitter."""
@@ -103,7 +107,7 @@ class FaceReader:
             fps: Frames a second, of frames without a time.
             live: Smooth by the past only, and the less the faster the face moves.
         """
-        observed = self._observe(frames, face, fps, 1 if live else LOOKED_AT)
+        observed = self._follow(frames, face, fps, 1 if live else LOOKED_AT)
         smooth = smooth_behind if live else smooth_around
         for seen, quad in smooth(observed, smoothing_s):
             if seen.found is None:
@@ -111,35 +115,43 @@ class FaceReader:
             else:
                 yield self._face(seen.image, seen.found, seen.n_faces, quad)
 
-    def _observe(self, frames, face, fps, n_first) -> Iterator["TrackedFrame"]:
+    def _follow(self, frames, face, fps, n_first) -> Iterator["TrackedFrame"]:
         """The same face in each frame: near where it was, else found anew."""
         timed = ((as_image(f), getattr(f, "time_s", i / fps)) for i, f in enumerate(frames))
-        start = list(itertools.islice(timed, n_first))
-        last, n_faces = self._first(start, face)
-        region = last
-        for image, time_s in itertools.chain(start, timed):
-            found = None if region is None else self.finder.at(image, region)
+        first = deque(itertools.islice(timed, n_first))
+        people = self._people([image for image, _ in first], face)
+        near, seen_s = people[0] if people else None, 0.0
+        while first or (first := deque(itertools.islice(timed, 1))):
+            image, time_s = first.popleft()
+            found = None if near is None else self.finder.at(image, near)
             if found is None:
                 every = self.finder.find(image, finest=4)
-                found, n_faces = nearest(every, last), len(every) or n_faces
-            region = None if found is None else region_of(found.points)
-            last = last if region is None else region
-            yield TrackedFrame(image, time_s, found, n_faces)
+                if time_s - seen_s > FORGET_S:
+                    people, face = [], None  # another shot, other people
+                if every and not people:
+                    main = chosen(every, face, image)
+                    every = [main, *(one for one in every if one is not main)]
+                found = the_same(every, people)
+                people = people or [region_of(one.points) for one in every]
+            near = None if found is None else region_of(found.points)
+            if near is not None:
+                people[0], seen_s = near, time_s
+            yield TrackedFrame(image, time_s, found, len(people))
 
-    def _first(self, start: list, face: int | None):
-        """Region of the face to follow from a video's first frames on, and how many there are."""
-        every = [self.finder.find(image) for image, _ in start[::4]]
-        first = next((found for found in every if found), None)
-        if first is None:
-            return None, 0
-        image = start[0][0]
-        best = chosen(first, face, image)
-        if face is None and len(first) > 1:
-            same = [[nearest(found, region_of(one.points)) for found in every] for one in first]
-            moves = np.array([motion([s for s in row if s is not None]) for row in same])
+    def _people(self, images: list, face: int | None) -> list:
+        """Regions of the faces in a video's first frames, that of the one to follow first."""
+        every = [self.finder.find(image) for image in images[::4]]
+        found = next((faces for faces in every if faces), None)
+        if found is None:
+            return []
+        best = chosen(found, face, images[0])
+        if face is None and len(found) > 1:
+            same = [[the_same(faces, [region_of(one.points)]) for faces in every] for one in found]
+            moves = np.array([motion([one for one in row if one is not None]) for row in same])
             if moves[0] < STILL and moves.max() > MOVING:
-                best = first[int(moves.argmax())]
-        return region_of(best.points), len(first)
+                best = found[int(moves.argmax())]
+        others = [one for one in found if one is not best]
+        return [region_of(one.points) for one in (best, *others)]
 
     def _face(self, image: Pixels, found: "Found", n_faces: int, quad: Quad | None = None) -> Face:
         quad = found.quad if quad is None else quad
@@ -221,14 +233,11 @@ def side_of(quad: Quad) -> float:
     return float(np.linalg.norm(quad[3] - quad[0]))
 
 
-def nearest(found: list[Found], region) -> Found | None:
-    """The face at a region, or the main one where none is there."""
-    near = [one for one in found if region is not None and same_place(one, region)]
-    return next(iter(near or found), None)
-
-
-def same_place(found: Found, region) -> bool:
-    return bool(np.linalg.norm(found.points.mean(0)[:2] - region[:2]) < 0.5 * region[2])
+def the_same(found: list[Found], people: list) -> Found | None:
+    """The face where the first of the people was, else the main one that is none of the others."""
+    same = [one for one in found if people and is_at(one, people[0])]
+    new = [one for one in found if not any(is_at(one, other) for other in people[1:])]
+    return next(iter(same + new), None)
 
 
 def motion(found: list[Found]) -> float:

@@ -1,5 +1,6 @@
 """The face reader: the right face, read the same however it is shown, and followed over time."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -153,3 +154,25 @@ def test_animals_are_no_people_and_paintings_are(reader, name):
         pytest.skip("the folder of photos is not here")
     faces = reader.read(imread(MEDIA / f"{name}.jpg"))
     assert len(faces) == (0 if name in ("s22", "s30", "s36") else 1)
+
+
+def test_a_still_portrait_is_not_followed_when_the_face_is_away(reader, portrait):
+    wall = np.full((300, 640, 3), 90, np.uint8)
+    wall[60:220, 20:180] = resized(portrait, (160, 160))
+    both = wall.copy()
+    both[20:276, 340:596] = portrait[:, ::-1]
+    tracked = list(reader.track([both, both, wall, wall, both]))
+    assert [f and f.quad[:, 0].mean() > 300 for f in tracked] == [True, True, None, None, True]
+    assert tracked[0].n_faces == 2
+    first = list(reader.track([both, both], face=1))
+    assert all(f.quad[:, 0].mean() < 200 for f in first)
+
+
+def test_the_speaker_is_followed_and_not_the_painting(reader):
+    file = MEDIA.parent / "cases/which_face/wall.mp4"
+    if not file.exists():
+        pytest.skip("the folder of cases is not here")
+    av = pytest.importorskip("av")
+    frames = (frame.to_ndarray(format="rgb24") for frame in av.open(file).decode(video=0))
+    for face in reader.track(itertools.islice(frames, 14)):
+        assert face.n_faces == 2 and face.landmarks[:, 0].mean() > 600

@@ -188,17 +188,6 @@ class Generator(Storable, LatentSpace, nn.Module):
         """A small image; this generator has no cheaper way than the whole one brought down."""
         return F.adaptive_avg_pool2d(self.synthesis(w_plus), size)
 
-    def prepare(self, size: int | None = None, **options: Any) -> Any:
-        """A copy for inference with the same `synthesis`, several times faster.
-
-        Args:
-            size: Edge of its images in pixels: the generator's, a half or a quarter (averaged).
-            options: `dtype` and `compile`, see `PreparedGenerator`.
-        """
-        from xfer.stylegan2.prepared import PreparedGenerator
-
-        return PreparedGenerator(self, size, **options)
-
     def _dtype(self, resolution: int, half: torch.dtype | None) -> torch.dtype:
         high = resolution > self.resolution >> self.config.half_resolutions
         return half if half is not None and high else self.const.dtype

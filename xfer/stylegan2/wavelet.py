@@ -8,7 +8,6 @@ import itertools
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -187,12 +186,6 @@ class WaveletGenerator(LatentSpace, nn.Module):
         resolution = self.preview_heads.head(size)[0].reads
         features = self.features(w_plus, upto=resolution)
         return self.preview_heads(features[f"{resolution}_conv1"], w_plus, size)
-
-    def prepare(self, size: int | None = None, **options: Any) -> Any:
-        """A copy for inference, several times faster; arguments as `inference.prepare`."""
-        from xfer.stylegan2.inference import prepare
-
-        return prepare(self, size, **options)
 
     def _features(
         self,

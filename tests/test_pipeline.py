@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from xfer import pipeline as module
 from xfer.control import Control
 from xfer.errors import BadFile, BadValue, MissingFile, NoFace, UnwritableFile
 from xfer.face_reader import Face, FaceReader
@@ -87,8 +86,7 @@ class BrightnessReader(FaceReader):
 @pytest.fixture
 def make(monkeypatch):
     """A pipeline with some options, and an identity whose own factors are zero."""
-    monkeypatch.setattr(module, "_twin", lambda: lambda image: (image, image))
-    monkeypatch.setattr(module, "read_factors", lambda *_: torch.zeros(1, N))
+    monkeypatch.setattr(TransferPipeline, "_factors", lambda *_: torch.zeros(1, N))
     directions = torch.zeros(N, STYLES, WIDTH)
     directions[:, 0, 0] = 0.1
     control = Control.from_directions(directions, torch.eye(WIDTH), n_styles=STYLES)

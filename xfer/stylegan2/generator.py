@@ -129,7 +129,7 @@ class Generator(Storable, LatentSpace, nn.Module):
 
         In the order of use: for every resolution its convolutions, then its toRGB.
         """
-        self._check(w_plus)
+        self.check(w_plus)
         rows = [(self.layers[0], 0), (self.to_rgb[0], 1)]
         for i in range(1, len(self.to_rgb)):
             pair = self.layers[2 * i - 1 : 2 * i + 1]
@@ -191,13 +191,6 @@ class Generator(Storable, LatentSpace, nn.Module):
     def _dtype(self, resolution: int, half: torch.dtype | None) -> torch.dtype:
         high = resolution > self.resolution >> self.config.half_resolutions
         return half if half is not None and high else self.const.dtype
-
-    def _check(self, w_plus: Tensor) -> None:
-        if tuple(w_plus.shape[1:]) != (self.n_styles, self.w_dim):
-            raise BadValue(
-                f"this generator takes W+ of {self.n_styles} styles x {self.w_dim}; "
-                f"got {' x '.join(map(str, w_plus.shape[1:]))}"
-            )
 
     def noise_images(self, noise: Noise, batch: int) -> list[Tensor | None]:
         """One image of noise a layer, or None, for any of the choices of `synthesis`."""

@@ -129,7 +129,7 @@ class MappingNetwork(nn.Module):
 class LatentSpace:
     """What every generator does with its latents.
 
-    It needs `mapping`, `synthesis`, the buffer `w_mean`, and the sizes `z_dim` and `n_styles`.
+    It needs `mapping`, `synthesis`, `w_mean` and the sizes `z_dim`, `w_dim` and `n_styles`.
     """
 
     def forward(
@@ -154,6 +154,14 @@ class LatentSpace:
         cutoff = self.n_styles if cutoff is None else cutoff
         moved = self.w_mean.to(w_plus.dtype).lerp(w_plus[:, :cutoff], psi)
         return torch.cat([moved, w_plus[:, cutoff:]], dim=1)
+
+    def check(self, w_plus: Tensor) -> None:
+        """Raise `BadValue` unless it is a W+ of this generator."""
+        if tuple(w_plus.shape[1:]) != (self.n_styles, self.w_dim):
+            raise BadValue(
+                f"this generator takes W+ of {self.n_styles} styles x {self.w_dim}; "
+                f"got {' x '.join(map(str, w_plus.shape[1:]))}"
+            )
 
     def mix(self, first: WPlus, second: WPlus, at: int) -> WPlus:
         """Style mixing: `first` for the styles below `at`, `second` from there on."""

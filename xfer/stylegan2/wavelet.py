@@ -125,11 +125,7 @@ class WaveletGenerator(LatentSpace, nn.Module):
         In the order of use: the first convolution's; for every block the upsampling's and its two
         convolutions'; the last layer's. A block's upsampling and first convolution share a style.
         """
-        if tuple(w_plus.shape[1:]) != (self.n_styles, self.w_dim):
-            raise BadValue(
-                f"this generator takes W+ of {self.n_styles} styles x {self.w_dim}; "
-                f"got {' x '.join(map(str, w_plus.shape[1:]))}"
-            )
+        self.check(w_plus)
         rows = [(self.conv.affine, 0)]
         for i, block in enumerate(self.blocks):
             up, conv0, conv1 = block.up, block.conv0.affine, block.conv1.affine

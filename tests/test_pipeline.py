@@ -7,13 +7,14 @@ import threading
 import numpy as np
 import pytest
 import torch
+from test_model import small_model
 from torch import nn
 
 from xfer.control import Control
 from xfer.errors import BadFile, BadValue, MissingFile, NoFace, UnwritableFile
 from xfer.face_reader import Face, FaceReader
 from xfer.landmarker import FACTORS
-from xfer.media.images import read_image, write_image
+from xfer.media.images import read_image, to_array, write_image
 from xfer.media.provenance import Source
 from xfer.media.video import VideoWriter, open_video, read_source
 from xfer.model import Transfer
@@ -44,14 +45,21 @@ class Lamp(nn.Module):
         super().__init__()
         self.register_buffer("w_mean", torch.zeros(WIDTH))
 
-    def prepare(self):
+    def prepare(self, size):
+        self.size = size
         return self
 
     def to_w_plus(self, w):
         return w[:, None].expand(-1, STYLES, -1)
 
     def synthesis(self, w_plus):
-        return w_plus[:, 0, 0, None, None, None].expand(-1, 3, 16, 16)
+        return w_plus.flatten(1)[:, 0, None, None, None].expand(-1, 3, self.size, self.size)
+
+    def frames(self, w_plus):
+        return to_array(self.synthesis(w_plus))
+
+    def stream(self, codes):
+        return (self.frames(w_plus)[0] for w_plus in codes)
 
 
 class BrightnessReader(FaceReader):
@@ -86,7 +94,7 @@ class BrightnessReader(FaceReader):
 @pytest.fixture
 def make(monkeypatch):
     """A pipeline with some options, and an identity whose own factors are zero."""
-    monkeypatch.setattr(TransferPipeline, "_factors", lambda *_: torch.zeros(1, N))
+    monkeypatch.setattr(TransferPipeline, "_own_motion", lambda *_: torch.zeros(1, N))
     directions = torch.zeros(N, STYLES, WIDTH)
     directions[:, 0, 0] = 0.1
     control = Control.from_directions(directions, torch.eye(WIDTH), n_styles=STYLES)
@@ -171,6 +179,25 @@ def test_a_latent_and_a_photo_without_a_face_are_read_as_identities(make, tmp_pa
         pipeline.identity(tmp_path / "a.png")
     with pytest.raises(BadValue, match="by itself"):
         pipeline.identity(tmp_path / "w.npy", tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_what_encoders_have_learned_moves_identities_too(relative, tmp_path, video):
+    model, options = small_model(), TransferOptions(relative=relative)
+    pipeline = TransferPipeline(model, options, "cpu", BrightnessReader())
+    write_image(tmp_path / "photo.png", image(0.2, 0.7), Source.GENERATED)
+    identity = pipeline.identity(tmp_path / "photo.png")
+    results = list(pipeline.video(open_video(video(image(0.1), image(0.9))), identity))
+    assert results[0].image.shape == (16, 16, 3)
+    if relative:  # begins at the identity itself
+        own = pipeline.model.latents(identity.motion, identity.response)
+        torch.testing.assert_close(results[0].w_plus, own)
+    else:
+        crop = torch.full((1, 3, 32, 32), -1.0) + torch.tensor([0.2, 0, 1 / 127.5])[:, None, None]
+        expected = model.mapper(identity.w_plus, model.motion_encoder(crop))
+        torch.testing.assert_close(results[0].w_plus, expected, atol=0.02, rtol=0)
+    with pytest.raises(BadValue, match="explicit"):
+        pipeline.factors({"yaw": 5.0}, identity)
 
 
 # Files -------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from xfer.pipeline_inputs import (
     read_latent,
 )
 from xfer.recognition import open_recogniser
-from xfer.shapes import Image, WPlus
+from xfer.shapes import WPlus
 
 Motion = Float[Tensor, "_ _"]
 """What a driver's face tells: its factors, or the motion encoder's bottleneck."""
@@ -56,10 +56,10 @@ class Identity(NamedTuple):
     """Prepared; tuned to the photo with `refine`."""
     portrait: Pixels
     """The aligned photo, or the generated image."""
-    person: Person | None = None
-    """For the learned way."""
     control: Control | None = None
     """For the explicit way; its own with `fit`."""
+    response: Person | None = None
+    """For the learned way."""
     photo: Pixels | None = None
     face: Face | None = None
     """In the photo."""
@@ -92,7 +92,10 @@ class TransferPipeline:
     ):
         self.options = options or TransferOptions()
         self.model = model.to(best_device(device))
-        self.generator = self._prepared(model.generator)
+        self.size = self.options.size or model.generator.resolution
+        self.generator = model.generator.prepare(self.size)
+        encoders = [e for e in (model.motion_encoder, model.identity_encoder) if e is not None]
+        self.edge = max([e.config.resolution for e in encoders], default=256)
         self.reader = reader or FaceReader()
         self._still_neutral: Motion | None = None
         way = self.options.motion
@@ -104,12 +107,6 @@ class TransferPipeline:
         parts = self.options.only or ("pose", "expression")
         chosen = {factor for part in parts for factor in PARTS[part]}
         self.mask = torch.tensor([float(factor in chosen) for factor in FACTORS])
-
-    def _prepared(self, generator: Any) -> Any:
-        """For speed; StyleGAN2's has one size, and its images are brought to ours."""
-        if hasattr(generator, "preview"):
-            return generator.prepare(size=self.options.size)
-        return generator.prepare()
 
     # Identities ----------------------------------------------------------------------------
 
@@ -133,18 +130,18 @@ class TransferPipeline:
         """An identity from its code."""
         w_plus = w_plus.to(self.model.generator.w_mean)
         generator = photo.pop("generator", self.generator)
-        image = generator.synthesis(w_plus).float()
+        image = generator.synthesis(w_plus)
         photo.setdefault("portrait", to_array(image)[0])
-        if self.explicit:
-            motion = self._factors(image)
-            control = self.model.control
-            if self.options.fit:
-                read = lambda codes: self._factors(_previews(generator, codes))
-                control = personal(control, w_plus, read)
-            return Identity(name, w_plus, motion, generator, control=control, **photo)
-        motion = self.model.motion_encoder.bottleneck(resized(image, 256))
-        person = self.model.person(w_plus)
-        return Identity(name, w_plus, motion, generator, person=person, **photo)
+        motion, control, response = self._own_motion(image), self.model.control, None
+        if not self.explicit:
+            response = self.model.person(w_plus)
+        elif self.options.fit:
+            small = getattr(generator, "preview", generator.synthesis)
+            read = lambda codes: torch.cat([self._own_motion(small(c)) for c in codes.split(1)])
+            control = personal(control, w_plus, read)
+        return Identity(
+            name, w_plus, motion, generator, control=control, response=response, **photo
+        )
 
     def _from_photos(self, texts: Sequence[str]) -> Identity:
         paths = find_photos(texts)
@@ -154,23 +151,25 @@ class TransferPipeline:
         image = to_tensor(np.stack(crops)).to(self.model.generator.w_mean.device)
         facts = {"portrait": crops[0], "photo": photos[0], "face": faces[0]}
         if not self.explicit:
-            w_plus = self.model.identify(resized(image, 256)).mean(0, keepdim=True)
+            w_plus = self.model.identify(resized(image, self.edge)).mean(0, keepdim=True)
             return self.from_w_plus(w_plus, texts[0], **facts)
         generator, recogniser = self.model.generator, open_recogniser("auto", image.device)
         inversion = invert(image, generator, self.options.steps, recogniser)
         if self.options.refine:
             tuned = refine(inversion, image[:1], generator, self.options.refine, recogniser)
-            facts["generator"] = self._prepared(tuned)
+            facts["generator"] = tuned.prepare(self.size)
         return self.from_w_plus(inversion.w_plus, texts[0], **facts)
 
-    def _factors(self, image: Image) -> Motion:
-        """Of aligned images, such as generated ones; as `FaceReader` reads its crops."""
-        reader, rows = self.reader.landmarker, []
-        for array in to_array(resized(image, 256)):
-            points, _ = reader.landmarks(array, (128, 128, 256, 0.0))
-            rows.append((points, reader.blendshapes(points)))
-        columns = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
-        return read_factors(*columns).to(self.model.generator.w_mean)
+    @torch.no_grad()
+    def _own_motion(self, image: Float[Tensor, "1 3 _ _"]) -> Motion:
+        """What an aligned image tells, such as a generated one; as `motion` of a driver's crop."""
+        if not self.explicit:
+            return self.model.motion_encoder.bottleneck(resized(image, self.edge))
+        image = resized(image, 256)
+        points, _ = self.reader.landmarker.landmarks(to_array(image)[0], (128, 128, 256, 0.0))
+        shapes = self.reader.landmarker.blendshapes(points)
+        factors = read_factors(torch.from_numpy(points)[None], torch.from_numpy(shapes)[None])
+        return factors.to(self.model.generator.w_mean)
 
     def main_face(self, image: Pixels, name: str | Path, face: int | None = None) -> Face:
         """The main face of an image, or a refusal that names it."""
@@ -187,7 +186,7 @@ class TransferPipeline:
         if self.explicit:
             return torch.as_tensor(face.factors).float()[None]
         device = self.model.generator.w_mean.device
-        aligned = to_tensor(crop(image, face.quad, 256)).to(device)
+        aligned = to_tensor(crop(image, face.quad, self.edge)).to(device)
         return self.model.motion_encoder.bottleneck(aligned)
 
     @torch.no_grad()
@@ -202,7 +201,7 @@ class TransferPipeline:
             units = self.model.control.units(motion, own, neutral, options.relative)
             return self.moved(identity, options.strength * units * self.mask)
         start = neutral if options.relative else own
-        return self.model.latents(own + options.strength * (motion - start), identity.person)
+        return self.model.latents(own + options.strength * (motion - start), identity.response)
 
     def moved(self, identity: Identity, units: Float[Tensor, "1 n_factors"]) -> WPlus:
         """The identity's code with explicit moves, in units of the factors."""
@@ -230,7 +229,7 @@ class TransferPipeline:
         Args:
             live: The video is a camera: it is read once, and nothing waits for later frames.
         """
-        neutral = _RunningNeutral() if live else self._survey(video)
+        neutral = _Neutral(until_s=NEUTRAL_SECONDS) if live else self._survey(video)
         patience = PATIENCE if live else math.inf
         frames = prefetch(self._read(video, live, patience), 1 if live else FRAMES_AHEAD)
         return self._render(frames, identity, neutral)
@@ -239,12 +238,12 @@ class TransferPipeline:
         self,
         frames: Iterator[tuple[Frame, Face | None]],
         identity: Identity,
-        neutral: "_Neutral | _RunningNeutral",
+        neutral: "_Neutral",
     ) -> Iterator[Result]:
         pending: deque[tuple[WPlus, Frame, Face | None]] = deque()
 
         def codes() -> Iterator[WPlus]:
-            last = neutral.first
+            last = next(iter(neutral.motions), None)
             for frame, face in frames:
                 if face is not None:
                     last = self.motion(frame.image, face)
@@ -263,24 +262,19 @@ class TransferPipeline:
 
     def _stream(self, identity: Identity, codes: Iterator[WPlus]) -> Iterator[Pixels]:
         """An image a code; the small size of videos comes from the generator's preview."""
-        generator = identity.generator
-        if self.options.size == 256 and hasattr(self.model.generator, "preview"):
-            yield from (to_array(generator.preview(w_plus, 256))[0] for w_plus in codes)
-        elif hasattr(generator, "stream"):
-            yield from generator.stream(codes)
-        else:
-            yield from (self._rendered(identity, w_plus) for w_plus in codes)
+        if self.size == 256 and hasattr(self.model.generator, "preview"):
+            small = identity.generator.preview
+            return (to_array(small(w_plus, 256))[0] for w_plus in codes)
+        return identity.generator.stream(codes)
 
-    @torch.no_grad()
     def _rendered(self, identity: Identity, w_plus: WPlus) -> Pixels:
-        image = identity.generator.synthesis(w_plus).float()
-        return to_array(resized(image, self.options.size))[0]
+        return identity.generator.frames(w_plus)[0]
 
     def still_neutral(self) -> Motion:
         """The neutral of a driver of whom there is one image: that of the mean face."""
         if self._still_neutral is None:
-            mean = self.model.generator.to_w_plus(self.model.generator.w_mean[None])
-            self._still_neutral = self.from_w_plus(mean).motion
+            w_mean = self.model.generator.w_mean[None]
+            self._still_neutral = self._own_motion(self.generator.synthesis(w_mean))
         return self._still_neutral
 
     def _read(
@@ -317,29 +311,15 @@ class TransferPipeline:
 
 
 class _Neutral:
-    """A driver's neutral face: the median of what was read of a video."""
+    """A driver's neutral face: the median of a survey, or of a camera's first seconds so far."""
 
-    def __init__(self, motions: Sequence[Motion]):
-        self.first = motions[0]
-        self.value = torch.cat(list(motions)).median(0, keepdim=True).values
-
-    def add(self, motion: Motion, time_s: float) -> None:
-        """Nothing: the video is known."""
-
-
-class _RunningNeutral:
-    """The same of a camera, from its first seconds."""
-
-    def __init__(self):
-        self.first, self.value, self._motions = None, None, []
+    def __init__(self, motions: Iterable[Motion] = (), until_s: float = -1.0):
+        self.motions, self.until_s = list(motions), until_s
 
     def add(self, motion: Motion, time_s: float) -> None:
-        if time_s <= NEUTRAL_SECONDS or not self._motions:
-            self._motions.append(motion)
-            self.value = torch.cat(self._motions).median(0, keepdim=True).values
+        if time_s <= self.until_s or not self.motions:
+            self.motions.append(motion)
 
-
-def _previews(generator: Any, codes: WPlus) -> Image:
-    """Small images where the generator has them."""
-    make = getattr(generator, "preview", generator.synthesis)
-    return torch.cat([make(w_plus) for w_plus in codes.split(1)])
+    @property
+    def value(self) -> Motion:
+        return torch.cat(self.motions).median(0, keepdim=True).values

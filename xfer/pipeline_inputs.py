@@ -32,8 +32,8 @@ Part = Literal["pose", "expression", "mouth", "eyes", "brows"]
 class TransferOptions:
     """How motion is applied and shown."""
 
-    size: Literal[256, 512, 1024] = 1024
-    """Edge of the generated square in pixels; 256 is fast."""
+    size: Literal[256, 512, 1024] | None = None
+    """Edge of the generated square in pixels, the generator's own by default; 256 is fast."""
     strength: float = 1.0
     """Of the motion: 0 is the identity's own, 1 the driver's."""
     only: tuple[Part, ...] = ()

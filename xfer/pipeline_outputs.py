@@ -276,7 +276,7 @@ def write_grid(
     pipeline: TransferPipeline, drivers: Sequence[Driver], names: Sequence[str], out: Path
 ) -> str:
     """All drivers (columns) by all identities (rows); of videos the first frame with a face."""
-    size = pipeline.options.size
+    size = pipeline.size
     header, rows = [np.full((size, size, 3), 255, np.uint8)], []
     identities = [pipeline.identity(name) for name in names]
     for driver in drivers:

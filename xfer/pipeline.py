@@ -215,13 +215,13 @@ class TransferPipeline:
             raise BadValue("factors require explicit control, which these weights do not use")
         units = units_of(values, identity.motion)
         w_plus = self.moved(identity, self.options.strength * units * self.mask)
-        return Result(self._rendered(identity, w_plus), w_plus)
+        return Result(self.render(identity, w_plus), w_plus)
 
     def image(self, image: Pixels, identity: Identity, name: str = "the image") -> Result:
         """The identity with the motion of the main face in one image."""
         face = self.main_face(image, name, self.options.face)
         w_plus = self.move(identity, self.motion(image, face), self.still_neutral())
-        return Result(self._rendered(identity, w_plus), w_plus, Frame(image, 0.0), face)
+        return Result(self.render(identity, w_plus), w_plus, Frame(image, 0.0), face)
 
     def video(self, video: Video, identity: Identity, live: bool = False) -> Iterator[Result]:
         """The identity with the motion of every frame; reading and rendering overlap.
@@ -267,7 +267,8 @@ class TransferPipeline:
             return (to_array(small(w_plus, 256))[0] for w_plus in codes)
         return identity.generator.stream(codes)
 
-    def _rendered(self, identity: Identity, w_plus: WPlus) -> Pixels:
+    def render(self, identity: Identity, w_plus: WPlus) -> Pixels:
+        """The image of a code, by the identity's own generator."""
         return identity.generator.frames(w_plus)[0]
 
     def still_neutral(self) -> Motion:

@@ -1,37 +1,46 @@
-// The explorer's screen: an image that shows what it was when held, and the browser's own camera.
+// The explorer's screen: an image that shows the unmoved identity while held, the driver's face
+// beside it, and the browser's own camera.
 const EDGE = 320; // of the frames that are sent, in pixels
 const MOST = 2; // frames under way
 
-function url(view) {
-  return URL.createObjectURL(new Blob([view], { type: "image/jpeg" }));
-}
-
 function render({ model, el }) {
   el.innerHTML = `
-    <div class="xfer-screen" style="width:512px;max-width:100%">
-      <img class="xfer-image" alt="synthetic face" draggable="false"
-           style="width:100%;aspect-ratio:1;background:#222;touch-action:none;cursor:pointer">
+    <div style="width:512px;max-width:100%">
+      <div style="position:relative">
+        <img class="xfer-image" alt="synthetic face" draggable="false"
+             style="width:100%;aspect-ratio:1;background:#222;touch-action:none;cursor:pointer">
+        <img class="xfer-driver" alt="driver" hidden
+             style="position:absolute;right:4px;top:4px;width:25%;border:2px solid #e8833a">
+        <video class="xfer-video" muted playsinline hidden style="position:absolute;right:4px;top:4px;
+             width:25%;aspect-ratio:1;object-fit:cover;border:2px solid #e8833a"></video>
+      </div>
       <div style="display:flex;gap:8px;align-items:center;min-height:32px">
         <button class="xfer-camera jupyter-button">camera on</button>
         <span class="xfer-rate"></span><span>synthetic; hold the image to compare</span>
       </div>
-      <div class="xfer-text" role="status" style="white-space:pre-wrap;font-family:monospace"></div>
+      <div class="xfer-text" role="status"
+           style="white-space:pre-wrap;font-family:monospace;min-height:9em"></div>
     </div>`;
   const find = (name) => el.querySelector(".xfer-" + name);
-  const image = find("image"), button = find("camera"), rate = find("rate"), text = find("text");
-  const video = document.createElement("video"), canvas = document.createElement("canvas");
-  video.muted = true; video.playsInline = true;
+  const [image, driver, video] = [find("image"), find("driver"), find("video")];
+  const [button, rate, text] = [find("camera"), find("rate"), find("text")];
+  const canvas = document.createElement("canvas");
   canvas.width = canvas.height = EDGE;
-  let stream = null, underWay = 0, next = 0, sent = new Map(), times = [], held = false, live = null;
+  let stream = null, live = null, held = false, next = 0, sent = new Map(), times = [];
 
-  function show(view) {
-    if (!view || !view.byteLength) return;
-    const before = image.src;
-    image.src = url(view);
-    if (before) URL.revokeObjectURL(before);
+  function put(img, bytes) {
+    if (img.src) URL.revokeObjectURL(img.src);
+    if (bytes?.byteLength) img.src = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
   }
-  const current = () => show(held ? model.get("before") : (stream && live) || model.get("image"));
-  const write = () => { text.textContent = model.get("text"); };
+  function update() {
+    put(image, held ? model.get("unmoved") : (stream && live) || model.get("image"));
+    video.hidden = !stream;
+  }
+  function updateDriver() {
+    put(driver, model.get("driver"));
+    driver.hidden = Boolean(stream) || !model.get("driver").byteLength;
+  }
+  const updateText = () => { text.textContent = model.get("text"); };
 
   async function start() {
     try {
@@ -43,26 +52,26 @@ function render({ model, el }) {
     video.srcObject = stream;
     await video.play();
     button.textContent = "camera off";
-    underWay = 0; sent.clear(); times = [];
+    sent.clear(); times = []; live = null;
     model.send({ kind: "begin" });
+    update(); updateDriver();
     capture();
   }
 
   function stop() {
-    if (stream) stream.getTracks().forEach((track) => track.stop());
-    stream = null; live = null;
+    stream.getTracks().forEach((track) => track.stop());
+    stream = null;
     button.textContent = "camera on"; rate.textContent = "";
     model.send({ kind: "end" });
-    current();
+    update(); updateDriver();
   }
 
   function capture() {
     if (!stream) return;
-    if (underWay < MOST && video.videoWidth) {
+    if (sent.size < MOST && video.videoWidth) {
       const edge = Math.min(video.videoWidth, video.videoHeight);
       const x = (video.videoWidth - edge) / 2, y = (video.videoHeight - edge) / 2;
       canvas.getContext("2d").drawImage(video, x, y, edge, edge, 0, 0, EDGE, EDGE);
-      underWay += 1;
       const id = next++, at = performance.now();
       sent.set(id, at);
       canvas.toBlob(async (blob) => {
@@ -72,29 +81,31 @@ function render({ model, el }) {
     setTimeout(capture, 15);
   }
 
-  function received(message, buffers) {
-    if (message.kind !== "shown") return;
-    underWay = Math.max(0, underWay - 1);
-    const now = performance.now(), began = sent.get(message.id);
-    sent.delete(message.id);
-    if (!stream) return;
-    if (buffers.length) { live = buffers[0]; current(); }
+  function receive(message, buffers) {
+    const began = sent.get(message.id), now = performance.now();
+    if (!sent.delete(message.id) || !stream || !buffers.length) return;
+    live = buffers[0];
+    update();
     times = [...times, now].filter((t) => now - t < 2000);
-    const ms = Math.round(now - began);
-    rate.textContent = `${ms} ms, ${(times.length / 2).toFixed(1)} a second`;
-    el.dataset.latency = ms; el.dataset.shown = Number(el.dataset.shown || 0) + 1;
+    rate.textContent = `${Math.round(now - began)} ms, ${(times.length / 2).toFixed(1)} a second`;
+    el.dispatchEvent(new CustomEvent("xfer-live", { bubbles: true, detail: now - began }));
   }
 
-  const hold = (on) => () => { if (held !== on) { held = on; current(); } };
+  const hold = (on) => () => { if (held !== on) { held = on; update(); } };
   image.addEventListener("pointerdown", hold(true));
   for (const name of ["pointerup", "pointerleave", "pointercancel"])
     image.addEventListener(name, hold(false));
   button.addEventListener("click", () => (stream ? stop() : start()));
-  model.on("change:image", current);
-  model.on("change:text", write);
-  model.on("msg:custom", received);
-  current(); write();
-  return () => { if (stream) stop(); model.off("msg:custom", received); };
+  const events = [
+    ["change:image", update], ["change:text", updateText], ["change:driver", updateDriver],
+    ["msg:custom", receive],
+  ];
+  for (const [event, act] of events) model.on(event, act);
+  update(); updateDriver(); updateText();
+  return () => {
+    if (stream) stop();
+    for (const [event, act] of events) model.off(event, act);
+  };
 }
 
 export default { render };

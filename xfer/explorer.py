@@ -1,88 +1,89 @@
 """From an explorer's state to its image: a pure function over a pipeline, with caches."""
 
-from collections.abc import Hashable
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import lru_cache
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from xfer.analysis.latent_directions import components
-from xfer.errors import BadFile, BadValue, NoFace
-from xfer.landmarker import FACTORS
+from xfer.errors import BadFile, BadValue, MissingPackage, NoFace
+from xfer.face_reader import Face
+from xfer.landmarker import FACTORS, read_factors
+from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, read_image, to_array, write_image
 from xfer.media.provenance import Source
-from xfer.media.video import open_video
-from xfer.pipeline import Identity, TransferPipeline
+from xfer.media.video import Frame, open_video
+from xfer.pipeline import NEUTRAL_SECONDS, Motion, TransferPipeline
+from xfer.pipeline_inputs import parse_seed
+from xfer.recognition import DlibRecogniser
 from xfer.runs import read_json, write_json
 from xfer.shapes import WPlus
 from xfer.stylegan2.generator import z_from_seeds
 
-COMPONENTS = 10
-"""Principal directions of W that are offered."""
-SAMPLES = 2000
-"""Random w behind them."""
-LONGEST = 300
-"""Frames of a video that are read for its slider."""
+PREVIEW, FULL = 256, 1024
+"""Edges of images in pixels."""
+N_COMPONENTS, N_SAMPLES = 10, 2000
+"""Principal directions of W that are offered, and random w behind them."""
+MOST_FRAMES = 300
+"""Of a video, spread evenly, that can be chosen as drivers."""
 
 
 @dataclass(frozen=True)
 class State:
-    """All that the controls say. Zero everywhere shows exactly the identity's inversion."""
+    """All that the controls say; without driver and moves it is exactly the identity's code."""
 
-    identity: str = "random:1"
-    """random:SEED, a photo or a latent."""
-    psi: float = 0.7
-    """Truncation of random identities, 0 to 1."""
-    mix: str = ""
-    """A second identity."""
-    mix_share: float = 0.0
-    """How far towards it, 0 to 1, in the styles from `mix_from` to `mix_to`."""
-    mix_from: int = 0
-    mix_to: int = 15
-    driver: str = ""
-    """A photo or a video; none leaves the identity's own motion."""
-    frame: int = 0
-    """Of the video."""
-    strength: float = 1.0
-    """Of the driver's motion, 0 to 2."""
-    relative: bool = False
-    """Pose too is relative to the driver's neutral."""
-    factors: dict[str, float] = field(default_factory=dict)
-    """Moves by name, in units of the factors."""
-    styles: dict[int, float] = field(default_factory=dict)
-    """Moves of single styles (rows of W+) along the component `style_component`, by row."""
-    style_component: int = 0
-    components: dict[int, float] = field(default_factory=dict)
-    """Moves of all styles along principal components of W, in standard deviations."""
+    identity: str = "random:1"  # random:SEED, a photo or a latent
+    psi: float = 0.7  # truncation of random identities, 0 to 1
+    mix: str = ""  # a second identity
+    mix_share: float = 0.0  # how far towards it, 0 to 1
+    mix_styles: tuple[int, int] = (0, 17)  # the first and the last style that is mixed
+    driver: str = ""  # a photo or a video; none leaves the identity's own motion
+    frame: int = 0  # of the video
+    strength: float = 1.0  # of the driver's motion, 0 to 2
+    relative: bool = False  # pose too is relative to the driver's neutral face
+    factors: dict[str, float] = field(default_factory=dict, hash=False)  # moves in units, by name
+    style_component: int = 0  # the principal component of W that single styles move along
+    styles: dict[int, float] = field(default_factory=dict, hash=False)  # moves of rows of W+
+    components: dict[int, float] = field(default_factory=dict, hash=False)  # moves of all rows
 
-    def save(self, path: str | Path) -> Path:
-        """Write the state as JSON."""
-        return write_json(path, asdict(self))
+    def unmoved(self) -> "State":
+        """The same identity, mixed, without driver and moves."""
+        return State(self.identity, self.psi, self.mix, self.mix_share, self.mix_styles)
 
     @classmethod
     def open(cls, path: str | Path) -> "State":
-        """Read a state; `BadFile` where it is none."""
-        values = read_json(path)
-        known = {f.name for f in fields(cls)}
-        if not isinstance(values, dict) or values.keys() - known:
-            raise BadFile(f"{path} should hold a state of the explorer: {', '.join(sorted(known))}")
-        for name in ("styles", "components"):
-            values[name] = {int(k): float(v) for k, v in values.get(name, {}).items()}
-        return cls(**values)
+        """Read a state that was saved under this name, be it its image's or its own."""
+        path = Path(path).with_suffix(".json")
+        values, defaults = read_json(path), asdict(cls())
+        try:
+            for name in ("styles", "components"):
+                values[name] = {int(row): float(x) for row, x in values[name].items()}
+            return cls(**{name: type(start)(values[name]) for name, start in defaults.items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            names = ", ".join(defaults)
+            raise BadFile(f"{path} should hold a state of the explorer: {names}") from error
 
 
-class Shown(NamedTuple):
-    """An image and what is read in it."""
+class Track(NamedTuple):
+    """What a driver's frames tell, one row a frame."""
 
-    image: Pixels
-    w_plus: WPlus
-    readings: dict[str, float]
-    """Factors by name, and the distance to the identity's own image where dlib is installed."""
+    motions: Float[Tensor, "n n_factors"]
+    neutral: Motion  # the driver's neutral face
+    crops: list[Pixels]  # the aligned faces, small
+    step: int = 1  # frames of the video from one row to the next
+
+    def row(self, frame: int) -> int:
+        """Where a frame of the video stands."""
+        return min(frame // self.step, len(self.crops) - 1)
 
 
 class Explorer:
@@ -90,161 +91,170 @@ class Explorer:
 
     Args:
         pipeline: With explicit control.
+        progress: Is called with a sentence while something takes longer.
     """
 
-    def __init__(self, pipeline: TransferPipeline):
+    def __init__(self, pipeline: TransferPipeline, progress: Callable[[str], None] = print):
         if not pipeline.explicit:
             raise BadValue("the explorer's sliders require explicit control; open weights with it")
-        self.pipeline = pipeline
-        self._identity = lru_cache(maxsize=16)(self._open_identity)
-        self._code = lru_cache(maxsize=16)(self._read_code)
-        self.track = lru_cache(maxsize=4)(self._read_track)
-        self._directions: Float[Tensor, "count w_dim"] | None = None
-        self._recogniser: Any = None
+        self.pipeline, self.progress, self._lock = pipeline, progress, threading.Lock()
+        self.track = lru_cache(maxsize=4)(self._track)
+        self._open = lru_cache(maxsize=32)(self._open)
+        self._own = lru_cache(maxsize=32)(self._own)
+        self._code = lru_cache(maxsize=32)(lambda state: _judge().code(self.view(state)))
 
-    def identity(self, state: State) -> Identity:
-        """The state's identity, opened once."""
-        return self._identity(state.identity, state.psi)
-
-    @torch.no_grad()
-    def w_plus(self, state: State) -> WPlus:
-        """The code that a state describes."""
-        identity = self.identity(state)
-        start = identity.w_plus
+    def identity(self, state: State) -> tuple[WPlus, Any]:
+        """The unmoved code of a state, and the prepared generator that renders it."""
+        w_plus, generator = self._open(state.identity, state.psi)
         if state.mix and state.mix_share:
-            rows, other = (
-                slice(state.mix_from, state.mix_to + 1),
-                self._identity(state.mix, state.psi),
-            )
-            start = start.clone()
-            start[:, rows] = start[:, rows].lerp(other.w_plus[:, rows], state.mix_share)
-        units = self._units(state, identity)
-        moved = start if not units.any() else self.pipeline.model.control.move(start, units)
-        if any(state.components.values()) or any(state.styles.values()):
-            moved = moved.clone()
-            for index, amount in state.components.items():
-                moved += amount * self.directions[index]
-            for row, amount in state.styles.items():
-                moved[:, row] += amount * self.directions[state.style_component]
-        return moved
+            rows = slice(state.mix_styles[0], state.mix_styles[1] + 1)
+            other, _ = self._open(state.mix, state.psi)
+            w_plus = w_plus.clone()
+            w_plus[:, rows] = w_plus[:, rows].lerp(other[:, rows], state.mix_share)
+        return w_plus, generator
 
     @torch.no_grad()
-    def view(self, state: State, size: int = 1024, read: bool = True) -> Shown:
-        """The image of a state.
+    def w_plus(self, state: State, driver: tuple[Motion, Motion] | None = None) -> WPlus:
+        """The code that a state describes.
 
         Args:
-            size: 256 is the preview, fast enough to follow a slider; else the full image.
-            read: Also read pose and expression, and at full size the identity.
+            driver: Motion and neutral face of a camera, in place of the state's driver.
         """
-        identity, w_plus = self.identity(state), self.w_plus(state)
-        if size == 256:
-            image = _pixels(identity.generator.preview(w_plus))
-        else:
-            image = identity.generator.frames(w_plus)[0]
-        return Shown(image, w_plus, self._readings(state, image) if read else {})
+        w_plus, control = self.identity(state)[0].clone(), self.pipeline.model.control
+        if unknown := state.factors.keys() - set(FACTORS):
+            raise BadValue(f"factors are {', '.join(FACTORS)}; got {', '.join(sorted(unknown))}")
+        units = torch.tensor([[float(state.factors.get(name, 0.0)) for name in FACTORS]])
+        if driver is None and state.driver:
+            track = self.track(state.driver)
+            driver = track.motions[[track.row(state.frame)]], track.neutral
+        if driver is not None and state.strength:
+            driven = control.units(driver[0], self._own(state.unmoved()), driver[1], state.relative)
+            units = units + state.strength * driven * self.pipeline.mask
+        if units.any():
+            w_plus = control.move(w_plus, units)
+        for index, amount in state.components.items():
+            w_plus += amount * self.directions[index]
+        for row, amount in state.styles.items():
+            w_plus[:, row] += amount * self.directions[state.style_component]
+        return w_plus
 
-    @property
+    def view(
+        self, state: State, size: int = FULL, driver: tuple[Motion, Motion] | None = None
+    ) -> Pixels:
+        """The image of a state: 256 px, fast enough to follow a slider, or in full."""
+        w_plus, (_, generator) = self.w_plus(state, driver), self.identity(state)
+        with self._lock:  # a prepared generator takes one request at a time
+            if size == PREVIEW:
+                return to_array(generator.preview(w_plus, PREVIEW))[0]
+            return generator.frames(w_plus)[0]
+
+    def read(self, image: Pixels) -> dict[str, float]:
+        """Factors by name of a rendered face; none where no face is seen."""
+        edge, landmarker = len(image), self.pipeline.reader.landmarker
+        points, score = landmarker.landmarks(image, (edge / 2, edge / 2, edge, 0.0))
+        shapes = torch.from_numpy(landmarker.blendshapes(points))[None]
+        factors = read_factors(torch.from_numpy(points)[None], shapes)[0].tolist()
+        return dict(zip(FACTORS, factors, strict=True)) if score > 0.5 else {}
+
+    def distance(self, state: State, image: Pixels) -> float | None:
+        """dlib's, from a state's image to its unmoved identity; None without dlib or a face."""
+        with contextlib.suppress(MissingPackage, NoFace):
+            return DlibRecogniser.distance(_judge().code(image), self._code(state.unmoved()))
+        return None
+
+    @cached_property
     def directions(self) -> Float[Tensor, "count w_dim"]:
         """Principal components of W, as long as its standard deviation along them (GANSpace)."""
-        if self._directions is None:
-            generator = self.pipeline.model.generator
-            z = z_from_seeds(range(SAMPLES), generator.z_dim).to(generator.w_mean)
-            with torch.no_grad():
-                self._directions = components(generator.mapping(z), COMPONENTS)
-        return self._directions
-
-    @torch.no_grad()
-    def live(self, motion: Tensor, neutral: Tensor, state: State) -> Pixels:
-        """A camera's motion on the state's identity, as a preview."""
-        control, identity = self.pipeline.model.control, self.identity(state)
-        units = control.units(motion, identity.motion, neutral, state.relative)
-        w_plus = control.move(identity.w_plus, state.strength * units)
-        return _pixels(identity.generator.preview(w_plus))
+        generator = self.pipeline.model.generator
+        z = z_from_seeds(range(N_SAMPLES), generator.z_dim).to(generator.w_mean)
+        return components(generator.mapping(z).detach(), N_COMPONENTS)
 
     def neutralised(self, state: State) -> State:
-        """The state with no driver, head straight, and the expression of the mean face."""
-        own = self.identity(state).motion
-        straight = self.pipeline.still_neutral().clone()
-        straight[:, :2] = 0.0
-        units = self.pipeline.model.control.units(straight, own, own)[0]
-        moves = {name: round(float(x), 2) for name, x in zip(FACTORS, units, strict=True)}
-        return replace(state, driver="", factors=moves)
+        """The state with no driver, head straight, mouth closed, and eyes to the camera."""
+        own, control = self._own(state.unmoved()), self.pipeline.model.control
+        rest = [name in ("lids", "brow_up") for name in FACTORS]  # whose zero is no human's
+        wanted = torch.where(torch.tensor(rest), own, 0.0)
+        limit, units = control.config.limit, control.units(wanted, own, own)[0]
+        moves = zip(FACTORS, units.clamp(-limit, limit).tolist(), strict=True)
+        return replace(state, driver="", factors={name: round(x, 2) for name, x in moves if x})
 
     def save(self, state: State, path: str | Path) -> Path:
         """Write a state's full image, and the state beside it as JSON."""
-        path = Path(path)
-        write_image(path, self.view(state, read=False).image, Source.GENERATED)
-        return state.save(path.with_suffix(".json"))
+        write_image(path, self.view(state), Source.GENERATED)
+        write_json(Path(path).with_suffix(".json"), state)
+        return Path(path)
 
-    def _units(self, state: State, identity: Identity) -> Float[Tensor, "1 n_factors"]:
-        if unknown := state.factors.keys() - set(FACTORS):
-            raise BadValue(f"factors are {', '.join(FACTORS)}; got {', '.join(sorted(unknown))}")
-        own = torch.tensor([[float(state.factors.get(name, 0.0)) for name in FACTORS]])
-        if not state.driver or not state.strength:
-            return own
-        motions, neutral = self.track(state.driver)
-        motion = motions[min(state.frame, len(motions) - 1)][None]
-        control = self.pipeline.model.control
-        units = control.units(motion, identity.motion, neutral, state.relative)
-        return own + state.strength * units
+    def _open(self, text: str, psi: float) -> tuple[WPlus, Any]:
+        if (seed := parse_seed(text)) is not None:
+            return self.pipeline.model.random_identity(seed, psi), self.pipeline.generator
+        if psi:  # which changes nothing here
+            return self._open(text, 0.0)
+        self.progress(f"opening {text}; a photo's inversion takes a minute, once")
+        identity = self.pipeline.identity(text)
+        return identity.w_plus, identity.generator
 
-    def _open_identity(self, text: str, psi: float) -> Identity:
-        pipeline = self.pipeline
-        before, pipeline.options = pipeline.options, replace(pipeline.options, psi=psi)
-        try:
-            return pipeline.identity(text)
-        finally:
-            pipeline.options = before
+    def _own(self, state: State) -> Motion:
+        w_plus, generator = self.identity(state)
+        return self.pipeline.from_w_plus(w_plus, generator=generator).motion
 
-    def _read_track(self, path: str) -> tuple[Float[Tensor, "n n_factors"], Tensor]:
-        """Motions of a driver's frames (lost faces repeat the last one), and its neutral."""
-        reader, motions = self.pipeline.reader, []
-        kind = kind_of(path)
-        if kind == "image":
-            image = read_image(path)
-            motion = self.pipeline.motion(image, reader.main(image))
-            return motion, self.pipeline.still_neutral()
+    def _track(self, path: str) -> Track:
+        """Frames whose face is lost repeat the one before."""
+        reader = self.pipeline.reader
+        if (kind := kind_of(path)) == "image":
+            face = reader.main(image := read_image(path))
+            return Track(
+                _motion(face), self.pipeline.still_neutral(), [crop(image, face.quad, 128)]
+            )
         if kind is None:
             raise BadFile(f"a driver is a photo or a video; {path} is neither")
-        frames = (frame for frame, _ in zip(open_video(path), range(LONGEST), strict=False))
-        for face in reader.track(frames):
-            if face is not None:
-                motions.append(torch.as_tensor(face.factors).float())
-            elif motions:
-                motions.append(motions[-1])
-        if not motions:
+        video, waiting = open_video(path), deque()
+        step = 1 + (video.n_frames or 0) // MOST_FRAMES
+
+        def images() -> Iterator[Frame]:
+            for frame in islice(video, 0, None, step):
+                waiting.append(frame.image)
+                yield frame
+
+        rows: list[tuple[Motion, Pixels] | None] = []
+        for face in reader.track(images(), self.pipeline.options.smoothing_s):
+            image = waiting.popleft()
+            rows.append(face and (_motion(face), crop(image, face.quad, 128)))
+            if len(rows) % 10 == 0:
+                self.progress(f"reading {path}: {len(rows) * step} of {video.n_frames} frames")
+        if not any(rows):
             raise NoFace(f"a face is required in some frame of {path}; none was found")
-        stacked = torch.stack(motions)
-        return stacked, stacked.median(0, keepdim=True).values
-
-    def _readings(self, state: State, image: Pixels) -> dict[str, float]:
-        faces = self.pipeline.reader.read(image)
-        if not faces:
-            return {}
-        found = dict(zip(FACTORS, map(float, faces[0].factors), strict=True))
-        if image.shape[0] > 256 and (apart := self._distance(state, image)) is not None:
-            found["identity_distance"] = apart
-        return found
-
-    def _distance(self, state: State, image: Pixels) -> float | None:
-        """dlib's distance between the image and the identity's own; None without dlib."""
-        try:
-            if self._recogniser is None:
-                from xfer.recognition import DlibRecogniser
-
-                self._recogniser = DlibRecogniser()
-            return float(np.linalg.norm(self._recogniser.code(image) - self._code(*_person(state))))
-        except (ImportError, NoFace):
-            return None
-
-    def _read_code(self, text: str, psi: float) -> Float[np.ndarray, " 128"]:
-        identity = self._identity(text, psi)
-        return self._recogniser.code(identity.generator.frames(identity.w_plus)[0])
+        last = next(row for row in rows if row)
+        motions, crops = zip(*(last := row or last for row in rows), strict=True)
+        motions = torch.cat(motions)
+        return Track(motions, motions.median(0, keepdim=True).values, list(crops), step)
 
 
-def _person(state: State) -> tuple[Hashable, ...]:
-    return state.identity, state.psi
+class CameraDriver:
+    """Follows the face before a camera; the first seconds give its neutral."""
+
+    def __init__(self, pipeline: TransferPipeline):
+        self._frames: deque[Frame] = deque()
+        next_frame = iter(self._frames.popleft, None)
+        self._faces = pipeline.reader.track(next_frame, pipeline.options.smoothing_s, live=True)
+        self._first: list[Motion] = []
+        self._until_s = 0.0
+
+    def read(self, image: Pixels, time_s: float) -> tuple[Motion, Motion]:
+        """Motion and neutral face of the next frame."""
+        self._frames.append(Frame(image, time_s))
+        if (face := next(self._faces)) is None:
+            raise NoFace("a face before the camera is required; none is found")
+        motion = _motion(face)
+        self._until_s = self._until_s or time_s + NEUTRAL_SECONDS
+        if time_s <= self._until_s:
+            self._first.append(motion)
+        return motion, torch.cat(self._first).median(0, keepdim=True).values
 
 
-def _pixels(image: Float[Tensor, "1 3 size size"]) -> Pixels:
-    return to_array(image)[0]
+def _motion(face: Face) -> Motion:
+    return torch.as_tensor(face.factors).float()[None]
+
+
+@cache
+def _judge() -> DlibRecogniser:
+    return DlibRecogniser()

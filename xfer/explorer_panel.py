@@ -7,312 +7,289 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import ipywidgets as widgets
 import numpy as np
-import torch
 import traitlets
 from PIL import Image
-from torch import Tensor
 
 from xfer.errors import XferError
-from xfer.explorer import COMPONENTS, Explorer, Shown, State
+from xfer.explorer import FULL, N_COMPONENTS, PREVIEW, CameraDriver, Explorer, State
 from xfer.landmarker import FACTORS
 from xfer.media.images import Pixels
 
-QUALITY = 80
-PAUSE_S = 0.25
+PAUSE_S = 0.15
 """Without a change, after which the full image follows the preview."""
-NEUTRAL_S = 3.0
-"""Of a camera, whose median is the driver's neutral face."""
+DRAG_S = 1.0
+"""Changes of one control that follow each other as fast are undone together."""
 
 
 class Screen(anywidget.AnyWidget):
-    """An image, what is read in it, and a camera; see explorer.js."""
+    """An image, what is read in it, the driver's face, and a camera; see explorer.js."""
 
     _esm = Path(__file__).with_name("explorer.js")
     image = traitlets.Bytes(b"").tag(sync=True)
-    before = traitlets.Bytes(b"").tag(sync=True)
+    unmoved = traitlets.Bytes(b"").tag(sync=True)
+    driver = traitlets.Bytes(b"").tag(sync=True)
     text = traitlets.Unicode("").tag(sync=True)
 
 
 class Worker(threading.Thread):
-    """Renders the newest state and the camera's frames; what is overtaken is dropped.
+    """Runs jobs in turn, and when there is none, takes the newest state through some steps.
 
-    Args:
-        draw: A state and whether it is a preview, shown by the callee.
-        live: A camera's frame by its number.
+    A step begins a pause after the one before, counted from the last change; a newer state begins
+    anew, so that what is overtaken is dropped.
     """
 
-    def __init__(self, draw: Callable[[State, bool], None], live: Callable[[dict, bytes], None]):
+    def __init__(self, *steps: Callable[[State], None]):
         super().__init__(daemon=True)
-        self._draw, self._live = draw, live
-        self._changed, self._wanted = threading.Condition(), None
-        self._frames: deque[tuple[dict, bytes]] = deque()
+        self._steps, self._changed = steps, threading.Condition()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._newest: State | None = None
+        self._since_s = 0.0
         self.start()
 
-    def ask(self, state: State) -> None:
-        """Want a state; an earlier one that is not begun is dropped."""
+    def do(self, job: Callable[[], None]) -> None:
+        """Run something between two steps."""
         with self._changed:
-            self._wanted = state
+            self._jobs.append(job)
             self._changed.notify()
 
-    def push(self, message: dict, data: bytes) -> None:
-        """Want a camera's frame."""
+    def want(self, state: State) -> None:
+        """Render a state."""
         with self._changed:
-            self._frames.append((message, data))
+            self._newest, self._since_s = state, time.monotonic()
             self._changed.notify()
 
     def run(self) -> None:
-        full: State | None = None
+        state, left = None, []
         while True:
             with self._changed:
-                ready = lambda: self._wanted is not None or self._frames
-                self._changed.wait_for(ready, PAUSE_S if full is not None else None)
-                frame = self._frames.popleft() if self._frames else None
-                state = None if frame else self._wanted
-                if state is not None:
-                    self._wanted = None
-            if frame:
-                self._live(*frame)
-            elif state is not None:
-                self._draw(state, True)
-                full = state
-            elif full is not None:
-                self._draw(full, False)
-                full = None
-
-
-class CameraNeutral:
-    """The neutral face of who sits before the camera: the median of the first seconds."""
-
-    def __init__(self):
-        self.motions: list[Tensor] = []
-        self.began: float | None = None
-
-    def see(self, motion: Tensor, time_s: float) -> Tensor:
-        """Add a motion while the first seconds last; returns the neutral so far."""
-        self.began = time_s if self.began is None else self.began
-        if time_s - self.began < NEUTRAL_S or not self.motions:
-            self.motions.append(motion)
-        return torch.cat(self.motions).median(0, keepdim=True).values
+                due_s = self._since_s + PAUSE_S * (len(self._steps) - len(left))
+                wait_s = max(0.0, due_s - time.monotonic()) if left else None
+                self._changed.wait_for(lambda: self._jobs or self._newest, wait_s)
+                if self._newest and not self._jobs:
+                    state, self._newest, left = self._newest, None, list(self._steps)
+                job = self._jobs.popleft() if self._jobs else partial(left.pop(0), state)
+            job()
 
 
 class Panel:
-    """All controls around one explorer. `show()` puts them on the page.
+    """All controls around one explorer; `show()` puts them on the page.
 
     Args:
-        explorer: What renders.
+        explorer: What renders; the panel's own thread uses it from now on.
         state: To begin with.
+        folder: Where states are saved.
+        seed: Of the random identities.
     """
 
-    def __init__(self, explorer: Explorer, state: State | None = None):
-        self.explorer, self.state = explorer, state or State()
-        self.screen, self._past, self._setting = Screen(), deque(maxlen=100), False
-        self._compared: tuple = ()
-        self._controls = self._build()
-        self.worker = Worker(self._draw, self._live)
-        self._camera = CameraNeutral()
-        self.screen.on_msg(self._message)
-        self.box = self._layout()
-        self.set(self.state, remember=False)
+    def __init__(
+        self, explorer: Explorer, state: State, folder: str | Path = ".", seed: int | None = None
+    ):
+        last = explorer.pipeline.model.generator.n_styles - 1
+        self._start = State(state.identity, mix_styles=(0, last))
+        self.explorer, self.state, self.folder = explorer, state, Path(folder)
+        self._past: deque[State] = deque(maxlen=100)
+        self._last_name, self._last_s = "", 0.0
+        self._image: Pixels | None = None
+        self._unmoved: State | None = None
+        self._camera: CameraDriver | None = None
+        self._n_live, self._random = 0, np.random.default_rng(seed)
+        self.screen, self._controls = Screen(), {}
+        self._box = self._layout(last)
+        explorer.progress = self._say
+        steps = self._preview, partial(self._display, size=FULL), self._compare
+        self.worker = Worker(*(partial(self._reported, step) for step in steps))
+        self.screen.on_msg(self._receive)
+        self._go(state)
+        self._past.clear()
 
     def show(self) -> widgets.Widget:
         """The widget to display."""
-        return self.box
+        return self._box
 
-    def set(self, state: State, remember: bool = True) -> None:
-        """Go to a state, controls and all."""
-        if remember and state != self.state:
+    def set(self, state: State, name: str = "") -> None:
+        """Go to a state, controls and all; `name` tells which control is being moved, if one is."""
+        now_s = time.monotonic()
+        if not name or name != self._last_name or now_s - self._last_s > DRAG_S:
             self._past.append(self.state)
-        self.state, self._setting = state, True
-        for name, control in self._controls.items():
-            control.value = self._value(name)
-        self._setting = False
-        self.worker.ask(state)
+        self._last_name, self._last_s = name, now_s
+        self._go(state)
 
     def undo(self) -> None:
-        """Back by one change."""
+        """Back by one change, or by one drag."""
         if self._past:
-            self.set(self._past.pop(), remember=False)
+            self._last_name = ""
+            self._go(self._past.pop())
 
-    # Rendering ------------------------------------------------------------------------------
+    def _go(self, state: State) -> None:
+        self.state = state
+        for name, control in self._controls.items():
+            control.value = _value(state, name)
+        if self._camera is None:
+            self.worker.want(self.state)
 
-    def _draw(self, state: State, preview: bool) -> None:
+    def _change(self, name: str, value: Any) -> None:
+        if value != _value(self.state, name):
+            group, _, key = name.partition(".")
+            if key:
+                moves = getattr(self.state, group) | {_key(group, key): value}
+                value = {k: v for k, v in moves.items() if v}
+            self.set(replace(self.state, **{group: value}), name)
+
+    # Images ---------------------------------------------------------------------------------
+
+    def _preview(self, state: State) -> None:
+        self._display(state, PREVIEW)
+        track = self.explorer.track(state.driver) if state.driver else None
+        self.screen.driver = jpeg(track.crops[track.row(state.frame)]) if track else b""
+        n, slider = len(track.crops) if track else 1, self._controls["frame"]
+        slider.disabled, slider.step = n == 1, track.step if track else 1
+        slider.max = max(1, (n - 1) * slider.step)
+
+    def _display(self, state: State, size: int) -> None:
+        start_s = time.perf_counter()
+        self._image = self.explorer.view(state, size)
+        self.screen.image = jpeg(self._image)
+        ms = 1000 * (time.perf_counter() - start_s)
+        self._say(f"{described(self.explorer.read(self._image))}\n{size} px in {ms:.0f} ms")
+
+    def _compare(self, state: State) -> None:
+        """What is shown while the image is held, and how far the face has gone from it."""
+        if self._unmoved != state.unmoved():
+            self._unmoved = state.unmoved()
+            self.screen.unmoved = jpeg(self.explorer.view(self._unmoved))
+        if (distance := self.explorer.distance(state, self._image)) is not None:
+            judged = f"identity distance {distance:.2f} (dlib; below 0.6: the same)"
+            self._say(f"{self.screen.text}\n{judged}")
+
+    def _say(self, text: str) -> None:
+        self.screen.text = text
+
+    def _reported(self, act: Callable[..., Any], *args: Any) -> None:
+        """Do something and tell the page what went wrong; the thread goes on."""
         try:
-            start, size = time.perf_counter(), 256 if preview else 1024
-            shown = self.explorer.view(state, size)
-            self.screen.image = jpeg(shown.image)
-            milliseconds = 1000 * (time.perf_counter() - start)
-            self.screen.text = described(shown) + f"\n{size} px in {milliseconds:.0f} ms"
-            if not preview and self._compared != (state.identity, state.psi):
-                own = replace(State(), identity=state.identity, psi=state.psi)
-                self.screen.before = jpeg(self.explorer.view(own, 1024, read=False).image)
-                self._compared = (state.identity, state.psi)
+            act(*args)
         except XferError as error:
-            self.screen.text = str(error)
-        except Exception as error:  # the page shows it; the thread goes on
-            self.screen.text = f"{type(error).__name__}: {error}"
-
-    def _message(self, _: Any, message: dict, buffers: list) -> None:
-        if message.get("kind") == "begin":
-            self._camera = CameraNeutral()
-        elif message.get("kind") == "frame":
-            self.worker.push(message, bytes(buffers[0]))
-
-    def _live(self, message: dict, data: bytes) -> None:
-        """One frame of the camera; an answer is sent in any case, or the browser would wait."""
-        answer = []
-        try:
-            pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-            face = self.explorer.pipeline.reader.main(pixels)
-            motion = self.explorer.pipeline.motion(pixels, face)
-            neutral = self._camera.see(motion, message["seconds"])
-            image = self.explorer.live(motion, neutral, self.state)
-            answer = [jpeg(image)]
-        except XferError as error:
-            self.screen.text = str(error)
+            self._say(str(error))
         except Exception as error:
-            self.screen.text = f"{type(error).__name__}: {error}"
-        self.screen.send({"kind": "shown", "id": message.get("id")}, answer)
+            self._say(f"{type(error).__name__}: {error}")
+
+    # The camera -----------------------------------------------------------------------------
+
+    def _receive(self, _: Any, message: dict, buffers: list) -> None:
+        if message["kind"] == "frame":
+            self.worker.do(partial(self._answer, message, bytes(buffers[0])))
+        else:
+            begins = message["kind"] == "begin"
+            self._camera = CameraDriver(self.explorer.pipeline) if begins else None
+            self._go(self.state)
+
+    def _answer(self, message: dict, data: bytes) -> None:
+        """One frame; it is answered in any case, for the browser waits."""
+        answer: list[bytes] = []
+        self._reported(lambda: answer.append(self._live(message["seconds"], data)))
+        self.screen.send({"id": message["id"]}, answer)
+
+    def _live(self, time_s: float, data: bytes) -> bytes:
+        camera = self._camera or CameraDriver(self.explorer.pipeline)
+        driver = camera.read(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), time_s)
+        image = self.explorer.view(self.state, PREVIEW, driver)
+        self._n_live += 1
+        if self._n_live % 10 == 1:
+            self._say(described(self.explorer.read(image)))
+        return jpeg(image)
 
     # Controls -------------------------------------------------------------------------------
 
-    def _build(self) -> dict[str, widgets.Widget]:
+    def _layout(self, last: int) -> widgets.Widget:
         """A control for every field of the state; those of dictionaries are named `field.key`."""
-        slider = lambda text, low, high, step=0.05: widgets.FloatSlider(
-            description=text, min=low, max=high, step=step, readout_format=".2f", layout=WIDE
+        wide = widgets.Layout(width="340px")
+        slider = lambda text, low, high: widgets.FloatSlider(
+            description=text, min=low, max=high, step=0.05, layout=wide
         )
-        whole = lambda text, high: widgets.IntSlider(description=text, min=0, max=high, layout=WIDE)
-        line = lambda text, hint: widgets.Text(
-            description=text, placeholder=hint, continuous_update=False, layout=WIDE
+        whole = lambda text, high: widgets.IntSlider(description=text, max=high, layout=wide)
+        line = lambda text, hint="random:SEED or a photo's path": widgets.Text(
+            description=text, placeholder=hint, continuous_update=False, layout=wide
         )
-        last = self.explorer.pipeline.model.generator.n_styles - 1
-        controls = {
-            "identity": line("identity", "random:SEED or a photo's path"),
-            "psi": slider("psi", 0, 1),
-            "mix": line("mix with", "random:SEED or a photo's path"),
-            "mix_share": slider("share", 0, 1),
-            "mix_from": whole("from style", last),
-            "mix_to": whole("to style", last),
-            "driver": line("driver", "path of a photo or video"),
-            "frame": whole("frame", 0),
-            "strength": slider("strength", 0, 2),
-            "relative": widgets.Checkbox(description="pose relative to the driver's neutral"),
-            "style_component": whole("component", COMPONENTS - 1),
+        limit = self.explorer.pipeline.model.control.config.limit
+        tabs = {
+            "motion": {f"factors.{name}": slider(name, -limit, limit) for name in FACTORS},
+            "driver": {
+                "driver": line("driver", "path of a photo or video"),
+                "frame": whole("frame", 1),
+                "strength": slider("strength", 0, 2),
+                "relative": widgets.Checkbox(description="pose relative to the driver's neutral"),
+            },
+            "identity": {
+                "identity": line("identity"),
+                "psi": slider("psi", 0, 1),
+                "mix": line("mix with"),
+                "mix_share": slider("share", 0, 1),
+                "mix_styles": widgets.IntRangeSlider(description="styles", max=last, layout=wide),
+            },
+            "styles": {"style_component": whole("direction", N_COMPONENTS - 1)}
+            | {f"styles.{row}": slider(f"style {row}", -3, 3) for row in range(last + 1)},
+            "directions": {
+                f"components.{i}": slider(f"direction {i}", -3, 3) for i in range(N_COMPONENTS)
+            },
         }
-        controls |= {f"factors.{name}": slider(name, -3, 3) for name in FACTORS}
-        controls |= {f"styles.{row}": slider(f"style {row}", -3, 3) for row in range(last + 1)}
-        controls |= {f"components.{i}": slider(f"component {i}", -3, 3) for i in range(COMPONENTS)}
+        pages = {title: self._tab(title, controls) for title, controls in tabs.items()}
+        upload = widgets.FileUpload(description="photo or video")
+        into = widgets.ToggleButtons(options=["driver", "identity"])
+        upload.observe(lambda _: self._upload(upload, into.value), "value")
+        pages["driver"].children += (widgets.HBox([upload, into]),)
+        file = widgets.Text(value="explored.png", layout=wide)
+        later = lambda act: lambda: self.worker.do(partial(self._reported, act))
+        seed = lambda: f"random:{self._random.integers(100_000)}"
+        buttons = {
+            "reset all": lambda: self.set(replace(self._start, identity=self.state.identity)),
+            "undo": self.undo,
+            "neutralise": later(lambda: self.set(self.explorer.neutralised(self.state))),
+            "random": lambda: self.set(replace(self.state, identity=seed())),
+        }
+        files = {
+            "save": later(lambda: self._save(self.folder / file.value)),
+            "open": later(lambda: self.set(State.open(self.folder / file.value))),
+        }
+        rows = [
+            widgets.HBox([button(*pair) for pair in buttons.items()]),
+            widgets.Tab(list(pages.values()), titles=list(pages)),
+            widgets.HBox([file, *(button(*pair) for pair in files.items())]),
+        ]
+        return widgets.HBox([self.screen, widgets.VBox(rows)])
+
+    def _tab(self, title: str, controls: dict[str, widgets.Widget]) -> widgets.VBox:
+        """Controls below each other, each with a button that sets it back."""
+        self._controls |= controls
+        rows = [button(f"reset {title}", lambda: self._reset(*controls))]
         for name, control in controls.items():
             control.observe(lambda change, name=name: self._change(name, change["new"]), "value")
-        return controls
+            back = button("reset", partial(self._reset, name), width="56px")
+            rows.append(widgets.HBox([control, back]))
+        return widgets.VBox(rows)
 
-    def _value(self, name: str) -> Any:
-        group, _, key = name.partition(".")
-        if not key:
-            return getattr(self.state, group)
-        return getattr(self.state, group).get(key if group == "factors" else int(key), 0.0)
+    def _reset(self, *names: str) -> None:
+        groups = {name.partition(".")[0] for name in names}
+        if len(names) > 1:
+            self.set(replace(self.state, **{g: getattr(self._start, g) for g in groups}))
+        else:
+            self._change(names[0], _value(self._start, names[0]))
 
-    def _change(self, name: str, value: Any) -> None:
-        if self._setting:
-            return
-        group, _, key = name.partition(".")
-        if key:
-            key = key if group == "factors" else int(key)
-            value = {**getattr(self.state, group), key: value}
-        self._past.append(self.state)
-        self.state = replace(self.state, **{group: value})
-        if name == "driver":
-            self._fit_frames()
-        self.worker.ask(self.state)
+    def _save(self, path: Path) -> None:
+        self._say(f"saved {self.explorer.save(self.state, path)} and its state")
 
-    def _fit_frames(self) -> None:
-        try:
-            frames = len(self.explorer.track(self.state.driver)[0]) if self.state.driver else 1
-            self._controls["frame"].max = frames - 1
-        except XferError as error:
-            self.screen.text = str(error)
-
-    def _layout(self) -> widgets.Widget:
-        def reset(prefix: str) -> None:
-            group = prefix.partition(".")[0]
-            empty = getattr(State(), group)
-            self.set(replace(self.state, **{group: empty}))
-
-        def rows(prefix: str, *first: str) -> widgets.Widget:
-            names = [name for name in self._controls if name.startswith(prefix)]
-            lines = [self._row(name) for name in (*first, *names)]
-            return widgets.VBox([button(f"reset {prefix[:-1]}", lambda: reset(prefix)), *lines])
-
-        plain = lambda *names: widgets.VBox([self._row(name) for name in names])
-        upload = widgets.FileUpload(description="photo or video", multiple=False)
-        upload.observe(lambda change: self._upload(change["new"]), "value")
-        into = self._into = widgets.ToggleButtons(options=["driver", "identity"])
-        tabs = widgets.Tab(
-            [
-                rows("factors."),
-                widgets.VBox([plain("driver", "frame", "strength", "relative"), into, upload]),
-                plain("identity", "psi", "mix", "mix_share", "mix_from", "mix_to"),
-                rows("styles.", "style_component"),
-                rows("components."),
-            ],
-            titles=("motion", "driver", "identity", "styles", "directions"),
-        )
-        self._path = widgets.Text(value="explorer_state.png", layout=WIDE)
-        dice = np.random.default_rng()
-        random = lambda: replace(self.state, identity=f"random:{dice.integers(100_000)}")
-        buttons = widgets.HBox(
-            [
-                button("reset all", lambda: self.set(State(identity=self.state.identity))),
-                button("undo", self.undo),
-                button("neutralise", lambda: self.set(self.explorer.neutralised(self.state))),
-                button("random", lambda: self.set(random())),
-            ]
-        )
-        files = widgets.HBox(
-            [self._path, button("save", self._save), button("open", self._open_state)]
-        )
-        return widgets.HBox([self.screen, widgets.VBox([buttons, tabs, files])])
-
-    def _row(self, name: str) -> widgets.Widget:
-        """A control and a button that sets it back."""
-        group, _, key = name.partition(".")
-        start = 0.0 if key else getattr(State(), group)
-
-        def back() -> None:
-            self._controls[name].value = start
-
-        return widgets.HBox([self._controls[name], button("reset", back, width="56px")])
-
-    def _upload(self, files: tuple) -> None:
-        for file in files:
-            folder = Path(tempfile.mkdtemp(prefix="xfer-"))
-            path = folder / Path(file["name"]).name
-            path.write_bytes(bytes(file["content"]))
-            self._controls[self._into.value].value = str(path)
-
-    def _save(self) -> None:
-        self._reported(lambda: f"saved {self.explorer.save(self.state, self._path.value)}")
-
-    def _open_state(self) -> None:
-        def opened() -> str:
-            self.set(State.open(Path(self._path.value).with_suffix(".json")))
-            return "opened"
-
-        self._reported(opened)
-
-    def _reported(self, act: Callable[[], str]) -> None:
-        try:
-            self.screen.text = act()
-        except (XferError, OSError) as error:
-            self.screen.text = str(error)
-
-
-WIDE = widgets.Layout(width="340px")
+    def _upload(self, upload: widgets.FileUpload, name: str) -> None:
+        for file in upload.value:
+            path = Path(tempfile.mkdtemp(prefix="xfer-")) / Path(file["name"]).name
+            path.write_bytes(file["content"])
+            self._controls[name].value = str(path)
+        upload.value = ()
 
 
 def button(text: str, act: Callable[[], None], width: str = "auto") -> widgets.Button:
@@ -325,17 +302,23 @@ def button(text: str, act: Callable[[], None], width: str = "auto") -> widgets.B
 def jpeg(image: Pixels) -> bytes:
     """An image as the bytes of a JPEG file."""
     data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=QUALITY)
+    Image.fromarray(image).save(data, "JPEG", quality=80)
     return data.getvalue()
 
 
-def described(shown: Shown) -> str:
+def described(read: dict[str, float]) -> str:
     """What is read in an image, in two lines."""
-    read = shown.readings
     if not read:
-        return "no face is found in the image"
-    first = f"yaw {read['yaw']:+.0f} deg, pitch {read['pitch']:+.0f} deg"
-    if "identity_distance" in read:
-        first += f", identity distance {read['identity_distance']:.2f} (dlib; below 0.6: the same)"
-    others = [f"{name} {read[name]:.2f}" for name in FACTORS[2:]]
-    return first + "\n" + ", ".join(others)
+        return "no face is seen in the image"
+    others = ", ".join(f"{name} {read[name]:.2f}" for name in FACTORS[2:])
+    return f"yaw {read['yaw']:+.0f} deg, pitch {read['pitch']:+.0f} deg\n{others}"
+
+
+def _key(group: str, key: str) -> str | int:
+    return key if group == "factors" else int(key)
+
+
+def _value(state: State, name: str) -> Any:
+    group, _, key = name.partition(".")
+    value = getattr(state, group)
+    return value.get(_key(group, key), 0.0) if key else value

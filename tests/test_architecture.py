@@ -22,7 +22,7 @@ pickles checkpoints backbones stylegan2 tflite head_model landmarker perceptual 
 encoders mapper control inversion model baselines weights
 data
 training pipeline_inputs pipeline pipeline_outputs evaluation analysis
-explorer notebooks cli
+explorer explorer_panel notebooks cli
 __main__
 """
 """Files and folders of the package: each may import what stands before it in this list."""

@@ -20,7 +20,7 @@ from xfer.media.images import read_image, to_array, write_image
 from xfer.media.provenance import Source
 from xfer.media.video import Frame, Video, VideoWriter, open_video, read_source
 from xfer.model import Transfer
-from xfer.pipeline import TransferPipeline
+from xfer.pipeline import TransferPipeline, roll_deg
 from xfer.pipeline_inputs import (
     Driver,
     TransferOptions,
@@ -31,7 +31,7 @@ from xfer.pipeline_inputs import (
     parse_seed,
     read_latent,
 )
-from xfer.pipeline_outputs import compose, quad_roll_deg, square_quad, turned, write_video
+from xfer.pipeline_outputs import compose, square_quad, turned, write_video
 
 N = len(FACTORS)
 SMILE = FACTORS.index("smile")
@@ -275,7 +275,7 @@ def test_a_face_is_pasted_into_the_driver_and_nothing_else_changes(make):
 
 
 def test_a_turned_square_has_the_tilt_that_it_was_turned_by():
-    assert quad_roll_deg(turned(square_quad(64), 17.0)) == pytest.approx(17.0)
+    assert roll_deg(turned(square_quad(64), 17.0)) == pytest.approx(17.0)
     assert turned(square_quad(64), 90.0)[0] == pytest.approx([63.5, -0.5])
 
 

@@ -51,9 +51,6 @@ VERBS = {
     "weights verify": Verb(
         "cli", "weights_verify", "compare fetched files with their sha256", "--names"
     ),
-    "weights inspect": Verb(
-        "cli", "weights_inspect", "what a checkpoint holds; runs nothing", "--path"
-    ),
     "weights convert": Verb("cli", "weights_convert", "a checkpoint as our safetensors", "--path"),
 }
 
@@ -228,24 +225,6 @@ def weights_verify(names: tuple[str, ...] = ()) -> list[str]:
     if bad := [name for name, good in states.items() if not good]:
         raise BadFile(f"{', '.join(bad)} should be as fetched and differ: fetch again")
     return [f"{name}: as it should be" for name in states]
-
-
-def weights_inspect(path: str) -> list[str]:
-    """Show what a checkpoint file holds; nothing in it is executed.
-
-    Args:
-        path: A file, or the name of a shipped or fetched one.
-    """
-    from xfer.checkpoints import read_checkpoint
-
-    checkpoint = read_checkpoint(path)
-    lines = [
-        f"    {role}: layout {network.layout}, "
-        f"{sum(t.numel() for t in network.tensors.values()):,} numbers"
-        for role, network in checkpoint.networks.items()
-    ]
-    facts = ", ".join(checkpoint.facts)
-    return [str(checkpoint.path), *lines, *([f"    beside them: {facts}"] if facts else [])]
 
 
 def weights_convert(path: str, out: str, half: bool = False) -> str:

@@ -18,7 +18,7 @@ from xfer.errors import BadValue, NoFace
 from xfer.face_reader import Face, FaceReader
 from xfer.inversion import invert, refine, resized
 from xfer.landmarker import FACTORS, read_factors
-from xfer.media.align import crop
+from xfer.media.align import Quad, crop
 from xfer.media.images import Pixels, read_image, to_array, to_tensor
 from xfer.media.video import Frame, Video, prefetch
 from xfer.model import Person, Transfer
@@ -73,6 +73,8 @@ class Result(NamedTuple):
     frame: Frame | None = None
     face: Face | None = None
     """None for factors, and for frames without a face, which keep the last motion."""
+    roll_deg: float = 0.0
+    """Tilt of the driver's crop, clockwise; the last one where there is no face."""
 
 
 class TransferPipeline:
@@ -221,7 +223,8 @@ class TransferPipeline:
         """The identity with the motion of the main face in one image."""
         face = self.main_face(image, name, self.options.face)
         w_plus = self.move(identity, self.motion(image, face), self.still_neutral())
-        return Result(self.render(identity, w_plus), w_plus, Frame(image, 0.0), face)
+        array = self.render(identity, w_plus)
+        return Result(array, w_plus, Frame(image, 0.0), face, roll_deg(face.quad))
 
     def video(self, video: Video, identity: Identity, live: bool = False) -> Iterator[Result]:
         """The identity with the motion of every frame; reading and rendering overlap.
@@ -240,18 +243,18 @@ class TransferPipeline:
         identity: Identity,
         neutral: "_Neutral",
     ) -> Iterator[Result]:
-        pending: deque[tuple[WPlus, Frame, Face | None]] = deque()
+        pending: deque[tuple[WPlus, Frame, Face | None, float]] = deque()
 
         def codes() -> Iterator[WPlus]:
-            last = next(iter(neutral.motions), None)
+            last, tilt = next(iter(neutral.motions), None), 0.0
             for frame, face in frames:
                 if face is not None:
-                    last = self.motion(frame.image, face)
+                    last, tilt = self.motion(frame.image, face), roll_deg(face.quad)
                     neutral.add(last, frame.time_s)
                 if last is None:  # a camera before its first face
                     continue
                 w_plus = self.move(identity, last, neutral.value)
-                pending.append((w_plus, frame, face))
+                pending.append((w_plus, frame, face, tilt))
                 yield w_plus
 
         try:
@@ -324,3 +327,9 @@ class _Neutral:
     @property
     def value(self) -> Motion:
         return torch.cat(self.motions).median(0, keepdim=True).values
+
+
+def roll_deg(quad: Quad) -> float:
+    """Tilt of a square, clockwise on screen."""
+    x, y = quad[3] - quad[0]
+    return math.degrees(math.atan2(y, x))

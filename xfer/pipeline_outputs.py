@@ -22,7 +22,8 @@ from xfer.media.align import Quad, crop, face_mask, paste, to_square
 from xfer.media.images import Pixels, read_image, write_image
 from xfer.media.provenance import Source
 from xfer.media.video import VideoWriter, open_camera, open_video, prefetch
-from xfer.pipeline import Identity, Result, TransferOptions, TransferPipeline
+from xfer.model import Transfer
+from xfer.pipeline import Identity, Result, TransferOptions, TransferPipeline, roll_deg
 from xfer.pipeline_inputs import (
     IMAGES,
     VIDEOS,
@@ -119,8 +120,6 @@ def reenact(config: ReenactConfig) -> Iterator[str]:
 def open_pipeline(config: ReenactConfig) -> TransferPipeline:
     """The pipeline that a configuration names."""
     if config.preset == "paper":
-        from xfer.model import Transfer
-
         model = Transfer.load("pose-transfer-paper", "restyle-psp-ffhq")
     else:
         model = weights.load(config.weights)
@@ -159,14 +158,8 @@ def write_video(pipeline: TransferPipeline, driver: Driver, identity: Identity, 
             array = compose(result, identity, pipeline.options)
             if writer is None:
                 audio = driver.path if source.has_audio and not live else None
-                writer = VideoWriter(
-                    out,
-                    array.shape[1::-1],
-                    source.fps,
-                    source_of(pipeline.options),
-                    audio_from=audio,
-                )
-                stack.enter_context(writer)
+                facts = (array.shape[1::-1], source.fps, source_of(pipeline.options))
+                writer = stack.enter_context(VideoWriter(out, *facts, audio_from=audio))
             writer.write(array, result.frame.time_s)
             n += 1
             bar.update()
@@ -220,20 +213,18 @@ def source_of(options: TransferOptions) -> Source:
 
 def compose(result: Result, identity: Identity, options: TransferOptions) -> Pixels:
     """The image to write: pasted back, tilted, beside driver and identity."""
-    image, roll_deg = result.image, 0.0
-    if options.roll and result.face is not None:
-        roll_deg = options.strength * quad_roll_deg(result.face.quad)
+    image, tilt = result.image, options.roll * options.strength * result.roll_deg
     if options.paste == "photo":
         face = identity.face
-        quad = turned(face.quad, roll_deg - quad_roll_deg(face.quad)) if roll_deg else face.quad
+        quad = turned(face.quad, tilt - roll_deg(face.quad)) if tilt else face.quad
         image = pasted(identity.photo, face, image, quad)
     elif options.paste == "driver":
         if result.frame is None:
             raise BadValue("--paste driver requires an image or a video as driver")
         whole, face = result.frame.image, result.face
         image = whole if face is None else pasted(whole, face, image, face.quad)
-    elif roll_deg:
-        image = crop(image, turned(square_quad(len(image)), -roll_deg), len(image))
+    elif tilt:
+        image = crop(image, turned(square_quad(len(image)), -tilt), len(image))
     if not options.compare:
         return image
     beside = [identity.portrait]
@@ -247,12 +238,6 @@ def pasted(whole: Pixels, face: Face, image: Pixels, quad: Quad) -> Pixels:
     """A generated face in the place of one in an image."""
     mask = face_mask(to_square(face.points68, face.quad, MASK_SIZE), MASK_SIZE)
     return paste(whole, image, quad, mask)
-
-
-def quad_roll_deg(quad: Quad) -> float:
-    """Tilt of a square, clockwise on screen."""
-    x, y = quad[3] - quad[0]
-    return float(np.rad2deg(np.arctan2(y, x)))
 
 
 def turned(quad: Quad, angle_deg: float) -> Quad:

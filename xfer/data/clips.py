@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.media.images import Pixels
@@ -237,7 +237,7 @@ def write_clips(
         tensors["w_rows"] = np.frombuffer(b"".join(place), np.float16).reshape(len(place), -1)
     lines = json.dumps([asdict(clip) for clip in clips])
     with atomic(Path(folder) / clips[0].file) as temporary:
-        save_file(tensors, temporary, metadata={"clips": lines})
+        temporary.write_bytes(save(tensors, {"clips": lines}))
 
 
 def write_index(folder: str | Path, files: Iterable[str] | None = None) -> Clips:

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from xfer.analysis.latent_directions import components
 from xfer.errors import BadFile, BadValue, MissingPackage, NoFace
-from xfer.face_reader import Face
 from xfer.landmarker import FACTORS, read_factors
 from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, read_image, to_array, write_image
 from xfer.media.provenance import Source
 from xfer.media.video import Frame, open_video
-from xfer.pipeline import NEUTRAL_SECONDS, Motion, TransferPipeline
+from xfer.pipeline import NEUTRAL_SECONDS, Identity, Motion, TransferPipeline
 from xfer.pipeline_inputs import parse_seed
 from xfer.recognition import DlibRecogniser
 from xfer.runs import read_json, write_json
@@ -120,7 +119,7 @@ class Explorer:
         Args:
             driver: Motion and neutral face of a camera, in place of the state's driver.
         """
-        w_plus, control = self.identity(state)[0].clone(), self.pipeline.model.control
+        w_plus, pipeline = self.identity(state)[0].clone(), self.pipeline
         if unknown := state.factors.keys() - set(FACTORS):
             raise BadValue(f"factors are {', '.join(FACTORS)}; got {', '.join(sorted(unknown))}")
         units = torch.tensor([[float(state.factors.get(name, 0.0)) for name in FACTORS]])
@@ -128,10 +127,13 @@ class Explorer:
             track = self.track(state.driver)
             driver = track.motions[[track.row(state.frame)]], track.neutral
         if driver is not None and state.strength:
-            driven = control.units(driver[0], self._own(state.unmoved()), driver[1], state.relative)
-            units = units + state.strength * driven * self.pipeline.mask
+            motion, neutral = driver
+            own = self._own(state.unmoved()).motion
+            driven = pipeline.model.control.units(motion, own, neutral, state.relative)
+            units = units + state.strength * driven * pipeline.mask
         if units.any():
-            w_plus = control.move(w_plus, units)
+            fitted = self._own(state.unmoved()) if pipeline.options.fit else pipeline.model
+            w_plus = fitted.control.move(w_plus, units)
         for index, amount in state.components.items():
             w_plus += amount * self.directions[index]
         for row, amount in state.styles.items():
@@ -171,7 +173,7 @@ class Explorer:
 
     def neutralised(self, state: State) -> State:
         """The state with no driver, head straight, mouth closed, and eyes to the camera."""
-        own, control = self._own(state.unmoved()), self.pipeline.model.control
+        own, control = self._own(state.unmoved()).motion, self.pipeline.model.control
         rest = [name in ("lids", "brow_up") for name in FACTORS]  # whose zero is no human's
         wanted = torch.where(torch.tensor(rest), own, 0.0)
         limit, units = control.config.limit, control.units(wanted, own, own)[0]
@@ -193,9 +195,10 @@ class Explorer:
         identity = self.pipeline.identity(text)
         return identity.w_plus, identity.generator
 
-    def _own(self, state: State) -> Motion:
+    def _own(self, state: State) -> Identity:
         w_plus, generator = self.identity(state)
-        return self.pipeline.from_w_plus(w_plus, generator=generator).motion
+        with self._lock:
+            return self.pipeline.from_w_plus(w_plus, generator=generator)
 
     def _track(self, path: str) -> Track:
         """Frames whose face is lost repeat the one before."""
@@ -218,7 +221,7 @@ class Explorer:
         rows: list[tuple[Motion, Pixels] | None] = []
         for face in reader.track(images(), self.pipeline.options.smoothing_s):
             image = waiting.popleft()
-            rows.append(face and (_motion(face), crop(image, face.quad, 128)))
+            rows.append(face and (self.pipeline.motion(image, face), crop(image, face.quad, 128)))
             if len(rows) % 10 == 0:
                 self.progress(f"reading {path}: {len(rows) * step} of {video.n_frames} frames")
         if not any(rows):
@@ -233,7 +236,7 @@ class CameraDriver:
     """Follows the face before a camera; the first seconds give its neutral."""
 
     def __init__(self, pipeline: TransferPipeline):
-        self._frames: deque[Frame] = deque()
+        self._pipeline, self._frames = pipeline, deque()
         next_frame = iter(self._frames.popleft, None)
         self._faces = pipeline.reader.track(next_frame, pipeline.options.smoothing_s, live=True)
         self._first: list[Motion] = []
@@ -244,15 +247,11 @@ class CameraDriver:
         self._frames.append(Frame(image, time_s))
         if (face := next(self._faces)) is None:
             raise NoFace("a face before the camera is required; none is found")
-        motion = _motion(face)
+        motion = self._pipeline.motion(image, face)
         self._until_s = self._until_s or time_s + NEUTRAL_SECONDS
         if time_s <= self._until_s:
             self._first.append(motion)
         return motion, torch.cat(self._first).median(0, keepdim=True).values
-
-
-def _motion(face: Face) -> Motion:
-    return torch.as_tensor(face.factors).float()[None]
 
 
 @cache

@@ -41,11 +41,11 @@ class Screen(anywidget.AnyWidget):
 class Worker(threading.Thread):
     """Runs jobs in turn, and when there is none, takes the newest state through some steps.
 
-    A step begins a pause after the one before, counted from the last change; a newer state begins
-    anew, so that what is overtaken is dropped.
+    A step begins a pause after the one before, counted from the last change, if that one returned
+    True; a newer state begins anew, so that what is overtaken is dropped.
     """
 
-    def __init__(self, *steps: Callable[[State], None]):
+    def __init__(self, *steps: Callable[[State], bool]):
         super().__init__(daemon=True)
         self._steps, self._changed = steps, threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
@@ -74,8 +74,12 @@ class Worker(threading.Thread):
                 self._changed.wait_for(lambda: self._jobs or self._newest, wait_s)
                 if self._newest and not self._jobs:
                     state, self._newest, left = self._newest, None, list(self._steps)
-                job = self._jobs.popleft() if self._jobs else partial(left.pop(0), state)
-            job()
+                job = self._jobs.popleft() if self._jobs else None
+                step = None if job or not left else left.pop(0)
+            if job:
+                job()
+            elif step and not step(state):
+                left = []
 
 
 class Panel:
@@ -171,14 +175,16 @@ class Panel:
     def _say(self, text: str) -> None:
         self.screen.text = text
 
-    def _reported(self, act: Callable[..., Any], *args: Any) -> None:
-        """Do something and tell the page what went wrong; the thread goes on."""
+    def _reported(self, act: Callable[..., Any], *args: Any) -> bool:
+        """Do something, or tell the page what went wrong; the thread goes on."""
         try:
             act(*args)
+            return True
         except XferError as error:
             self._say(str(error))
         except Exception as error:
             self._say(f"{type(error).__name__}: {error}")
+        return False
 
     # The camera -----------------------------------------------------------------------------
 

@@ -1,0 +1,150 @@
+"""The explorer on a generator whose image is as bright as the first number of its code."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xfer.control import Control
+from xfer.errors import BadFile, BadValue, MissingFile
+from xfer.explorer import FULL, Explorer, State
+from xfer.explorer_panel import Panel
+from xfer.face_reader import FaceReader
+from xfer.landmarker import FACTORS
+from xfer.media.images import read_image
+from xfer.model import Transfer
+from xfer.pipeline import TransferPipeline
+
+STYLES, WIDTH = 3, 12
+N, SMILE = len(FACTORS), FACTORS.index("smile")
+
+
+class BrightGenerator(nn.Module):
+    n_styles, w_dim, z_dim, resolution = STYLES, WIDTH, WIDTH, 16
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("w_mean", torch.zeros(WIDTH))
+
+    def prepare(self, size=None):
+        return self
+
+    def mapping(self, z):
+        return z / 3
+
+    def truncate(self, w_plus, psi, cutoff=None):
+        return psi * w_plus
+
+    def to_w_plus(self, w):
+        return w[:, None].expand(-1, STYLES, -1)
+
+    def synthesis(self, w_plus):
+        return w_plus[:, 0, 0, None, None, None].expand(-1, 3, 16, 16)
+
+    def preview(self, w_plus, size=256):
+        return w_plus[:, 0, 0, None, None, None].expand(-1, 3, size, size)
+
+    def frames(self, w_plus):
+        level = (127.5 * w_plus[:, 0, 0] + 128).clamp(0, 255).to(torch.uint8).numpy()
+        return np.broadcast_to(level[:, None, None, None], (len(w_plus), FULL, FULL, 3))
+
+
+class NoReader(FaceReader):
+    def __init__(self):
+        pass
+
+
+@pytest.fixture
+def explorer(monkeypatch):
+    monkeypatch.setattr(TransferPipeline, "_own_motion", lambda *_: torch.full((1, N), 0.24))
+    monkeypatch.setattr(Explorer, "read", lambda self, image: {})
+    monkeypatch.setattr(Explorer, "distance", lambda self, state, image: 0.25)
+    directions = torch.zeros(N, STYLES, WIDTH)
+    directions[SMILE, :2, 0] = 0.1
+    control = Control.from_directions(directions, torch.eye(WIDTH), n_styles=STYLES)
+    model = Transfer(BrightGenerator(), control=control)
+    model.asset = "ffhq"  # whose random identities are plain w
+    return Explorer(TransferPipeline(model, device="cpu", reader=NoReader()), lambda _: None)
+
+
+def test_without_moves_it_is_exactly_the_identity_and_each_control_moves_its_rows(explorer):
+    start = State("random:1")
+    own = explorer.pipeline.identity("random:1").w_plus
+    assert torch.equal(explorer.w_plus(start), own)
+    moved = lambda **change: (explorer.w_plus(replace(start, **change)) - own)[0]
+    assert moved(factors={"smile": 1.0})[:, 0].numpy() == pytest.approx([0.1, 0.1, 0.0], abs=0.01)
+    assert moved(styles={2: 1.0}).abs().sum(1).bool().tolist() == [False, False, True]
+    assert torch.allclose(moved(components={3: 2.0}), 2 * explorer.directions[[3] * 3], atol=1e-6)
+    other = explorer.pipeline.identity("random:5").w_plus[0]
+    mixed = moved(mix="random:5", mix_share=1.0, mix_styles=(1, 1))
+    assert torch.allclose(mixed[1], other[1] - own[0, 1]) and not mixed[[0, 2]].any()
+
+
+def test_a_driver_moves_it_as_the_pipeline_does_and_neutralising_takes_the_smile_away(explorer):
+    pipeline, motion = explorer.pipeline, torch.full((1, N), 0.48)
+    identity, neutral = pipeline.identity("random:1"), torch.zeros(1, N)
+    wanted = pipeline.move(identity, motion, neutral)
+    assert torch.allclose(explorer.w_plus(State("random:1"), (motion, neutral)), wanted)
+    assert explorer.neutralised(State("random:1", driver="x.png")).factors["smile"] == -1.0
+
+
+def test_a_state_comes_back_from_its_file_and_other_files_are_refused(explorer, tmp_path):
+    state = State("random:3", styles={1: 0.5}, factors={"yaw": -1.0}, mix_styles=(1, 2))
+    path = explorer.save(state, tmp_path / "a.png")
+    assert State.open(path) == state and read_image(path).shape == (FULL, FULL, 3)
+    for wrong in (
+        "[]",
+        '{"psi": 1}',
+        json.dumps({**json.loads((tmp_path / "a.json").read_text()), "psi": "x"}),
+    ):
+        (tmp_path / "b.json").write_text(wrong)
+        with pytest.raises(BadFile, match="state of the explorer"):
+            State.open(tmp_path / "b.png")
+    with pytest.raises(BadValue, match="nose"):
+        explorer.view(State(factors={"nose": 1.0}))
+    with pytest.raises(MissingFile):
+        explorer.view(State("nowhere.png"))
+
+
+def test_a_drag_is_undone_as_one_and_errors_stand_on_the_page(explorer, tmp_path):
+    panel = Panel(explorer, State("random:1"), tmp_path)
+    first, smile = panel.state, panel._controls["factors.smile"]
+    for value in (0.5, 1.0, 1.5):
+        smile.value = value
+    panel._controls["psi"].value = 0.4
+    wait(lambda: "identity distance 0.25" in panel.screen.text)
+    assert panel.state.factors == {"smile": 1.5} and panel.screen.unmoved
+    panel.undo()
+    panel.undo()
+    assert panel.state == first and smile.value == 0 and panel._controls["psi"].value == 0.7
+    panel._controls["identity"].value = "nowhere.png"
+    wait(lambda: "nowhere.png" in panel.screen.text)
+    panel._reset("identity")
+    wait(lambda: "identity distance" in panel.screen.text)
+
+
+def test_what_is_overtaken_is_never_rendered(explorer, monkeypatch):
+    panel, seen, hold = Panel(explorer, State("random:1")), [], threading.Event()
+    wait(lambda: "identity distance" in panel.screen.text)
+    view = Explorer.view
+    monkeypatch.setattr(
+        Explorer, "view", lambda self, state, *a: (seen.append(state.psi), view(self, state, *a))[1]
+    )
+    panel.worker.do(hold.wait)
+    for value in (0.1, 0.2, 0.3):
+        panel._controls["psi"].value = value
+    hold.set()
+    wait(lambda: len(seen) == 3)  # preview, full, and unmoved to compare
+    assert set(seen) == {0.3}
+
+
+def wait(true, seconds=20):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -131,7 +131,8 @@ def asset_path(name: str) -> Path:
     """The fetched file of an asset; MissingFile or BadFile tell what to do where there is none."""
     path = _place(name)
     if not path.is_file():
-        raise MissingFile(f"{name} is needed and not fetched: run `xfer weights fetch {name}`")
+        named = f" {name}" if ASSETS[name].optional else ""
+        raise MissingFile(f"{name} is needed and not fetched: run `xfer weights fetch{named}`")
     if path.stat().st_size != ASSETS[name].size:
         raise BadFile(
             f"{path} should have {ASSETS[name].size} bytes, has {path.stat().st_size}: "

@@ -135,3 +135,6 @@ def test_frames_are_bytes_and_come_in_order_when_streamed(wavelets):
     assert np.abs(frames - exact.permute(0, 2, 3, 1).numpy()).max() < 0.6
     streamed = list(fast.stream(w_plus.split(1)))
     assert all(np.array_equal(one, frame) for one, frame in zip(streamed, frames, strict=True))
+    stopped = fast.stream(w_plus.split(1))
+    assert np.array_equal(next(stopped), frames[0])
+    stopped.close()

@@ -107,14 +107,18 @@ class PreparedWavelet(Prepared):
         compiled = self._compiled("frames", "THROUGHPUT")
         n = max(2, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         idle, busy = [compiled.create_infer_request() for _ in range(n)], []
-        for w_plus in w_pluses:
-            if not idle:
-                yield _result(busy[0]).copy()[0]
-                idle.append(busy.pop(0))
-            busy.append(idle.pop())
-            busy[-1].start_async({0: _array(w_plus)}, share_inputs=False)
-        for request in busy:
-            yield _result(request).copy()[0]
+        try:
+            for w_plus in w_pluses:
+                if not idle:
+                    yield _result(busy[0])
+                    idle.append(busy.pop(0))
+                busy.append(idle.pop())
+                busy[-1].start_async({0: _array(w_plus)}, share_inputs=False)
+            for request in busy:
+                yield _result(request)
+        finally:  # also where the reader stops early
+            for request in busy:
+                request.wait()
 
     def _run(self, output: str, w_plus: Tensor) -> np.ndarray:
         if output not in self._requests:
@@ -140,9 +144,9 @@ def _array(w_plus: Tensor) -> np.ndarray:
     return w_plus.detach().float().cpu().contiguous().numpy()
 
 
-def _result(request: Any) -> np.ndarray:
+def _result(request: Any) -> Frame:
     request.wait()
-    return request.get_output_tensor(0).data
+    return request.get_output_tensor(0).data[0].copy()
 
 
 class PreparedHalf(Prepared):

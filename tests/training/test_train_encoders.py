@@ -24,7 +24,7 @@ BODY = {"resolution": 16, "channels": (8, 8), "blocks": (1, 1), "reduction": 4}
 BUDGET = {"batch": 4, "kimg": 0.04, "log_kimg": 0.02, "save_kimg": 0.02, "latent_kimg": 0.02}
 INVERTER = InverterTraining(
     encoder=IdentityEncoderConfig(**BODY, **SIZES, head="pooled", bottleneck=8, preview=True),
-    workers=0, **BUDGET,
+    **BUDGET,
 )  # fmt: skip
 TRANSFER = TransferTraining(
     encoder=MotionEncoderConfig(**BODY, **SIZES, bottleneck=4, pool=2),
@@ -55,10 +55,15 @@ def test_an_inverter_trains_by_codes_first_and_by_images_then(clips, tmp_path):
     assert isinstance(IdentityEncoder.load(weights), IdentityEncoder)
 
 
-def test_an_inverter_learns_the_codes(clips, tmp_path):
-    train(inverter(clips, kimg=0.4, latent_kimg=1.0, learning_rate=1e-2), tmp_path)
+@pytest.mark.parametrize(("kind", "rate"), [("inverter", 1e-2), ("transfer", 3e-2)])
+def test_one_batch_again_and_again_is_learned(clips, tmp_path, kind, rate):
+    make = {"inverter": inverter, "transfer": transfer}[kind]
+    task = make(clips, kimg=0.24, latent_kimg=1.0, learning_rate=rate, log_kimg=0.04)
+    batch = task.batch(0)
+    task.batch = lambda step: batch
+    train(task, tmp_path)
     losses = [line["latent"] for line in read_stats(tmp_path)]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.6 * losses[0]
 
 
 def test_a_transfer_has_all_terms_once_its_first_phase_is_over(clips, tmp_path):
@@ -69,12 +74,6 @@ def test_a_transfer_has_all_terms_once_its_first_phase_is_over(clips, tmp_path):
     assert terms | {"contrastive", "factors"} <= last.keys()
     assert isinstance(MotionEncoder.load(weights), MotionEncoder)
     assert isinstance(Mapper.load(weights), Mapper)
-
-
-def test_a_transfer_learns_the_drivers_motion(clips, tmp_path):
-    train(transfer(clips, kimg=0.8, latent_kimg=2.0, learning_rate=3e-2, log_kimg=0.2), tmp_path)
-    losses = [line["latent"] for line in read_stats(tmp_path)]
-    assert losses[-1] < 0.85 * losses[0]
 
 
 def test_terms_of_weight_nothing_need_no_network(clips):

@@ -100,7 +100,6 @@ class InverterTraining(TrainingConfig):
     ema_kimg: float = 4.0
     log_kimg: float = 0.4
     save_kimg: float = 4.0
-    workers: int = 1
     latent_kimg: float = 60.0
     """A first phase on known codes alone."""
     latent: float = 1.0
@@ -163,7 +162,8 @@ class TransferTraining(TrainingConfig):
     generator: str = "ffhq"
     preview: int = 128
     """Edge of the images that losses see, in pixels: 128 or 256."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-4
+    """The paper trains longer, at 1e-4."""
     clip: float = 1.0
     ema_kimg: float = 2.0
     log_kimg: float = 0.4
@@ -195,6 +195,7 @@ TRANSFER_PRESETS = {
     "affine": TransferTraining(mapper=MapperConfig("low_rank", n_styles=16, motion_styles=9)),
     "paper": TransferTraining(
         encoder=MotionEncoderConfig(), mapper=MapperConfig("affine", init="paper"), batch=4,
-        kimg=2000.0, clip=0.0, latent_kimg=0.0, latent=0.0, drift=0.0, factors=0.0, preview=256,
+        kimg=2000.0, learning_rate=1e-4, clip=0.0, latent_kimg=0.0, latent=0.0, drift=0.0,
+        factors=0.0, preview=256, generator="stylegan2-ffhq-config-f",
     ),
 }  # fmt: skip

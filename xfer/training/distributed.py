@@ -4,6 +4,7 @@ No generator has a state that would have to be saved: step 1000 sees the same nu
 run got there at once or after ten crashes, and whichever process holds the sample.
 """
 
+import atexit
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -71,6 +72,7 @@ class World:
             torch.cuda.set_device(place)
         if size > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+            atexit.register(dist.destroy_process_group)
         return cls(int(os.environ.get("RANK", 0)), size, place)
 
     def samples(self, batch: int, group: int = 1) -> list[int]:

@@ -99,16 +99,9 @@ class Task:
             torch._foreach_mul_(gradients, self.config.clip / norm)
         optimiser.step()
 
-    def state(self) -> dict[str, Any]:
-        """Everything of networks and optimisers that a checkpoint holds."""
-        parts = {"networks": self.networks, "optimisers": self.optimisers, "ema": self.averaged}
-        return {kind: {n: p.state_dict() for n, p in some.items()} for kind, some in parts.items()}
-
-    def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        parts = {"networks": self.networks, "optimisers": self.optimisers, "ema": self.averaged}
-        for kind, some in parts.items():
-            for name, part in some.items():
-                part.load_state_dict(state[kind][name])
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """What has a state that a checkpoint holds."""
+        return {"networks": self.networks, "optimisers": self.optimisers, "ema": self.averaged}
 
     @torch.no_grad()
     def average(self, step: int) -> None:
@@ -168,7 +161,9 @@ class _Loop:
         self.record = Run(folder, self.config, self.config.seed, inputs) if self.writes else None
         try:
             if state := self.checkpoints.newest():
-                self.task.load_state(state)
+                for kind, some in self.task.parts().items():
+                    for name, part in some.items():
+                        part.load_state_dict(state[kind][name])
                 self.done, self.skipped, self.seconds = state["counters"]
             if self.writes:
                 self.record.begin()
@@ -268,7 +263,10 @@ class _Loop:
         """A checkpoint, and the weights as they are for use."""
         if not self.writes or self.saved == self.done:
             return
-        state = self.task.state() | {"counters": (self.done, self.skipped, self._hours() * 3600)}
+        state = {
+            kind: {name: part.state_dict() for name, part in some.items()}
+            for kind, some in self.task.parts().items()
+        } | {"counters": (self.done, self.skipped, self._hours() * 3600)}
         learned = [p for network in self.task.networks.values() for p in network.parameters()]
         if not _are_finite(learned):
             raise RunError(

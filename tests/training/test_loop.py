@@ -104,13 +104,15 @@ def test_a_killed_run_loses_at_most_an_interval(tmp_path, straight):
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, straight, damage, capsys):
     run(tmp_path, kimg=0.04)
-    _, newest = Checkpoints(tmp_path / "checkpoints").paths()
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    newest = checkpoints.paths()[1]
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes({"cut": data[: len(data) // 2], "flip": data, "empty": b""}[damage])
     assert state(tmp_path)["counters"][0] == 5
     assert "damaged" in capsys.readouterr().err
     run(tmp_path)
+    assert [torch.load(path)["counters"][0] for path in checkpoints.paths()] == [15, 20]
     assert_same(state(straight), state(tmp_path))
 
 

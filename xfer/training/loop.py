@@ -76,7 +76,7 @@ class Task:
         raise AssertionError("a task has a step of its own")
 
     def rngs(self, purpose: str, step: int) -> list[torch.Generator]:
-        """A random generator for each sample that this process holds."""
+        """A random generator for each sample of this process."""
         return [rng(self.config.seed, purpose, step, sample) for sample in self.samples]
 
     def weighted(self, terms: dict[str, Tensor]) -> Tensor:
@@ -165,6 +165,7 @@ class _Loop:
                     for name, part in some.items():
                         part.load_state_dict(state[kind][name])
                 self.done, self.skipped, self.seconds = state["counters"]
+            self.world.any(False)  # all have read before anything is removed
             if self.writes:
                 self.record.begin()
                 forget_after(folder, self.done)

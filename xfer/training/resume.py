@@ -61,7 +61,10 @@ def refuse_changes(folder: Path, config: TrainingConfig) -> None:
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Drop the lines of stats.jsonl after a step: the run does those steps again."""
+    """Drop lines of stats.jsonl and damaged states after a step: the run does it again."""
+    for path in Checkpoints(folder / "checkpoints").paths():
+        if int(path.name.split(".")[0].removeprefix("step_")) > step:
+            path.unlink()
     lines = [json.dumps(line) for line in read_stats(folder) if line["step"] <= step]
     with atomic(folder / "stats.jsonl") as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines))

@@ -3,8 +3,9 @@
     @metric("psnr", better="higher", unit="dB")
     def psnr(output: Images, truth: Images) -> Values: ...
 
-An evaluation calls every metric whose arguments it has, by their names, row by row of one set of
-trials; names that several metrics share mean the same everywhere (see `reconstruction`).
+An evaluation calls every metric whose arguments it has, by their names, with the frames of one
+trial as rows; names that several metrics share mean the same everywhere (see `reconstruction`).
+A metric gives a value for each frame, or one for the whole video.
 """
 
 import inspect
@@ -20,7 +21,7 @@ class Metric(NamedTuple):
     """A metric with its direction and unit."""
 
     name: str
-    function: Callable[..., np.ndarray]
+    function: Callable[..., np.ndarray | float]
     better: Literal["higher", "lower"]
     unit: str
 
@@ -32,7 +33,7 @@ class Metric(NamedTuple):
 
 
 def metric(name: str, better: Literal["higher", "lower"], unit: str = "") -> Callable:
-    """Register a function that gives one value for each row of its arguments."""
+    """Register a function that gives a value for each row of its arguments, or one for all."""
 
     def register(function: Callable) -> Callable:
         METRICS[name] = Metric(name, function, better, unit)
@@ -41,7 +42,7 @@ def metric(name: str, better: Literal["higher", "lower"], unit: str = "") -> Cal
     return register
 
 
-def measure(**arguments: Any) -> dict[str, np.ndarray]:
+def measure(**arguments: Any) -> dict[str, np.ndarray | float]:
     """Values of every registered metric whose arguments are there, by the metric's name."""
     ready = (m for m in METRICS.values() if set(m.needs) <= arguments.keys())
     return {m.name: m.function(**{name: arguments[name] for name in m.needs}) for m in ready}

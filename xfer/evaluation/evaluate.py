@@ -1,0 +1,222 @@
+"""`xfer evaluate`: methods on drivers and identities, with intervals and paired tests."""
+
+import hashlib
+import importlib
+import pkgutil
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from xfer import metrics
+from xfer.assets import locate
+from xfer.evaluation.methods import Method, open_methods, sample_people
+from xfer.evaluation.trials import (
+    Driver,
+    Frames,
+    Judges,
+    Subject,
+    face_images,
+    generate_driver,
+    measure_trial,
+    read_driver,
+    render,
+    true_frames,
+)
+from xfer.media.images import write_image
+from xfer.media.provenance import Source
+from xfer.metrics import METRICS
+from xfer.metrics.bootstrap import bootstrap, paired_test
+from xfer.pipeline import TransferPipeline
+from xfer.pipeline_inputs import TransferOptions, parse_seed
+from xfer.runs import Run, atomic, read_stats
+from xfer.weights import load
+
+for _module in pkgutil.iter_modules(metrics.__path__, f"{metrics.__name__}."):
+    importlib.import_module(_module.name)  # a new file of metrics counts without being named
+
+KEYS = ["method", "strength", "driver", "identity"]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured on what.
+
+    Args:
+        drivers: Videos never used in training; random:SEED is generated on the spot.
+        identities: Photos, latents, or random:SEED; in self mode the drivers' first frames instead.
+        weights: A model's file or name.
+        methods: Names of `open_methods`; by default all that weights and drivers allow.
+        strengths: Of the motion: several give the curve of identity against motion.
+        mode: cross; self, where a driver's first frame is the identity and the others the truth; or
+            generated, where drivers are random:SEED and true frames exist.
+        frames: Of each video, evenly spaced.
+        size: 512 for whole images brought down, 256 for previews, which are fast.
+        people: Generated people whom linear and ganspace are fitted to.
+        mask: File of a `LatentMask`, for the method of that name.
+    """
+
+    drivers: tuple[str, ...] = ("random:101", "random:102")
+    identities: tuple[str, ...] = tuple(f"random:{seed}" for seed in range(1, 21))
+    weights: str = "ffhq"
+    methods: tuple[str, ...] = ()
+    strengths: tuple[float, ...] = (1.0,)
+    mode: Literal["cross", "self", "generated"] = "cross"
+    frames: int = 24
+    size: Literal[256, 512] = 512
+    people: int = 1500
+    mask: str | None = None
+
+    def settings(self) -> str:
+        """What all trials of a table share; after a change they are measured anew."""
+        weights = hashlib.sha256(locate(self.weights).read_bytes()).hexdigest()[:12]
+        return f"{weights} {self.mode} {self.frames} {self.size} {self.people} {self.mask}"
+
+
+def evaluate(config: EvaluateConfig, folder: str) -> str:
+    """Measure every method on every driver and identity; run again, it resumes.
+
+    Writes trials.csv (a row per trial), summary.csv, .md and .tex, and tests.csv.
+
+    Args:
+        folder: Where the tables go.
+    """
+    settings = config.settings()
+    with Run(folder, config) as run, tempfile.TemporaryDirectory() as scratch:
+        pipeline = TransferPipeline(load(config.weights), TransferOptions(size=512))
+        judges = Judges(pipeline.reader)
+        drivers = [open_driver(text, config, pipeline, judges) for text in config.drivers]
+        pairs = [(driver, text, text) for text in config.identities for driver in drivers]
+        if config.mode == "self":
+            pairs = [first_frame(driver, f"{scratch}/{i}.png") for i, driver in enumerate(drivers)]
+            drivers = [driver for driver, *_ in pairs]
+        methods = open_methods(pipeline, drivers, config.methods, config.people, config.mask)
+        rows = [row for row in read_stats(folder) if row.pop("settings") == settings]
+        known = {tuple(row[key] for key in KEYS): row for row in rows}
+        subjects = lru_cache(1)(lambda path: judges.subject(pipeline.identity(path), config.size))
+        table = []
+        for driver, name, path in tqdm(pairs, "drivers and identities", unit="pair"):
+            truth = driver.frames if config.mode == "self" else None
+            for key in product(methods, config.strengths, [driver.name], [name]):
+                if key not in known:
+                    if config.mode == "generated" and truth is None:
+                        truth = true_frames(driver, subjects(path), pipeline, config.size)
+                    numbers, _ = run_trial(
+                        methods[key[0]], driver, subjects(path), judges, key[1], config.size, truth
+                    )
+                    known[key] = dict(zip(KEYS, key, strict=True)) | numbers
+                    run.log(**known[key], settings=settings)
+                table.append(known[key])
+        write_tables(pd.DataFrame(table), folder)
+        run.finish(trials=len(table), settings=settings)
+    return f"{folder}/summary.md"
+
+
+def run_trial(
+    method: Method,
+    driver: Driver,
+    subject: Subject,
+    judges: Judges,
+    strength: float = 1.0,
+    size: int = 512,
+    truth: Frames | None = None,
+) -> tuple[dict[str, float | None], Frames]:
+    """The figures of one trial, as `measure_trial` has them, and its frames.
+
+    Args:
+        size: As in `render`.
+        truth: What the frames should show, where that is known.
+    """
+    frames = render(subject.identity, method(driver, subject, strength), size)
+    pair = {} if truth is None else {"output": frames, "truth": truth}
+    images = {name: face_images(x) for name, x in pair.items()}
+    return measure_trial(driver.seen, judges(frames), subject, **images), frames
+
+
+def open_driver(
+    text: str, config: EvaluateConfig, pipeline: TransferPipeline, judges: Judges
+) -> Driver:
+    """A video's frames, or generated ones, read."""
+    if parse_seed(text) is None:
+        return read_driver(text, judges, config.frames)
+    _, readings = sample_people(pipeline, 24)
+    return generate_driver(text, pipeline, judges, readings, config.frames, config.size)
+
+
+def first_frame(driver: Driver, path: str) -> tuple[Driver, str, str]:
+    """A driver without its first frame, which becomes the identity: its name and its file."""
+    write_image(path, driver.frames[0], Source.COMPOSITE, "first frame, for evaluation")
+    later = np.arange(len(driver.frames)) > 0
+    return Driver(driver.name, driver.frames[later], driver.seen.rows(later)), driver.name, path
+
+
+def write_tables(table: pd.DataFrame, folder: str | Path) -> None:
+    """All trials, means with intervals over identities, and paired tests of the first method."""
+    summary = summarise(table)
+    for name, frame in {"trials": table, "summary": summary, "tests": compare(table)}.items():
+        with atomic(Path(folder, f"{name}.csv")) as part:
+            frame.round(4).to_csv(part, index=False)
+    wide = summary_table(summary)
+    with atomic(Path(folder, "summary.tex")) as part:
+        part.write_text(wide.style.to_latex())
+    lines = [["metric", *wide.columns], ["---"] * (1 + wide.shape[1]), *wide.reset_index().values]
+    with atomic(Path(folder, "summary.md")) as part:
+        part.write_text("".join(f"| {' | '.join(map(str, line))} |\n" for line in lines))
+
+
+def numbers_of(table: pd.DataFrame) -> pd.DataFrame:
+    """All columns but the keys, as numbers; NaN where one has no meaning."""
+    return table.drop(columns=KEYS).apply(pd.to_numeric, errors="coerce")
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Means with 95% intervals over identities: method, strength, metric, n, value, low, high."""
+    rows = []
+    for keys, part in table.groupby(["method", "strength"], sort=False):
+        for metric, column in numbers_of(part).items():
+            values = column.dropna()
+            if len(values):
+                people = pd.factorize(part["identity"][values.index])[0]
+                found = bootstrap(np.mean, values.to_numpy(), people=people, draws=1000)
+                rows.append((*keys, metric, len(values), *found))
+    columns = ["method", "strength", "metric", "n", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def compare(table: pd.DataFrame) -> pd.DataFrame:
+    """The first method less each other one, trial by trial of the same strength: mean difference
+    over identities, its interval, and p by flips of signs."""
+    rows, (own, *rivals) = [], table["method"].unique()
+    indexed = numbers_of(table).set_index(pd.MultiIndex.from_frame(table[KEYS]))
+    for rival, strength in product(rivals, table["strength"].unique()):
+        pair = [indexed.xs((name, strength), level=KEYS[:2]) for name in (own, rival)]
+        for metric in indexed:
+            both = pd.concat([one[metric] for one in pair], axis=1, join="inner").dropna()
+            if len(both):
+                people = pd.factorize(both.index.get_level_values("identity"))[0]
+                test = paired_test(*both.to_numpy(float).T, people=people)
+                rows.append((own, rival, strength, metric, *test))
+    columns = ["method", "rival", "strength", "metric", "difference", "low", "high", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """Metrics down, methods across: means with their intervals."""
+    cells = summary.assign(
+        metric=[
+            f"{name} ({METRICS[name].better})" if name in METRICS else name
+            for name in summary["metric"]
+        ],
+        column=[f"{m} x{s:g}" if s != 1 else m for m, s in summary[["method", "strength"]].values],
+        text=[
+            f"{v:.2f} [{a:.2f}, {b:.2f}]" for v, a, b in summary[["value", "low", "high"]].values
+        ],
+    )
+    wide = cells.pivot(index="metric", columns="column", values="text").fillna("-")
+    return wide.loc[cells["metric"].unique(), cells["column"].unique()].rename_axis(columns=None)

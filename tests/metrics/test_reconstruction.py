@@ -76,5 +76,5 @@ def test_a_new_metric_is_one_decorated_function(monkeypatch):
     assert added.needs == ("output", "truth") and added.better == "lower"
     truth = noise(2, 3, 16, 16) / 2
     values = metrics.measure(output=truth + 0.1, truth=truth)
-    assert set(values) == {"psnr", "ssim", "brightness_error"}
+    assert set(values) >= {"psnr", "ssim", "brightness_error"}
     assert values["brightness_error"] == pytest.approx([12.75, 12.75])

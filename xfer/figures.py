@@ -5,15 +5,13 @@ look and behave the same in a notebook, a test and a job without a screen.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as PlainFigure
 
 from xfer.media.images import to_array
@@ -44,20 +42,21 @@ Numbers = Sequence[float] | np.ndarray
 class Figure(PlainFigure):
     """A figure that notebooks show by itself and that says in its file that it is synthetic."""
 
-    def save(self, path: str | Path, note: str = "") -> Path:
-        """Write a PNG, whole or not at all; `note` stands in its metadata."""
+    def save(self, path: str | Path) -> Path:
+        """Write a PNG, whole or not at all."""
         with atomic(path) as temporary:
-            temporary.write_bytes(self._repr_png_(note))
+            temporary.write_bytes(self._repr_png_())
         return Path(path)
 
-    def _repr_png_(self, note: str = "") -> bytes:
+    @matplotlib.rc_context(STYLE)
+    def _repr_png_(self) -> bytes:
         page = io.BytesIO()
-        packet = xmp_packet(Source.GENERATED, note).decode()
-        with matplotlib.rc_context(STYLE):
-            self.savefig(page, format="png", metadata={"XML:com.adobe.xmp": packet})
+        packet = xmp_packet(Source.GENERATED).decode()
+        self.savefig(page, format="png", metadata={"XML:com.adobe.xmp": packet})
         return page.getvalue()
 
 
+@matplotlib.rc_context(STYLE)
 def image_grid(
     images: torch.Tensor | Sequence[np.ndarray],
     titles: Sequence[str] = (),
@@ -79,22 +78,23 @@ def image_grid(
     wide = n_columns or len(columns) or (-(-len(arrays) // len(rows)) if rows else 0)
     wide = wide or min(len(arrays), 8) or 1
     high = max(1, -(-len(arrays) // wide))
-    with _figure(high, wide, inches, inches * (1.15 if titles else 1), title) as (figure, axes):
-        for number, place in enumerate(axes.flat):
-            place.set(xticks=[], yticks=[])
-            place.grid(False)
-            place.spines[:].set_visible(False)
-            if number < len(arrays):
-                place.imshow(arrays[number], interpolation="antialiased")
-            if number < len(titles):
-                place.set_xlabel(titles[number], labelpad=2)
-        for place, label in zip(axes[0], columns, strict=False):
-            place.set_title(label)
-        for place, label in zip(axes[:, 0], rows, strict=False):
-            place.set_ylabel(label)
+    figure, axes = _figure(high, wide, inches, inches * (1.15 if titles else 1), title)
+    for place in axes.flat:
+        place.set(xticks=[], yticks=[])
+        place.grid(False)
+        place.spines[:].set_visible(False)
+    for place, array in zip(axes.flat, arrays, strict=False):
+        place.imshow(array, interpolation="antialiased")
+    for place, label in zip(axes.flat, titles, strict=False):
+        place.set_xlabel(label, labelpad=2)
+    for place, label in zip(axes[0], columns, strict=False):
+        place.set_title(label)
+    for place, label in zip(axes[:, 0], rows, strict=False):
+        place.set_ylabel(label)
     return figure
 
 
+@matplotlib.rc_context(STYLE)
 def curves(
     panels: Mapping[str, Mapping[str, Sequence[Numbers]]], x_label: str, title: str = ""
 ) -> Figure:
@@ -104,20 +104,19 @@ def curves(
         panels: By quantity (with its unit) and name: x, y and, where there is an interval, its
             low and high ends.
     """
-    with _figure(1, len(panels), 3.2, 2.5, title) as (figure, axes):
-        for place, (quantity, lines) in zip(axes[0], panels.items(), strict=True):
-            colours = _colours(lines)
-            for name, (x, y, *interval) in lines.items():
-                place.plot(x, y, color=colours[name], label=name)
-                if interval:
-                    low, high = interval
-                    place.fill_between(x, low, high, color=colours[name], alpha=0.2, linewidth=0)
-            place.set(xlabel=x_label, ylabel=quantity)
-            if len(lines) > 1:
-                place.legend()
+    figure, axes = _figure(1, len(panels), 3.2, 2.5, title)
+    for place, (quantity, lines) in zip(axes[0], panels.items(), strict=True):
+        for colour, (name, (x, y, *interval)) in zip(_colours(lines), lines.items(), strict=True):
+            place.plot(x, y, color=colour, label=name)
+            if interval:
+                place.fill_between(x, *interval, color=colour, alpha=0.2, linewidth=0)
+        place.set(xlabel=x_label, ylabel=quantity)
+        if len(lines) > 1:
+            place.legend()
     return figure
 
 
+@matplotlib.rc_context(STYLE)
 def bars(panels: Mapping[str, Mapping[str, float | Sequence[float]]], title: str = "") -> Figure:
     """One panel a quantity, one horizontal bar a name, with its interval and its number.
 
@@ -125,43 +124,36 @@ def bars(panels: Mapping[str, Mapping[str, float | Sequence[float]]], title: str
         panels: By quantity (with its unit) and name: the value, or value, low and high.
     """
     lines = max((len(values) for values in panels.values()), default=1)
-    with _figure(1, len(panels), 3.6, 0.8 + 0.3 * lines, title) as (figure, axes):
-        for place, (quantity, values) in zip(axes[0], panels.items(), strict=True):
-            colours = _colours(values)
-            for name, given in values.items():
-                value, *interval = np.atleast_1d(np.asarray(given, float)).tolist()
-                place.barh([name], [value], color=colours[name], height=0.6)
-                end = value
-                if interval:
-                    place.plot(interval, [name, name], color="black", linewidth=1)
-                    end = max(value, *interval)
-                place.annotate(f"{value:.3g}", (end, name), (3, 0), textcoords="offset points",
-                               va="center")  # fmt: skip
-            place.invert_yaxis()
-            place.margins(x=0.15)
-            place.grid(axis="y", visible=False)
-            place.set_xlabel(quantity)
+    figure, axes = _figure(1, len(panels), 3.6, 0.8 + 0.3 * lines, title)
+    for place, (quantity, values) in zip(axes[0], panels.items(), strict=True):
+        for colour, (name, given) in zip(_colours(values), values.items(), strict=True):
+            value, *interval = np.atleast_1d(given).tolist()
+            place.barh([name], [value], color=colour, height=0.6)
+            place.plot(interval, [name] * len(interval), color="black", linewidth=1)
+            place.annotate(f"{value:.3g}", (max([value, *interval]), name), (3, 0),
+                           textcoords="offset points", va="center")  # fmt: skip
+        place.invert_yaxis()
+        place.margins(x=0.15)
+        place.grid(axis="y", visible=False)
+        place.set_xlabel(quantity)
     return figure
 
 
-@contextmanager
 def _figure(
     high: int, wide: int, width: float, height: float, title: str
-) -> Iterator[tuple[Figure, Any]]:
-    """An empty figure with its grid of axes, in our style."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(wide * width + 0.3, high * height + 0.3 + 0.3 * bool(title)))
-        if title:
-            figure.suptitle(title)
-        axes: np.ndarray[Any, Axes] = figure.subplots(high, wide, squeeze=False)
-        yield figure, axes
+) -> tuple[Figure, np.ndarray]:
+    """An empty figure with its grid of axes."""
+    figure = Figure(figsize=(wide * width + 0.3, high * height + 0.3 + 0.3 * bool(title)))
+    if title:
+        figure.suptitle(title)
+    return figure, figure.subplots(high, wide, squeeze=False)
 
 
-def _colours(names: Mapping[str, Any]) -> dict[str, str]:
+def _colours(names: Iterable[str]) -> list[str]:
     """Orange for drivers, blue for identities, the others in order; a single one is blue."""
-    rest = iter(PALETTE * (1 + len(names) // len(PALETTE)))
-    known = {"driver": DRIVER, "identity": IDENTITY}
-    if len(names) == 1:
-        known[""] = IDENTITY
-    find = lambda name: next((c for word, c in known.items() if word in name.lower()), None)
-    return {name: find(name) or next(rest) for name in names}
+    names, rest = [name.lower() for name in names], cycle(PALETTE)
+    is_identity = lambda name: "identity" in name or len(names) == 1
+    return [
+        DRIVER if "driver" in name else IDENTITY if is_identity(name) else next(rest)
+        for name in names
+    ]

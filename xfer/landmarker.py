@@ -7,7 +7,7 @@ differentiable PyTorch for aligned faces. Both read the same file, the asset `fa
 
 import threading
 import zipfile
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import openvino
@@ -18,8 +18,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from xfer.assets import asset_path
-from xfer.errors import BadFile
-from xfer.head_model import HeadModel
+from xfer.media.images import Pixels
 from xfer.shapes import Image
 from xfer.tflite import read_tflite, tflite_module
 
@@ -119,13 +118,9 @@ def length(vector: Float[Tensor, "batch 3"]) -> Float[Tensor, " batch"]:
 class LandmarkerTwin(nn.Module):
     """Points and blendshapes of aligned faces, differentiable; the whole image is the region."""
 
-    def __init__(self, file: str | Path | None = None):
-        """
-        Args:
-            file: face_landmarker.task; the fetched asset by default.
-        """
+    def __init__(self):
         super().__init__()
-        files = task_files(file)
+        files = task_files()
         self.landmarks = tflite_module(files["face_landmarks_detector.tflite"])
         self.blendshapes = tflite_module(files["face_blendshapes.tflite"])
         index = torch.tensor(BLENDSHAPE_POINTS)
@@ -134,12 +129,10 @@ class LandmarkerTwin(nn.Module):
     def forward(
         self, image: Image
     ) -> tuple[Float[Tensor, "batch 478 3"], Float[Tensor, "batch 52"]]:
-        """
+        """Points in pixels of a 256 px image (z as x, smaller is nearer), blendshapes in [0, 1].
+
         Args:
             image: FFHQ-aligned faces; other sizes than 256 px are resized here.
-
-        Returns:
-            Points in pixels of a 256 px image (z as x, smaller is nearer), blendshapes in [0, 1].
         """
         if image.shape[2:] != (256, 256):
             image = F.interpolate(
@@ -149,6 +142,16 @@ class LandmarkerTwin(nn.Module):
         return points, self.blendshapes(points[:, self.blendshape_points, :2])
 
 
+def detector_anchors(cells: int, repeats: int) -> Float[np.ndarray, "n 2"]:
+    """Centres of the detector's boxes, several at each of cells x cells places."""
+    y, x = np.mgrid[:cells, :cells]
+    centres = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells
+    return centres.repeat(repeats, 0).astype(np.float32)
+
+
+ANCHORS = np.concatenate([detector_anchors(16, 2), detector_anchors(8, 6)])
+
+
 class Landmarker:
     """Google's networks in OpenVINO: regions of faces, points, blendshapes and head pose.
 
@@ -156,26 +159,16 @@ class Landmarker:
     clockwise. One object may serve several threads.
     """
 
-    def __init__(self, file: str | Path | None = None):
-        """
-        Args:
-            file: face_landmarker.task; the fetched asset by default.
-        """
-        files = task_files(file)
+    def __init__(self):
+        files = task_files()
         self._detector = compiled(files["face_detector.tflite"])
         self._landmarks = compiled(files["face_landmarks_detector.tflite"])
         self._blendshapes = compiled(files["face_blendshapes.tflite"])
-        self.head = HeadModel(files["geometry_pipeline_metadata_landmarks.binarypb"])
+        self._head = HeadModel(files["geometry_pipeline_metadata_landmarks.binarypb"])
         self._lock = threading.Lock()
 
-    def detect(
-        self, image: UInt8[np.ndarray, "height width 3"], minimum: float = 0.5
-    ) -> np.ndarray:
-        """Regions of faces with their scores, best first: n x 5.
-
-        Args:
-            minimum: Score in [0, 1] below which a face is none.
-        """
+    def detect(self, image: Pixels) -> Float[np.ndarray, "n 5"]:
+        """Regions of faces with their scores of half or more, best first."""
         height, width = image.shape[:2]
         side = max(height, width)
         square = crop_region(image, (width / 2, height / 2, side, 0.0), 128)
@@ -183,7 +176,7 @@ class Landmarker:
             boxes, scores = self._detector(square[None] / np.float32(127.5) - 1).values()
             boxes, scores = boxes[0] / 128, scores[0, :, 0].astype(np.float64)
         scores = 1 / (1 + np.exp(-scores.clip(-80, 80)))
-        found = np.flatnonzero(scores >= minimum)
+        found = np.flatnonzero(scores >= 0.5)
         boxes, scores = boxes[found].reshape(-1, 8, 2), scores[found]
         boxes[:, [0, *range(2, 8)]] += ANCHORS[found, None]  # row 1 is width and height
         boxes, scores = merge_overlapping(boxes, scores)
@@ -193,7 +186,7 @@ class Landmarker:
         size, angle = 1.5 * boxes[:, 1].max(1), np.arctan2(eyes[:, 1], eyes[:, 0])
         return np.column_stack([centre, size, angle, scores])
 
-    def landmarks(self, image: UInt8[np.ndarray, "h w 3"], region):
+    def landmarks(self, image: Pixels, region) -> tuple[Float[np.ndarray, "478 3"], float]:
         """The 478 points (x, y, z) of a region's face in pixels, and the score that it is one."""
         crop = crop_region(image, region, 256, edge=True)
         with self._lock:
@@ -201,7 +194,7 @@ class Landmarker:
             points, logit = points.reshape(478, 3) / 256, float(logit.ravel()[0])
         x, y, size, angle = region[:4]
         points[:, :2] = (points[:, :2] - 0.5) @ rotation(angle).T
-        return (points * size + [x, y, 0]).astype(np.float32), 1 / (1 + np.exp(-logit))
+        return (points * size + [x, y, 0]).astype(np.float32), float(1 / (1 + np.exp(-logit)))
 
     def blendshapes(self, landmarks: Float[np.ndarray, "478 3"]) -> Float[np.ndarray, "52"]:
         """The 52 blendshapes, in the order of `BLENDSHAPES`."""
@@ -209,9 +202,9 @@ class Landmarker:
             (out,) = self._blendshapes(landmarks[None, BLENDSHAPE_POINTS, :2]).values()
             return out.ravel().copy()
 
-    def pose(self, landmarks, width: int, height: int) -> np.ndarray:
+    def pose(self, landmarks, width: int, height: int) -> Float[np.ndarray, "3"]:
         """Yaw, pitch and roll in degrees: positive to the image's right, upwards and clockwise."""
-        return self.head.angles(self.head.rotation(landmarks, width, height))
+        return angles(self._head.rotation(landmarks, width, height))
 
 
 def region_of(landmarks: Float[np.ndarray, "478 3"]) -> tuple[float, float, float, float]:
@@ -253,19 +246,6 @@ def rotation(angle: float) -> np.ndarray:
     return np.array([[c, -s], [s, c]])
 
 
-def detector_anchors() -> np.ndarray:
-    """Centres of the detector's 896 boxes: 2 at each of 16 x 16 places, 6 at each of 8 x 8."""
-    out = []
-    for cells, repeats in ((16, 2), (8, 6)):
-        y, x = np.mgrid[:cells, :cells]
-        centres = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells
-        out.append(centres.repeat(repeats, 0))
-    return np.concatenate(out).astype(np.float32)
-
-
-ANCHORS = detector_anchors()
-
-
 def merge_overlapping(boxes, scores, limit: float = 0.3):
     """Boxes of one face (overlap above `limit`) become their mean, weighted by score."""
     out, best, order = [], [], np.argsort(-scores)
@@ -291,11 +271,78 @@ def compiled(file: bytes) -> openvino.CompiledModel:
     return openvino.Core().compile_model(model, "CPU", options)
 
 
-def task_files(file: str | Path | None = None) -> dict[str, bytes]:
-    """Content of each file inside a .task bundle; the fetched asset by default."""
-    path = asset_path("face-landmarker") if file is None else Path(file)
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            return {name: bundle.read(name) for name in bundle.namelist()}
-    except zipfile.BadZipFile as error:
-        raise BadFile(f"{path} is no Face Landmarker bundle: {error}") from error
+def task_files() -> dict[str, bytes]:
+    """Content of each file inside the bundle."""
+    with zipfile.ZipFile(asset_path("face-landmarker")) as bundle:
+        return {name: bundle.read(name) for name in bundle.namelist()}
+
+
+class HeadModel:
+    """A rigid head, turned and placed so that a camera of 63 degrees sees a face's points.
+
+    Args:
+        data: The bundle's protobuf: a mesh of 468 points, and how much each of 33 counts.
+    """
+
+    def __init__(self, data: bytes):
+        numbers = lambda parts: np.frombuffer(b"".join(parts), "<f4").astype(float)
+        mesh = b"".join(value for key, value in protobuf_fields(data) if key == 1)
+        entries = [dict(protobuf_fields(value)) for key, value in protobuf_fields(data) if key == 2]
+        vertices = numbers(value for key, value in protobuf_fields(mesh) if key == 3)
+        self.index = np.array([entry[1] for entry in entries])
+        self.points = vertices.reshape(-1, 5)[self.index, :3]  # then comes a place in a texture
+        self.weights = numbers(entry[2] for entry in entries)[:, None]
+
+    def rotation(
+        self, landmarks: Float[np.ndarray, "478 3"], width: int, height: int
+    ) -> Float[np.ndarray, "3 3"]:
+        """The head's rotation (x right, y up, z to the camera).
+
+        A first fit under parallel rays gives the depth, a second one the size, a third the turn.
+        """
+        tall = 2 * np.tan(np.radians(63) / 2)  # of the image at distance 1
+        seen = (landmarks[:468] - [width / 2, height / 2, 0]) * tall / height * [1, -1, 1]
+        depth, seen = seen[:, 2].mean(), seen[self.index]
+        scale = self._align(seen * [1, 1, -1])[1]
+        for _ in range(2):
+            z = (seen[:, 2:] - depth + 1) / scale
+            turn, rest = self._align(np.hstack([seen[:, :2] * z, -z]))
+            scale *= rest
+        return turn
+
+    def _align(self, target):
+        """Rotation and scale that bring the head's points nearest to `target`."""
+        mean = lambda x: (x * self.weights).sum(0) / self.weights.sum()
+        own, target = self.points - mean(self.points), target - mean(target)
+        u, _, v = np.linalg.svd((target * self.weights).T @ own)
+        turn = u @ np.diag([1, 1, np.linalg.det(u) * np.linalg.det(v)]) @ v
+        scale = (own @ turn.T * target * self.weights).sum() / (own**2 * self.weights).sum()
+        return turn, scale
+
+
+def angles(turn: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
+    """Yaw, pitch and roll in degrees: positive to the image's right, upwards and clockwise."""
+    yaw, pitch = np.arctan2(turn[0, 2], turn[2, 2]), np.arcsin(turn[1, 2].clip(-1, 1))
+    return np.degrees([yaw, pitch, np.arctan2(-turn[1, 0], turn[0, 0])])
+
+
+def protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Numbers of one message's fields, with integers as such and all else as bytes."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        start = at
+        while data[at] > 127:
+            at += 1
+        at += 1
+        return sum((byte & 127) << 7 * place for place, byte in enumerate(data[start:at]))
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            yield key >> 3, varint()
+        else:
+            size = 4 if key & 7 == 5 else varint()
+            at += size
+            yield key >> 3, data[at - size : at]

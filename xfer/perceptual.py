@@ -5,23 +5,16 @@ The network is Tan and Le's ("EfficientNet", 2019) without squeeze-excitation; w
 "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018).
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.assets import asset_path
-from xfer.errors import BadFile
 from xfer.shapes import Features, Image
 
-BLOCKS = [
-    *[(3, 1)], *[(3, 2), (3, 1)], *[(5, 2), (5, 1)], *[(3, 2), (3, 1), (3, 1)],
-    *[(5, 1)] * 3, *[(5, 2), (5, 1), (5, 1), (5, 1)], *[(3, 1)],
-]  # fmt: skip
-"""Kernel and stride of the 16 blocks."""
-
+STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
+"""Of the 16 blocks: widening 1 x 1, depthwise and narrowing 1 x 1 convolution."""
 STAGE_ENDS = (0, 2, 4, 10, 15)
 """The last block at each size: 1/2 of the image with 16 channels, then 24, 40, 112, 320."""
 
@@ -29,24 +22,20 @@ STAGE_ENDS = (0, 2, 4, 10, 15)
 class PerceptualFeatures(nn.Module):
     """Features of images at five sizes, and how differently two images look."""
 
-    def __init__(self, file: str | Path | None = None):
-        """
-        Args:
-            file: A state dict of efficientnet-lite0; the fetched asset by default.
-        """
+    def __init__(self):
         super().__init__()
-        path = asset_path("efficientnet-lite0") if file is None else Path(file)
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.convolutions = nn.ModuleList(
-                [folded(state, "_conv_stem", "_bn0", stride=2)]
-                + [c for i, block in enumerate(BLOCKS) for c in block_layers(state, i, *block)]
-                + [folded(state, "_conv_head", "_bn1")]
-            )
-            self.classifier = nn.Linear(1280, 1000)
-            self.classifier.load_state_dict({k: state[f"_fc.{k}"] for k in ("weight", "bias")})
-        except Exception as error:  # damaged files fail in many ways
-            raise BadFile(f"{path} does not hold EfficientNet-lite0: {error}") from error
+        state = torch.load(asset_path("efficientnet-lite0"), map_location="cpu", weights_only=True)
+        layers = [folded(state, "_conv_stem", "_bn0", stride=2)]
+        for index, stride in enumerate(STRIDES):
+            name = f"_blocks.{index}."
+            if index > 0:  # the first block does not widen its input
+                layers.append(folded(state, f"{name}_expand_conv", f"{name}_bn0"))
+            layers.append(folded(state, f"{name}_depthwise_conv", f"{name}_bn1", stride))
+            layers.append(folded(state, f"{name}_project_conv", f"{name}_bn2"))
+        layers.append(folded(state, "_conv_head", "_bn1"))
+        self.convolutions = nn.ModuleList(layers)
+        self.classifier = nn.Linear(1280, 1000)
+        self.classifier.load_state_dict({k: state[f"_fc.{k}"] for k in ("weight", "bias")})
         self.eval().requires_grad_(False)
 
     def stages(self, image: Image, n_stages: int = 5) -> list[Tensor]:
@@ -55,7 +44,7 @@ class PerceptualFeatures(nn.Module):
         x, out = F.relu6(next(layers)(image)), []
         for index in range(STAGE_ENDS[n_stages - 1] + 1):
             start = x
-            if index > 0:  # the first block does not widen its input
+            if index > 0:
                 x = F.relu6(next(layers)(x))
             depthwise, narrow = next(layers), next(layers)
             x = narrow(F.relu6(depthwise(x)))
@@ -96,17 +85,6 @@ class SameConvolution(nn.Conv2d):
         height, width = (self.kernel_size[0] - 2 + n % 2 for n in x.shape[2:])
         pads = width // 2, width - width // 2, height // 2, height - height // 2
         return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, groups=self.groups)
-
-
-def block_layers(state: dict, index: int, kernel: int, stride: int) -> list[SameConvolution]:
-    """Widening 1 x 1, depthwise and narrowing 1 x 1 convolution of an inverted bottleneck."""
-    name = f"_blocks.{index}."
-    widen = [folded(state, f"{name}_expand_conv", f"{name}_bn0")] if index else []
-    return [
-        *widen,
-        folded(state, f"{name}_depthwise_conv", f"{name}_bn1", stride),
-        folded(state, f"{name}_project_conv", f"{name}_bn2"),
-    ]
 
 
 def folded(state: dict, conv: str, norm: str, stride: int = 1) -> SameConvolution:

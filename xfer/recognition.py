@@ -1,23 +1,24 @@
 """Whose face it is: dlib's code, for evaluation only, and recognisers that losses may use."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.assets import asset_path, locate
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
 from xfer.checkpoints import Network, Storable, stored_config
 from xfer.devices import best_device
-from xfer.errors import BadValue, MissingFile
-from xfer.face_finder import FaceFinder, chosen, dlib_box, dlib_file, face_box, load_dlib
+from xfer.errors import MissingFile
+from xfer.face_finder import Dlib, FaceFinder, chosen, face_box
 from xfer.landmarker import Landmarker
+from xfer.media.images import Pixels
 from xfer.shapes import Image
 from xfer.tflite import tflite_module
 
@@ -29,23 +30,14 @@ def open_recogniser(name: str = "auto", device: str | torch.device = "cpu") -> n
 
     Args:
         name: mobilefacenet, xfer, arcface, a file of a `FaceRecogniser`, or auto for the first of
-            those that is here; its attribute `name` tells which.
-
-    Returns:
-        None for auto where there is none: `xfer weights fetch mobilefacenet`.
-
-    Raises:
-        MissingFile: A named one is not here.
+            those that is here, None without any; the attribute `name` tells which.
     """
     if name == "auto":
         for one in RECOGNISERS:
-            try:
+            with contextlib.suppress(MissingFile):
                 return open_recogniser(one, device)
-            except MissingFile:
-                continue
         return None
-    named = RECOGNISERS.get(name, lambda: FaceRecogniser.load(locate(name)))
-    recogniser = named()
+    recogniser = RECOGNISERS.get(name, lambda: FaceRecogniser.load(locate(name)))()
     recogniser.name = name
     return recogniser.eval().requires_grad_(False).to(best_device(str(device)))
 
@@ -56,10 +48,9 @@ class MobileFaceNet(nn.Module):
     ROWS, COLUMNS = slice(54, 222), slice(44, 212)
     """Of an aligned image of 256 px, what the network saw in training, at 112 px."""
 
-    def __init__(self, file: str | Path | None = None):
+    def __init__(self):
         super().__init__()
-        path = asset_path("mobilefacenet") if file is None else Path(file)
-        self.network = tflite_module(path.read_bytes())
+        self.network = tflite_module(asset_path("mobilefacenet").read_bytes())
 
     def forward(self, image: Image) -> Code:
         face = fit(image, 256)[:, :, self.ROWS, self.COLUMNS]
@@ -76,11 +67,6 @@ class FaceRecogniserConfig(BackboneConfig):
     """Numbers of a code."""
     dropout: float = 0.5
     """Share of features left out in training."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.embedding < 1:
-            raise BadValue(f"embedding is at least 1; got {self.embedding}")
 
 
 ARCFACE_NAMES = {r"^output_layer\.": "head."}
@@ -140,22 +126,16 @@ class DlibRecogniser:
     """Distance below which two images show one person."""
 
     def __init__(self):
-        dlib = self._dlib = load_dlib()
-        self._detect = dlib.get_frontal_face_detector()
-        self._points = dlib.shape_predictor(dlib_file("shape_predictor_5_face_landmarks.dat"))
-        self._network = dlib.face_recognition_model_v1(
-            dlib_file("dlib_face_recognition_resnet_model_v1.dat")
-        )
+        self._dlib = Dlib()
+        self._points = self._dlib.predictor(5)
+        file = self._dlib.folder / "dlib_face_recognition_resnet_model_v1.dat"
+        self._network = self._dlib.dlib.face_recognition_model_v1(str(file))
         self._finder = None
 
-    def code(self, image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "128"]:
-        """The code of the largest face.
-
-        Raises:
-            NoFace: Neither dlib nor the landmarker finds one.
-        """
+    def code(self, image: Pixels) -> Float[np.ndarray, "128"]:
+        """The code of the largest face that dlib or else the landmarker finds, or `NoFace`."""
         image = np.ascontiguousarray(image)
-        shape = self._points(image, self._box(image))
+        shape = self._points(image, self._dlib.box(*self._square(image)))
         return np.array(self._network.compute_face_descriptor(image, shape), np.float32)
 
     @staticmethod
@@ -163,13 +143,13 @@ class DlibRecogniser:
         """Between the codes of two images: 0 for one image, about 0.75 for two people."""
         return float(np.linalg.norm(a - b))
 
-    def _box(self, image):
+    def _square(self, image: Pixels) -> tuple[float, float, float]:
+        """Centre and side of the largest face."""
         step = max(1, min(image.shape[:2]) // 384)  # dlib needs 80 px of a face
-        boxes = self._detect(np.ascontiguousarray(image[::step, ::step]), 1 if step == 1 else 0)
+        boxes = self._dlib.boxes(np.ascontiguousarray(image[::step, ::step]), int(step == 1))
         if boxes:
             box = max(boxes, key=lambda b: b.area())
-            side = (box.width() + box.height()) / 2 * step
-            return dlib_box(self._dlib, (box.center().x * step, box.center().y * step, side))
+            side = (box.width() + box.height()) / 2
+            return box.center().x * step, box.center().y * step, side * step
         self._finder = self._finder or FaceFinder(Landmarker())
-        found = chosen(self._finder.find(image), None, image)
-        return dlib_box(self._dlib, face_box(found))
+        return face_box(chosen(self._finder.find(image), None, image).points)

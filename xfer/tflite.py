@@ -6,6 +6,7 @@ as the PyTorch function of the same meaning, and torch.fx keeps the result as on
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -15,24 +16,6 @@ from torch import fx
 
 from xfer.errors import BadFile
 
-BINARY = {
-    "Add": torch.add,
-    "Subtract": torch.sub,
-    "Multiply": torch.mul,
-    "Divide": torch.div,
-    "Power": torch.pow,
-    "SquaredDifference": lambda a, b: (a - b).square(),
-    "PRelu": lambda x, slope: F.prelu(x, slope.flatten()),
-}
-UNARY = {
-    "Relu": F.relu,
-    "Abs": torch.abs,
-    "Negative": torch.neg,
-    "Sigmoid": torch.sigmoid,
-    "Convert": lambda x: x.float(),
-}
-REDUCTIONS = {"ReduceMean": torch.mean, "ReduceSum": torch.sum}
-
 
 def tflite_module(file: bytes) -> fx.GraphModule:
     """A float network of one input as a frozen module: input as in the file -> its outputs.
@@ -41,17 +24,13 @@ def tflite_module(file: bytes) -> fx.GraphModule:
 
     Args:
         file: Content of a .tflite file.
-
-    Raises:
-        BadFile: The network holds an operation that is not among those known here.
     """
     model = read_tflite(file)
-    n_outputs = len(model.outputs)
 
     class Network(torch.nn.Module):
         def forward(self, x):
             outputs = evaluate(model, x)
-            return outputs[0] if n_outputs == 1 else tuple(outputs)
+            return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     return fx.symbolic_trace(Network()).eval().requires_grad_(False)
 
@@ -66,65 +45,31 @@ def read_tflite(file: bytes) -> openvino.Model:
         return core.read_model(path)
 
 
-def evaluate(model: openvino.Model, x):
+def evaluate(model: openvino.Model, x: Any) -> list:
     """Outputs of an OpenVINO graph at `x`, a tensor or a stand-in of it that fx traces."""
-    values, biases = {}, {}
+    values = {}
     batch = model.inputs[0].partial_shape[0]
     file_batch = batch.get_length() if batch.is_static else -1
     for node in model.get_ordered_ops():
-        kind, name = node.get_type_name(), node.get_name()
-        inputs = [values[source(node, i).get_name()] for i in range(node.get_input_size())]
+        kind = node.get_type_name()
+        sources = [port.get_source_output().get_node() for port in node.inputs()]
+        inputs = [values[source.get_name()] for source in sources]
         if kind == "Parameter":
             value = x
         elif kind == "Constant":
             value = torch.from_numpy(np.array(node.data))
             value = value.float() if value.is_floating_point() else value
-        elif kind == "Result":
-            value = inputs[0]
-        elif name in biases:  # added by the convolution already
-            value = biases[name]
-        elif kind in ("Convolution", "GroupConvolution"):
-            addition, bias = following_bias(node, values)
-            value = convolution(node, *inputs, bias)
-            biases[addition] = value
         elif kind == "Reshape":
             value = reshape(node, file_batch, inputs[0])
+        elif kind in OPERATIONS:
+            value = OPERATIONS[kind](node.get_attributes(), *inputs)
         else:
-            value = operation(node, inputs)
-        values[name] = value
+            raise BadFile(f"a TensorFlow Lite network with the operation {kind} cannot be read")
+        values[node.get_name()] = value
     return [values[result.get_name()] for result in model.get_results()]
 
 
-def source(node, index: int):
-    return node.input(index).get_source_output().get_node()
-
-
-def following_bias(node, values):
-    """Name and value of the constant that is added to a convolution's channels, if there is one."""
-    targets = list(node.output(0).get_target_inputs())
-    addition = targets[0].get_node()
-    if len(targets) == 1 and addition.get_type_name() == "Add":
-        other = source(addition, 1 - targets[0].get_index())
-        bias = values.get(other.get_name())
-        channels = node.get_output_partial_shape(0)[1].get_length()
-        if isinstance(bias, torch.Tensor) and list(bias.shape) == [1, channels, 1, 1]:
-            return addition.get_name(), bias.flatten()
-    return None, None
-
-
-def convolution(node, x, weight, bias):
-    at = node.get_attributes()
-    groups = 1
-    if node.get_type_name() == "GroupConvolution":
-        groups, weight = len(weight), weight.flatten(0, 1)
-    begin, end = at["pads_begin"], at["pads_end"]
-    padding = begin if begin == end else [0, 0]
-    if begin != end:
-        x = F.pad(x, (begin[1], end[1], begin[0], end[0]))
-    return F.conv2d(x, weight.contiguous(), bias, at["strides"], padding, at["dilations"], groups)
-
-
-def reshape(node, file_batch, x):
+def reshape(node: openvino.Node, file_batch: int, x):
     sizes = [d.get_length() if d.is_static else -1 for d in node.get_output_partial_shape(0)]
     if isinstance(x, torch.Tensor):  # a weight
         return x.reshape(sizes)
@@ -132,30 +77,24 @@ def reshape(node, file_batch, x):
     return x.reshape(x.shape[0], *(sizes[1:] if has_batch else sizes))
 
 
-def operation(node, inputs):
-    kind, at = node.get_type_name(), node.get_attributes()
-    if kind in BINARY:
-        return BINARY[kind](*inputs)
-    if kind in UNARY:
-        return UNARY[kind](inputs[0])
-    if kind in REDUCTIONS:
-        return REDUCTIONS[kind](inputs[0], inputs[1].flatten().tolist(), keepdim=at["keep_dims"])
-    if kind == "Transpose":
-        return inputs[0].permute(inputs[1].tolist())
-    if kind == "Unsqueeze":
-        for axis in sorted(inputs[1].flatten().tolist()):
-            inputs[0] = inputs[0].unsqueeze(axis)
-        return inputs[0]
-    if kind == "MaxPool":
-        return F.max_pool2d(inputs[0], at["kernel"], at["strides"], at["pads_begin"])
-    if kind == "Pad":
-        pairs = zip(inputs[1].tolist()[::-1], inputs[2].tolist()[::-1], strict=True)
-        return F.pad(inputs[0], [size for pair in pairs for size in pair])
-    if kind == "Concat":
-        return concatenate(inputs, at["axis"])
-    if kind == "StridedSlice":
-        return strided_slice(inputs, at)
-    raise BadFile(f"a TensorFlow Lite network with the operation {kind} cannot be read here")
+def convolution(at: dict, x, weight):
+    groups = 1 if weight.ndim == 4 else len(weight)
+    begin, end = at["pads_begin"], at["pads_end"]
+    if begin != end:
+        x, begin = F.pad(x, (begin[1], end[1], begin[0], end[0])), [0, 0]
+    weight = weight.reshape(-1, *weight.shape[-3:]).contiguous()
+    return F.conv2d(x, weight, None, at["strides"], begin, at["dilations"], groups)
+
+
+def unsqueeze(at: dict, x, axes):
+    for axis in sorted(axes.flatten().tolist()):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def pad(at: dict, x, begin, end, *value):
+    pairs = zip(begin.tolist()[::-1], end.tolist()[::-1], strict=True)
+    return F.pad(x, [size for pair in pairs for size in pair])
 
 
 @fx.wrap  # computed at each call, since the size of the batch is not known before
@@ -164,12 +103,39 @@ def concatenate(inputs, axis):
     return torch.cat([x.expand(batch, *x.shape[1:]) for x in inputs], axis)
 
 
-def strided_slice(inputs, at):
+def strided_slice(at: dict, x, *ends):
     """Slices of all axes but the first, the batch, which is kept whole."""
-    x, begin, end, step = inputs[0], *(v.tolist() for v in inputs[1:])
+    begin, end, step = (v.tolist() for v in ends)
     index = [slice(None)]
     for axis in range(1, len(begin)):
         first = None if at["begin_mask"][axis] else begin[axis]
         last = None if at["end_mask"][axis] else end[axis]
         index.append(slice(first, last, step[axis]))
     return x[tuple(index)]
+
+
+OPERATIONS = {
+    "Result": lambda at, x: x,
+    "Add": lambda at, a, b: a + b,
+    "Subtract": lambda at, a, b: a - b,
+    "Multiply": lambda at, a, b: a * b,
+    "Divide": lambda at, a, b: a / b,
+    "Power": lambda at, a, b: a**b,
+    "SquaredDifference": lambda at, a, b: (a - b).square(),
+    "Relu": lambda at, x: F.relu(x),
+    "PRelu": lambda at, x, slope: F.prelu(x, slope.flatten()),
+    "Sigmoid": lambda at, x: x.sigmoid(),
+    "Abs": lambda at, x: x.abs(),
+    "Negative": lambda at, x: -x,
+    "Convert": lambda at, x: x.float(),
+    "ReduceMean": lambda at, x, axes: x.mean(axes.flatten().tolist(), keepdim=at["keep_dims"]),
+    "ReduceSum": lambda at, x, axes: x.sum(axes.flatten().tolist(), keepdim=at["keep_dims"]),
+    "Transpose": lambda at, x, order: x.permute(order.tolist()),
+    "MaxPool": lambda at, x: F.max_pool2d(x, at["kernel"], at["strides"], at["pads_begin"]),
+    "Concat": lambda at, *inputs: concatenate(inputs, at["axis"]),
+    "Convolution": convolution,
+    "GroupConvolution": convolution,
+    "Unsqueeze": unsqueeze,
+    "Pad": pad,
+    "StridedSlice": strided_slice,
+}

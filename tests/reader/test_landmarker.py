@@ -16,6 +16,7 @@ from xfer.landmarker import (
     FACTORS,
     Landmarker,
     LandmarkerTwin,
+    angles,
     crop_region,
     read_factors,
     region_of,
@@ -28,7 +29,7 @@ def twin():
         fetch(["face-landmarker"])
     except XferError as error:
         pytest.skip(f"the face landmarker is not here: {error}")
-    return LandmarkerTwin(asset_path("face-landmarker"))
+    return LandmarkerTwin()
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +96,11 @@ def agreement(landmarker, image, landmarks, blendshapes, transform):
     assert score > 0.9
     eyes = np.linalg.norm((landmarks[[33, 133]] - landmarks[[362, 263]]).mean(0)[:2])
     turn = transform[:3, :3] / np.linalg.norm(transform[:3, 0])
-    angles = landmarker.pose(points, image.shape[1], image.shape[0])
+    pose = landmarker.pose(points, image.shape[1], image.shape[0])
     return (
         np.linalg.norm((points - landmarks)[:, :2], axis=1).mean() * 60 / eyes,
         np.abs(landmarker.blendshapes(points) - blendshapes).max(),
-        np.abs(angles - landmarker.head.angles(turn)).max(),
+        np.abs(pose - angles(turn)).max(),
     )
 
 

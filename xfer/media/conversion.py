@@ -1,9 +1,12 @@
 """Decoded frames as they are meant to be shown: upright, square pixels, sRGB, over white."""
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
+from itertools import groupby
+from typing import Any
 
 import av
 import numpy as np
@@ -13,10 +16,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation
 from PIL import Image, ImageFilter
 
-from xfer.media.images import Pixels
+from xfer.media.images import Pixels, flat
 
-ALPHA = ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16", "pal8")
-"""How names of pixel formats with transparency begin."""
 UNTAGGED = (0, 2, 3)
 """Numbers of matrices that say nothing; the next three are ITU-T H.273's numbers."""
 PQ, HLG = 16, 18
@@ -25,15 +26,12 @@ WIDE = {
     12: ((1.2249, -0.2247, 0.0), (-0.0420, 1.0419, 0.0), (-0.0197, -0.0786, 1.0979)),
 }
 """Linear light of wide primaries into that of sRGB: BT.2020 and Display P3."""
-STRANGE = {10: "BT.2020 constant luminance", 14: "ICtCp", 15: "IPT (Dolby Vision profile 5)"}
-"""Matrices that FFmpeg does not undo."""
 
 
 class Converter:
-    """Turns decoded frames into arrays of one size.
+    """Turns decoded frames into arrays of the size and turn of the first one.
 
     Args:
-        frame: The first frame; it sets the size and tells how the film is turned.
         aspect: Width of a pixel over its height.
         remark: Takes one sentence for whatever cannot be honoured.
     """
@@ -44,13 +42,11 @@ class Converter:
         self.width, self.height = self._size[::-1] if self._turn[0] else self._size
 
     def __call__(self, frame: VideoFrame, aspect: Fraction | None) -> Pixels:
-        """The frame as it is shown, in the size of the first one."""
+        """The frame as it is shown."""
         width, height = self._size
         size = display_size(frame, aspect)
         scale = min(width / size[0], height / size[1])
         inner = tuple(max(1, round(side * scale)) for side in size)
-        if frame.colorspace in STRANGE:
-            self._remark(f"colours are wrong: {STRANGE[frame.colorspace]} is not understood")
         image = to_srgb(frame, *inner)
         if inner != self._size:
             self._remark(
@@ -63,58 +59,47 @@ class Converter:
             image = canvas
         transposed, mirrored, flipped = self._turn
         image = image.transpose(1, 0, 2) if transposed else image
-        image = image[:, ::-1] if mirrored else image
-        return np.ascontiguousarray(image[::-1] if flipped else image)
+        return np.ascontiguousarray(image[:: -1 if flipped else 1, :: -1 if mirrored else 1])
 
 
 def display_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
     """Width and height as stored, with pixels made square by the wider side."""
-    if not aspect or not Fraction(1, 4) < aspect < 4:
-        return frame.width, frame.height
-    return max(1, round(frame.width * aspect)), frame.height
+    sensible = aspect and Fraction(1, 4) < aspect < 4
+    return max(1, round(frame.width * (aspect if sensible else 1))), frame.height
 
 
 def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """Whether to transpose a stored frame, then to mirror it, then to turn it upside down."""
-    angle = frame.rotation % 360
-    turns = {90: (True, False, True), 180: (False, True, True), 270: (True, True, False)}
     # PyAV frees metadata of side data twice, and only PNG's has some.
-    if frame.format.name.startswith(("rgb", "pal8", "gray", "ya")):
-        return turns.get(90 * round(angle / 90), (False, False, False))
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    is_png = frame.format.name.startswith(("rgb", "pal8", "gray", "ya"))
+    matrix = None if is_png else frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
         return False, False, False
     # A point (x, y) of the stored picture is shown at (a x + c y, b x + d y).
-    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32)
-    if abs(int(a)) + abs(int(d)) >= abs(int(b)) + abs(int(c)):
-        return False, bool(a < 0), bool(d < 0)
-    return True, bool(c < 0), bool(b < 0)
+    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
+    transposed = abs(a) + abs(d) < abs(b) + abs(c)
+    return (True, c < 0, b < 0) if transposed else (False, a < 0, d < 0)
 
 
 def to_srgb(frame: VideoFrame, width: int, height: int) -> Pixels:
     """Three channels of 8 bits; transparency over white, wide and high dynamic range to sRGB."""
-    matrix = None
-    if frame.colorspace in UNTAGGED and not frame.format.is_rgb:
-        hd = frame.height >= 720 or frame.width >= 1280
-        matrix = Colorspace.ITU709 if hd else Colorspace.ITU601
-    clear = frame.format.name.startswith(ALPHA)
+    hd = frame.height >= 720 or frame.width >= 1280
+    untagged = frame.colorspace in UNTAGGED and not frame.format.is_rgb
+    clear = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
     scaled = (width, height) != (frame.width, frame.height)
     array = frame.reformat(
         width,
         height,
         format="rgba" if clear else "rgb24",
-        src_colorspace=matrix,
+        src_colorspace=(Colorspace.ITU709 if hd else Colorspace.ITU601) if untagged else None,
         interpolation=Interpolation.BICUBIC if scaled else None,
         threads=1,
     ).to_ndarray()
-    colour, alpha = array[..., :3], array[..., 3:]
-    if frame.color_trc in (PQ, HLG) or frame.color_primaries in WIDE:
-        table = _table(frame.color_trc, frame.color_primaries)
-        colour = np.asarray(Image.fromarray(np.ascontiguousarray(colour)).filter(table))
-    if clear and alpha.min() < 255:
-        share = alpha.astype(np.uint16)
-        colour = ((colour * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(colour)
+    wide = frame.color_trc in (PQ, HLG) or frame.color_primaries in WIDE
+    if not wide and not clear:
+        return array
+    image = Image.fromarray(array)
+    return flat(image.filter(_table(frame.color_trc, frame.color_primaries)) if wide else image)
 
 
 @lru_cache(maxsize=8)
@@ -145,42 +130,30 @@ def _linear(coded: np.ndarray, curve: int) -> np.ndarray:
     return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
 
 
-class Deinterlacer:
-    """Passes frames flagged as interlaced through FFmpeg's bwdif, and leaves others alone.
+def progressive(frames: Iterator[tuple[VideoFrame, float]]) -> Iterator[tuple[VideoFrame, float]]:
+    """Frames with their times; interlaced ones, and what follows them, through FFmpeg's bwdif."""
+    kind_of_frame = lambda timed: (timed[0].width, timed[0].height, timed[0].format.name)
+    for kind, alike in groupby(frames, kind_of_frame):
+        graph, times = None, deque[float]()
+        for frame, time in alike:
+            if graph is None and not frame.interlaced_frame:
+                yield frame, time
+                continue
+            if graph is None:
+                graph = Graph()
+                graph.threads = 1
+                source = graph.add_buffer(None, *kind, time_base=Fraction(1, 90_000))
+                bwdif = graph.add("bwdif", mode="send_frame", deint="interlaced")
+                graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
+            times.append(time)
+            yield from ((ready, times.popleft()) for ready in filtered(graph, frame))
+        yield from ((ready, times.popleft()) for ready in filtered(graph, None))
 
-    One frame in gives one frame out, a frame later.
-    """
 
-    def __init__(self):
-        self._graph: Graph | None = None
-        self._kind, self._tags = None, list[float]()
-
-    def __call__(self, frame: VideoFrame, tag: float) -> Iterator[tuple[VideoFrame, float]]:
-        """Frames that are ready, each with the tag that it came with."""
-        kind = frame.width, frame.height, frame.format.name
-        if self._graph is not None and kind != self._kind:
-            yield from self.flush()
-        if self._graph is None and not frame.interlaced_frame:
-            yield frame, tag
-            return
-        if self._graph is None:
-            self._graph, self._kind = Graph(), kind
-            self._graph.threads = 1
-            source = self._graph.add_buffer(None, *kind, time_base=Fraction(1, 90_000))
-            bwdif = self._graph.add("bwdif", mode="send_frame", deint="interlaced")
-            self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
-        self._tags.append(tag)
-        self._graph.push(frame)
-        yield from self._ready()
-
-    def flush(self) -> Iterator[tuple[VideoFrame, float]]:
-        """What is still inside, at the end."""
-        if self._graph is not None:
-            self._graph.push(None)
-            yield from self._ready()
-        self._graph, self._tags = None, []
-
-    def _ready(self) -> Iterator[tuple[VideoFrame, float]]:
+def filtered(graph: Graph | None, frame: Any) -> Iterator[Any]:
+    """What filters give for a frame, or at the end for None."""
+    if graph is not None:
+        graph.push(frame)
         with contextlib.suppress(av.BlockingIOError, av.EOFError):
-            while self._tags:
-                yield self._graph.pull(), self._tags.pop(0)
+            while True:
+                yield graph.pull()

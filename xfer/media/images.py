@@ -27,17 +27,22 @@ Pixels = UInt8[np.ndarray, "_ _ 3"]
 # Only formats that hold pixels: others (PostScript, for one) would start programs to be drawn.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
-SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".mpo",
-    ".jp2", ".avif", ".tga", ".heic",
+IMAGE_NAME = re.compile(r"\.(jpe?g|png|webp|tiff?|bmp|gif|p[pg]m|mpo|jp2|avif|tga|heic)", re.I)
+VIDEO_NAME = re.compile(
+    r"\.(mp4|mov|m4v|mkv|webm|avi|mpe?g|m?ts|m2ts|flv|wmv|3gp|ogv|mxf|vob)", re.I
+)
+HEIF = (b"heic", b"heix", b"mif1", b"msf1")
+IMAGE_HEADS = (
+    b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ",
 )  # fmt: skip
-VIDEO_SUFFIXES = (
-    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",
-    ".flv", ".wmv", ".3gp", ".ogv", ".mxf", ".vob",
+VIDEO_HEADS = (
+    b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\x30\x26\xb2\x75\x8e\x66", b"OggS", b"\0\0\1\xba",
+    b"\0\0\1\xb3", b"\x06\x0e\x2b\x34", b".RMF", b"YUV4MPEG2",
 )  # fmt: skip
+ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+"""With which QuickTime of old begins, after four bytes."""
 MOST_PIXELS = 80_000_000
 """Larger images are refused before any memory is taken for them."""
-HEIF = (b"heic", b"heix", b"mif1", b"msf1")
 
 # The size limit is ours to check, and damage ours to report.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -45,14 +50,12 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: str | Path) -> Pixels:
-    """An image file as sRGB bytes; of an animated one the first frame.
-
-    Raises:
-        MissingFile: There is no such file.
-        BadFile: It is damaged, too large, or no image.
-    """
+    """An image file as sRGB bytes, of an animated one the first frame; else `BadFile`."""
     with opened_image(path) as image:
-        return flat(_upright(image))
+        image.load()
+        with contextlib.suppress(Exception):  # a damaged EXIF block turns nothing
+            image = ImageOps.exif_transpose(image)
+        return flat(image)
 
 
 @contextlib.contextmanager
@@ -60,12 +63,7 @@ def opened_image(path: str | Path) -> Iterator[Image.Image]:
     """An open image file whose header has been read; whatever goes wrong with it is `BadFile`."""
     try:
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MOST_PIXELS:
-                raise BadFile(
-                    f"{path} has {width} x {height} pixels; at most {MOST_PIXELS / 1e6:g} million "
-                    "are read: make it smaller first"
-                )
+            check_size(path, *image.size)
             yield image
     except (BadFile, MissingFile):
         raise
@@ -77,16 +75,21 @@ def opened_image(path: str | Path) -> Iterator[Image.Image]:
     except Exception as error:
         if not exists(path):
             raise MissingFile(f"there is no image {path}") from None
-        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise BadFile(f"{path} is no image, or a damaged one: {what}") from error
+        raise BadFile(f"{path} is no image, or a damaged one: {words(error)}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF says; a damaged EXIF block turns nothing."""
-    image.load()
-    with contextlib.suppress(Exception):
-        return ImageOps.exif_transpose(image)
-    return image
+def check_size(path: str | Path, width: int, height: int) -> None:
+    """Refuse images and frames that would take too much memory."""
+    if width * height > MOST_PIXELS:
+        raise BadFile(
+            f"{path} has {width} x {height} pixels; at most {MOST_PIXELS / 1e6:g} million "
+            "are read: make it smaller first"
+        )
+
+
+def words(error: Exception) -> str:
+    """What went wrong, in the words of the library that met it, without its numbers."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def flat(image: Image.Image) -> Pixels:
@@ -122,29 +125,24 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _eight_bits(values: np.ndarray) -> UInt8[np.ndarray, "height width"]:
     """One channel of more than 8 bits; what is white follows from the type and the values."""
     values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
-    brightest = values.max(initial=0)
-    if values.dtype.kind == "f":
-        white = 1.0 if brightest <= 1 else 255.0
-    else:
-        white = 65535.0 if values.dtype.itemsize == 2 or brightest > 255 else 255.0
+    brightest, is_float = values.max(initial=0), values.dtype.kind == "f"
+    deep = not is_float and (values.dtype.itemsize == 2 or brightest > 255)
+    white = 65535.0 if deep else 1.0 if is_float and brightest <= 1 else 255.0
     return np.rint(values.astype(np.float32).clip(0, white) * (255 / white)).astype(np.uint8)
 
 
-def write_image(
-    path: str | Path, array: Pixels, source: Source, note: str = "", quality: int = 95
-) -> Path:
+def write_image(path: str | Path, array: Pixels, source: Source, note: str = "") -> Path:
     """Write one image as PNG, JPEG or WebP (by suffix), whole or not at all.
 
     Args:
         source: What the file says of its origin.
         note: A remark that stands beside it, such as seed or model.
-        quality: Of JPEG and WebP, 1 to 100.
     """
     form = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
     if (suffix := Path(path).suffix.lower()) not in form:
         raise BadValue(f"images are written as .png, .jpg or .webp; got {path}")
     packet = xmp_packet(source, note)
-    options = {"quality": quality, "subsampling": 0, "xmp": packet}
+    options = {"quality": 95, "subsampling": 0, "xmp": packet}
     if suffix == ".png":
         texts = PngImagePlugin.PngInfo()
         texts.add_itxt("XML:com.adobe.xmp", packet.decode())
@@ -184,18 +182,29 @@ def kind_of(path: str | Path) -> str | None:
     """
     if not exists(path) or Path(path).is_dir():
         return None
-    head, suffix = _head(path), Path(path).suffix.lower()
-    if kind := _kind_of_bytes(head):
-        return "video" if kind == "image" and _is_animated(path) else kind
-    # An empty or damaged file of such a name gets its sentence where it is read.
-    if suffix in SUFFIXES:
+    if holds_image(path):
+        with contextlib.suppress(BadFile), opened_image(path) as image:
+            if image.format in ANIMATED and getattr(image, "is_animated", False):
+                return "video"
         return "image"
-    return "video" if suffix in VIDEO_SUFFIXES else None
+    # Transport streams repeat a mark every 188 or 192 bytes.
+    head, suffix = _head(path), Path(path).suffix
+    riff = head[:4] + head[8:12]
+    stream = any(head[at : at + 3 * step : step] == b"GGG" for at, step in ((0, 188), (4, 192)))
+    known = head.startswith(VIDEO_HEADS) or riff == b"RIFFAVI " or head[4:8] in (b"ftyp", *ATOMS)
+    # An empty or damaged file of such a name gets its sentence where it is read.
+    if known or stream or VIDEO_NAME.fullmatch(suffix):
+        return "video"
+    return "image" if IMAGE_NAME.fullmatch(suffix) else None
 
 
 def holds_image(path: str | Path) -> bool:
     """Whether a file is an image, still or animated, by its content."""
-    return _kind_of_bytes(_head(path)) == "image"
+    head = _head(path)
+    brands = (b"ftypavif", b"ftypavis", *(b"ftyp" + brand for brand in HEIF))
+    return (
+        head.startswith(IMAGE_HEADS) or head[:4] + head[8:12] == b"RIFFWEBP" or head[4:12] in brands
+    )
 
 
 def _head(path: str | Path) -> bytes:
@@ -204,34 +213,6 @@ def _head(path: str | Path) -> bytes:
             return file.read(600)
     except (OSError, ValueError):
         return b""
-
-
-def _kind_of_bytes(head: bytes) -> str | None:
-    """What the first bytes of a file give away."""
-    images = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-    videos = (
-        b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\x30\x26\xb2\x75\x8e\x66", b"OggS", b"\0\0\1\xba",
-        b"\0\0\1\xb3", b"\x06\x0e\x2b\x34", b".RMF", b"YUV4MPEG2",
-    )  # fmt: skip
-    riff = head[8:12] if head[:4] == b"RIFF" else b""
-    if head.startswith(images) or riff == b"WEBP":
-        return "image"
-    if head[4:8] == b"ftyp":
-        return "image" if head[8:12] in (b"avif", b"avis", *HEIF) else "video"
-    # QuickTime of old has no ftyp; transport streams repeat a mark every 188 or 192 bytes.
-    atoms = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-    stream = any(head[at : at + 3 * step : step] == b"GGG" for at, step in ((0, 188), (4, 192)))
-    if head.startswith(videos) or riff == b"AVI " or head[4:8] in atoms or stream:
-        return "video"
-    return None
-
-
-def _is_animated(path: str | Path) -> bool:
-    try:
-        with opened_image(path) as image:
-            return image.format in ANIMATED and getattr(image, "is_animated", False)
-    except BadFile:
-        return False
 
 
 def list_media(folder: str | Path, recursive: bool = False) -> list[Path]:

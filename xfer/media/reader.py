@@ -1,4 +1,4 @@
-"""Frames of video files and animated images: upright, in order, with times, in flat memory.
+"""Frames of video files and animated images: in order, with times, in flat memory.
 
 Damaged parts are passed over and told in a remark; what makes a file useless is one `BadFile`.
 """
@@ -6,6 +6,7 @@ Damaged parts are passed over and told in a remark; what makes a file useless is
 import heapq
 import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,16 @@ from av.video.stream import VideoStream
 from PIL import ImageSequence
 
 from xfer.errors import BadFile, MissingFile
-from xfer.media.conversion import Converter, Deinterlacer
-from xfer.media.images import MOST_PIXELS, Pixels, exists, flat, opened_image
+from xfer.media.conversion import Converter, progressive
+from xfer.media.images import (
+    MOST_PIXELS,
+    Pixels,
+    check_size,
+    exists,
+    flat,
+    opened_image,
+    words,
+)
 
 # Containers only: a playlist could make FFmpeg read other files or the network.
 CONTAINERS = (
@@ -50,7 +59,6 @@ class Video:
         remarks: What cannot be honoured or was damaged, one sentence a kind.
     """
 
-    path: Path
     fps: float = 25.0
     width: int
     height: int
@@ -94,10 +102,10 @@ class VideoFile(Video):
             self.n_frames = stream.frames or guess
 
     def __iter__(self) -> Iterator[Frame]:
-        last, self._skipped = -1.0, 0
+        last = -1.0
         with open_container(self.path) as container:
             stream = self._stream(container)
-            for frame, time in self._progressive(self._decoded(container, stream)):
+            for frame, time in progressive(self._decoded(container, stream)):
                 try:
                     image = self._converter(frame, _aspect(stream))
                 except (av.FFmpegError, ValueError):
@@ -128,12 +136,7 @@ class VideoFile(Video):
         stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
         if stream.codec_context is None:
             raise BadFile(f"{self.path} is coded in a way that this FFmpeg cannot read")
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MOST_PIXELS:
-            raise BadFile(
-                f"{self.path} has frames of {width} x {height} pixels; at most "
-                f"{MOST_PIXELS / 1e6:g} million are read: make it smaller first"
-            )
+        check_size(self.path, stream.codec_context.width, stream.codec_context.height)
         # One thread: damage is met the same way every time, and cores are for the networks.
         stream.codec_context.thread_count = 1
         return stream
@@ -142,40 +145,60 @@ class VideoFile(Video):
         self, container: InputContainer, stream: VideoStream
     ) -> Iterator[tuple[VideoFrame, float]]:
         """Frames of every packet that can be decoded, with their times (NaN where unknown)."""
-        decoder, stamps = stream.codec_context, _Stamps()
+        decoder, stamps, self._skipped = stream.codec_context, _Stamps(), 0
         named = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(decoder.name)
         tags = {name.lower(): value for name, value in stream.metadata.items()}
         if named and tags.get("alpha_mode") == "1":
             # FFmpeg's own decoders leave transparency away.
             decoder = av.CodecContext.create(named, "r")
-        self._skipped = 0
-        sound = container.streams.audio
-        for packet, frames in decoded(
-            container, stream, *sound, decode=decoder.decode, damaged=self._skip
-        ):
+        streams = stream, *container.streams.audio
+        for packet, frames in decoded(container, *streams, decode=decoder.decode, bad=self._skip):
             stamps.add(packet)
             for frame in frames:
                 time = stamps.of(frame, stream.codec_context.reorder_depth)
                 if frame.is_corrupt or not 0 < frame.width * frame.height <= MOST_PIXELS:
                     self._skip()
-                    continue
-                yield frame, time
+                else:
+                    yield frame, time
 
     def _skip(self) -> None:
         self._skipped += 1
 
-    def _progressive(
-        self, frames: Iterator[tuple[VideoFrame, float]]
-    ) -> Iterator[tuple[VideoFrame, float]]:
-        deinterlacer = Deinterlacer()
-        for frame, time in frames:
-            yield from deinterlacer(frame, time)
-        yield from deinterlacer.flush()
 
-
-def _aspect(stream: VideoStream):
+def _aspect(stream: VideoStream) -> Fraction | None:
     """Width of a pixel over its height, as the container says, else the codec."""
     return stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+
+
+class Animation(Video):
+    """An animated image: GIF, PNG, WebP, AVIF."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        with opened_image(path) as image:
+            self.width, self.height = image.size
+            self.n_frames = image.n_frames
+            image.load()
+            self.fps = 1 / _seconds(image)
+            self.duration_s = self.n_frames / self.fps
+
+    def __iter__(self) -> Iterator[Frame]:
+        time, n_given = 0.0, 0
+        try:
+            with opened_image(self.path) as image:
+                for frame in ImageSequence.Iterator(image):
+                    yield Frame(flat(frame), time)
+                    time, n_given = time + _seconds(frame), n_given + 1
+        except BadFile:
+            if not n_given:
+                raise
+            self.remark(f"it is damaged after {n_given} frames")
+
+
+def _seconds(image: Any) -> float:
+    """How long a loaded frame stands; browsers take the shortest times for a tenth of a second."""
+    milliseconds = image.info.get("duration") or 0
+    return milliseconds / 1000 if milliseconds > 10 else 0.1
 
 
 def open_container(path: str | Path) -> InputContainer:
@@ -189,25 +212,18 @@ def open_container(path: str | Path) -> InputContainer:
         raise BadFile(f"{path} is no video, or a damaged one: {words(error)}") from error
 
 
-def words(error: Any) -> str:
-    """What FFmpeg says went wrong, without its numbers."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 def decoded(
     container: InputContainer,
     stream: Any,
     *others: Any,
     decode: Callable[[Packet], list] = Packet.decode,
-    damaged: Callable[[], None] = lambda: None,
+    bad: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Packet, list]]:
     """A stream's packets, each with its frames; packets that cannot be decoded are left out.
 
-    A file that gives nothing but errors, and may do so without end, ends after many in a row.
-
     Args:
         others: Streams that share its clock.
-        damaged: Called for each packet that is left out.
+        bad: Called for each packet that is left out.
     """
     clock, errors = _Clock(container.format.name), 0
     streams = [s for s in (stream, *others) if s.codec_context is not None]
@@ -223,7 +239,7 @@ def decoded(
             return
         except (av.FFmpegError, ValueError):
             errors, demuxed = errors + 1, container.demux(*streams)
-            damaged()
+            bad()
             continue
         errors = 0
         if packet.stream_index == stream.index:
@@ -291,36 +307,3 @@ class _Stamps:
             heapq.heappop(self._waiting)
         first = heapq.heappop(self._waiting) if self._waiting else own
         return first if self._grow and depth else own
-
-
-class Animation(Video):
-    """An animated image: GIF, PNG, WebP, AVIF."""
-
-    def __init__(self, path: str | Path):
-        super().__init__(path)
-        with opened_image(path) as image:
-            self.width, self.height = image.size
-            self.n_frames = image.n_frames
-            image.load()
-            self.fps = 1 / _seconds(image)
-            self.duration_s = self.n_frames / self.fps
-
-    def __iter__(self) -> Iterator[Frame]:
-        time, n_given = 0.0, 0
-        try:
-            with opened_image(self.path) as image:
-                for frame in ImageSequence.Iterator(image):
-                    displayed = flat(frame)  # only then is it known how long it lasts
-                    lasts = _seconds(frame)
-                    yield Frame(displayed, time)
-                    time, n_given = time + lasts, n_given + 1
-        except BadFile:
-            if not n_given:
-                raise
-            self.remark(f"it is damaged after {n_given} frames")
-
-
-def _seconds(image: Any) -> float:
-    """How long a frame stands; browsers take the shortest times for a tenth of a second."""
-    milliseconds = image.info.get("duration") or 0
-    return milliseconds / 1000 if milliseconds > 10 else 0.1

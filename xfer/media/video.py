@@ -6,34 +6,43 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from fractions import Fraction
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.container import OutputContainer
+from av.filter import Graph
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
 
-from xfer.errors import MissingFile, XferError
-from xfer.media.conversion import Converter
-from xfer.media.images import exists, holds_image, kind_of, opened_image
-from xfer.media.provenance import Source, find_source
-from xfer.media.reader import Animation, Frame, Video, VideoFile, open_container, words
-from xfer.media.writer import VideoWriter
+from xfer.errors import BadFile, BadValue, MissingFile, XferError
+from xfer.media.conversion import Converter, filtered
+from xfer.media.images import Pixels, exists, holds_image, kind_of, opened_image, words
+from xfer.media.provenance import Source, comment, find_source
+from xfer.media.reader import Animation, Frame, Video, VideoFile, decoded, open_container
+from xfer.runs import FULL, atomic
 
 __all__ = ["Frame", "Video", "VideoWriter", "open_camera", "open_video", "prefetch", "read_source"]
 
 SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's name for cameras, by system."""
+BT709 = 1
+"""FFmpeg's number for the colours of ITU-R BT.709: primaries, transfer and matrix."""
+TIME_BASE = Fraction(1, 90_000)
+RATE = 48_000
+"""Samples of sound a second."""
 
 T = TypeVar("T")
 
 
 def open_video(path: str | Path) -> Video:
-    """A video file, or an animated image, as a stream of frames.
-
-    Raises:
-        MissingFile: There is no such file.
-        BadFile: It is no video, holds no frame that can be decoded, or too large ones.
-    """
+    """A video file, or an animated image, as a stream of frames; `BadFile` if it gives none."""
     if not exists(path):
         raise MissingFile(f"there is no video {path}")
     return Animation(path) if holds_image(path) and kind_of(path) == "video" else VideoFile(path)
@@ -45,9 +54,6 @@ def open_camera(device: str | int) -> "Camera":
     Args:
         device: A number, or a name such as "/dev/video0", with or without "live:" before it; a
             file's name gives its frames as if a camera took them.
-
-    Raises:
-        MissingFile: It is not there or cannot be opened.
     """
     return Camera(device)
 
@@ -56,8 +62,7 @@ def read_source(path: str | Path) -> Source | None:
     """What an image or video file says of its origin; None if it says nothing."""
     if kind_of(path) == "image":
         with opened_image(path) as image:
-            packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-            return find_source(packet)
+            return find_source(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b"")
     with open_container(path) as container:
         return find_source(container.metadata.get("comment", ""))
 
@@ -98,7 +103,7 @@ class Camera(Video):
     """Frames of a camera, or of a file as if a camera took them; can be gone through once.
 
     Attributes:
-        n_dropped: Frames that came while nobody asked for one.
+        n_dropped: Frames that came while none was requested.
     """
 
     def __init__(self, device: str | int):
@@ -120,13 +125,9 @@ class Camera(Video):
             while (frame := self._slot.get()) is not None:
                 yield frame
         finally:
-            self.close()
-
-    def close(self) -> None:
-        """Let go of the camera."""
-        self._stopped.set()
-        with contextlib.suppress(queue.Empty):
-            self._slot.get_nowait()
+            self._stopped.set()
+            with contextlib.suppress(queue.Empty):
+                self._slot.get_nowait()
 
     def _watch(self) -> None:
         """Keep the newest frame, in a thread of its own."""
@@ -168,3 +169,176 @@ def _in_real_time(video: Video) -> Iterator[Frame]:
     for frame in video:
         time.sleep(max(0.0, start + frame.time_s - time.monotonic()))
         yield frame
+
+
+class VideoWriter:
+    """An MP4 file under way; it appears under its name when the block ends well, or not at all.
+
+        with VideoWriter("out.mp4", (1024, 1024), 25.0, Source.GENERATED) as video:
+            for frame in frames:
+                video.write(frame)
+
+    Args:
+        size: Width and height in pixels; odd ones are made even by repeating the last line.
+        fps: Frames a second where `write` is given no time.
+        source: What the file says of its origin, with a `note` beside it.
+        audio_from: A file whose sound is taken over, cut where the pictures end. What fails in
+            it costs the sound and a remark, one sentence in `remarks`.
+        crf: x264's quality, 0 (lossless) to 51; 16 cannot be told from the original by eye.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: float,
+        source: Source,
+        note: str = "",
+        audio_from: str | Path | None = None,
+        crf: int = 16,
+    ):
+        self.path, self.size, self.fps, self.audio_from = Path(path), size, fps, audio_from
+        if self.path.suffix.lower() != ".mp4" or not 0 < fps < 10_000:
+            raise BadValue(
+                f"videos are written as .mp4, at some frames a second; got {path}, {fps}"
+            )
+        self._comment, self._crf = comment(source, note), crf
+        self.remarks, self.n_frames, self._last = list[str](), 0, -1
+
+    def __enter__(self) -> "VideoWriter":
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic(self.path))
+            options = {"movflags": "+faststart"}
+            out = av.open(f"file:{temporary}", "w", format="mp4", options=options)
+            self._out = stack.enter_context(out)
+            self._out.metadata["comment"] = self._comment
+            self._stream = self._video_stream()
+            self._sound: _Sound | None = None
+            if self.audio_from is not None and not holds_image(self.audio_from):
+                with self._costing_sound():
+                    self._sound = _Sound(self.audio_from, self._out)
+                    stack.callback(self._sound.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        if raised[0] is not None:
+            self._stack.__exit__(*raised)
+            return
+        with self._stack:
+            if not self.n_frames:
+                raise BadValue(f"a video has at least one frame; {self.path} would have none")
+            self._mux(self._stream.encode(None))
+            self._advance(self._last * TIME_BASE + 1 / self.fps, end=True)
+            self._out.close()
+
+    def _video_stream(self) -> Any:
+        # Frames that refer only backwards keep every time stamp as it was given.
+        options = {"crf": str(self._crf), "preset": "veryfast", "bf": "0"}
+        rate = Fraction(self.fps).limit_denominator(1001)
+        stream = self._out.add_stream("libx264", rate=rate, options=options)
+        stream.width, stream.height = (side + side % 2 for side in self.size)
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = stream.time_base = TIME_BASE
+        context.color_primaries = context.color_trc = context.colorspace = BT709
+        context.color_range = ColorRange.MPEG
+        return stream
+
+    def write(self, array: Pixels, time_s: float | None = None) -> None:
+        """Append a frame, shown from `time_s` (seconds) on; times increase."""
+        if array.shape[1::-1] != tuple(self.size):
+            raise BadValue(f"frames are {self.size} pixels wide and high; got {array.shape[1::-1]}")
+        time_s = self.n_frames / self.fps if time_s is None else time_s
+        stamp = round(time_s / TIME_BASE)
+        if stamp <= self._last:
+            raise BadValue(f"times of frames increase; got {time_s:g} s for frame {self.n_frames}")
+        even = np.pad(array, [(0, array.shape[0] % 2), (0, array.shape[1] % 2), (0, 0)], "edge")
+        frame = VideoFrame.from_ndarray(even, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1
+        )
+        frame.pts, frame.time_base, self._last = stamp, TIME_BASE, stamp
+        self._advance(time_s)
+        self._mux(self._stream.encode(frame))
+        self.n_frames += 1
+
+    def _mux(self, ready: list[Packet]) -> None:
+        for packet in ready:
+            packet.duration = round(1 / self.fps / TIME_BASE)
+            self._out.mux(packet)
+
+    def _advance(self, time_s: float, end: bool = False) -> None:
+        """Write what sounds before a time."""
+        with self._costing_sound():
+            for packet in self._sound.packets(float(time_s), end) if self._sound else []:
+                self._out.mux(packet)
+
+    @contextlib.contextmanager
+    def _costing_sound(self) -> Iterator[None]:
+        """Whatever fails within costs the sound and a remark, never the video."""
+        try:
+            yield
+        except (av.FFmpegError, XferError, ValueError, OSError) as error:
+            if getattr(error, "errno", None) in FULL:
+                raise
+            self._sound = None
+            where = f" from {float(self._last * TIME_BASE):.1f} s on" if self.n_frames else ""
+            self.remarks.append(f"the video is silent{where}: its sound fails ({words(error)})")
+
+
+class _Sound:
+    """Another file's sound, laid on the clock of its pictures, as AAC in the output."""
+
+    def __init__(self, path: str | Path, out: OutputContainer):
+        self._container = open_container(path)
+        self.close = self._container.close
+        tracks = [s for s in self._container.streams.audio if s.codec_context is not None]
+        default = lambda track: bool(track.disposition & Disposition.default)
+        self._track = max(tracks, key=default, default=None)
+        self._video = self._container.streams.video[:1]
+        self._start_s = VideoFile(path).start_s if self._video else 0.0
+        self._at = 0
+        if self._track is not None:
+            self._layout = "mono" if self._track.codec_context.channels == 1 else "stereo"
+            # Nothing is promised to the output before something could be decoded.
+            frames = self._placed()
+            if (first := next(frames, None)) is None:
+                raise BadFile("nothing in it can be decoded")
+            self._frames = chain([first], frames)
+            self._to = out.add_stream("aac", rate=RATE, layout=self._layout)
+            self._to.bit_rate = 192_000
+
+    def packets(self, time_s: float, end: bool = False) -> list[Packet]:
+        """What sounds before a time, coded; all that is left of it at the end."""
+        ready = []
+        while self._track and self._at < time_s * RATE and (frame := next(self._frames, None)):
+            self._at = frame.pts + frame.samples
+            ready += self._to.encode(frame)
+        return ready + (self._to.encode(None) if self._track and end else [])
+
+    def _placed(self) -> Iterator[AudioFrame]:
+        """Decoded sound where it belongs: gaps are filled with silence, overlaps are cut."""
+        found = decoded(self._container, self._track, *self._video)
+        frames = chain.from_iterable(frames for _, frames in found)
+        form = lambda frame: (frame.sample_rate, frame.format.name, frame.layout.name)
+        for _, alike in groupby(frames, form):
+            graph = None
+            for frame in alike:
+                graph = graph or self._filters(frame)
+                yield from filtered(graph, frame)
+            yield from filtered(graph, None)
+
+    def _filters(self, frame: AudioFrame) -> Graph:
+        graph = Graph()
+        graph.threads = 1
+        form = f"sample_fmt={frame.format.name}:channel_layout={frame.layout.name}"
+        rate = f"sample_rate={frame.sample_rate}:time_base={frame.time_base}"
+        graph.link_nodes(
+            graph.add("abuffer", f"{form}:{rate}"),
+            graph.add("asetpts", f"PTS-{self._start_s}/TB"),
+            graph.add("aresample", f"{RATE}:async=1:first_pts={self._at}"),
+            graph.add("aformat", sample_fmts="fltp", channel_layouts=self._layout),
+            graph.add("asetnsamples", n="1024", p="0"),
+            graph.add("abuffersink"),
+        ).configure()
+        return graph

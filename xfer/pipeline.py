@@ -35,7 +35,7 @@ from xfer.shapes import WPlus
 Motion = Float[Tensor, "_ _"]
 """What a driver's face tells: its factors, or the motion encoder's bottleneck."""
 
-NEUTRAL_READS = 160
+NEUTRAL_READS = 48
 """Frames of a video, spread evenly, whose median is the driver's neutral face."""
 NEUTRAL_SECONDS = 3.0
 """Of a camera, whose median is the driver's neutral face."""
@@ -305,7 +305,7 @@ class TransferPipeline:
 
     def _survey(self, video: Video) -> "_Neutral":
         """A first look through a video: its first face, and the median of frames spread evenly."""
-        step = max(1, (video.n_frames or 0) // NEUTRAL_READS) if self.explicit else 1
+        step = math.ceil((video.n_frames or 1) / NEUTRAL_READS) if self.explicit else 1
         for every in sorted({step, 1}, reverse=True):
             frames = self._read(islice(video, 0, None, every), live=True)
             motions = (self.motion(frame.image, face) for frame, face in frames if face)

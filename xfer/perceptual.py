@@ -38,11 +38,11 @@ class PerceptualFeatures(nn.Module):
         self.classifier.load_state_dict({k: state[f"_fc.{k}"] for k in ("weight", "bias")})
         self.eval().requires_grad_(False)
 
-    def stages(self, image: Image, n_stages: int = 5) -> list[Tensor]:
-        """Outputs of the first stages, each half the size of the one before."""
+    def stages(self, image: Image) -> list[Tensor]:
+        """Outputs of the five stages, each half the size of the one before."""
         layers = iter(self.convolutions)
         x, out = F.relu6(next(layers)(image)), []
-        for index in range(STAGE_ENDS[n_stages - 1] + 1):
+        for index in range(len(STRIDES)):
             start = x
             if index > 0:
                 x = F.relu6(next(layers)(x))

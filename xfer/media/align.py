@@ -123,13 +123,11 @@ def paste(photo: Pixels, face: Pixels, quad: Quad, mask: Mask | None = None) -> 
         mask: Of any size; by default the square with soft edges.
     """
     mask = soft_mask() if mask is None else mask
-    rows, columns = np.nonzero(mask > 0.004)
+    # Only where the mask covers something is there anything to do.
+    rows, columns = (np.flatnonzero((mask > 0.004).any(axis)) for axis in (1, 0))
     if not len(rows):
         return photo.copy()
-    # Only where the mask covers something is there anything to do.
-    corners = np.array(
-        [[c, r] for c in (columns.min(), columns.max()) for r in (rows.min(), rows.max())]
-    )
+    corners = np.array([[c, r] for c in columns[[0, -1]] for r in rows[[0, -1]]])
     matrix = square_to_image(quad, len(mask))
     window = corners @ matrix[:, :2].T + matrix[:, 2]
     limit = np.array(photo.shape[1::-1])
@@ -162,17 +160,16 @@ def _warped(layer: Image.Image, quad: Quad, low: np.ndarray, size: tuple[int, in
 def _matched(new: Image.Image, old: Image.Image, cover: Image.Image) -> Image.Image:
     """The face with mean and spread of each colour as the image has them where the two meet."""
     current, wanted, share = (
-        np.asarray(layer.resize((64, 64), Image.Resampling.NEAREST), np.float32)
+        np.asarray(layer.resize((64, 64), Image.Resampling.NEAREST), float).reshape(4096, -1)
         for layer in (new, old, cover)
     )
-    weight = (share * (255 - share))[..., None]
+    weight = (share * (255 - share))[:, 0]
     if not weight.any():
         return new
-    weight /= weight.sum()
-    means = [(image * weight).sum((0, 1)) for image in (current, wanted)]
+    means = [np.average(colours, 0, weight) for colours in (current, wanted)]
     spreads = [
-        np.sqrt(((image - mean) ** 2 * weight).sum((0, 1))) + 4
-        for image, mean in zip((current, wanted), means, strict=True)
+        np.sqrt(np.average((colours - mean) ** 2, 0, weight)) + 4
+        for colours, mean in zip((current, wanted), means, strict=True)
     ]
     gain = np.clip(spreads[1] / spreads[0], 0.75, 1.33)
     levels = (np.arange(256)[:, None] - means[0]) * gain + means[1]
@@ -180,23 +177,18 @@ def _matched(new: Image.Image, old: Image.Image, cover: Image.Image) -> Image.Im
 
 
 def soft_mask(size: int = 128, feather: float = 0.12) -> Mask:
-    """1 in the middle of the crop, falling smoothly to 0 at its edges.
-
-    Args:
-        feather: Width of the fall as a share of the edge, up to 0.5.
-    """
+    """1 in the middle of the crop, falling to 0 at its edges over a share `feather` of it."""
     place = (np.arange(size) + 0.5) / size
     ramp = np.clip(np.minimum(place, 1 - place) / feather, 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
     return ramp[:, None] * ramp[None, :]
 
 
-def face_mask(points: Points68, size: int, feather: float = 0.06) -> Mask:
+def face_mask(points: Points68, size: int) -> Mask:
     """1 on the face inside jaw and forehead, soft at its edge: hair and background stay.
 
     Args:
         points: In pixels of a crop of `size` px (`to_square`); 128 px are enough for a mask.
-        feather: Width of the soft edge as a share of the crop.
     """
     brows, chin = points[17:27], points[8]
     # No landmark lies on the forehead: it reaches as far above the brows as a third of the face.
@@ -204,5 +196,5 @@ def face_mask(points: Points68, size: int, feather: float = 0.06) -> Mask:
     outline = np.concatenate([points[:17], forehead[::-1]]) + 0.5
     canvas = Image.new("L", (size, size))
     ImageDraw.Draw(canvas).polygon([tuple(p) for p in outline.tolist()], fill=255)
-    soft = canvas.filter(ImageFilter.GaussianBlur(feather * size / 2))
+    soft = canvas.filter(ImageFilter.GaussianBlur(0.03 * size))
     return np.asarray(soft) / 255 * soft_mask(size, 0.04)

@@ -5,7 +5,9 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
@@ -48,16 +50,6 @@ def open_video(path: str | Path) -> Video:
     return Animation(path) if holds_image(path) and kind_of(path) == "video" else VideoFile(path)
 
 
-def open_camera(device: str | int) -> "Camera":
-    """A camera whose newest frame is always the next one; frames that come meanwhile are dropped.
-
-    Args:
-        device: A number, or a name such as "/dev/video0", with or without "live:" before it; a
-            file's name gives its frames as if a camera took them.
-    """
-    return Camera(device)
-
-
 def read_source(path: str | Path) -> Source | None:
     """What an image or video file says of its origin; None if it says nothing."""
     if kind_of(path) == "image":
@@ -69,41 +61,23 @@ def read_source(path: str | Path) -> Source | None:
 
 def prefetch(items: Iterable[T], n: int = 4) -> Iterator[T]:
     """The same items, made ahead by up to `n` in a thread of their own."""
-    ready: queue.Queue = queue.Queue(n)
-    stopped = threading.Event()
-
-    def put(item: Any) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return
-
-    def work() -> None:
-        end: Any = None
-        try:
-            for item in items:
-                put((item,))
-                if stopped.is_set():
-                    return
-        except BaseException as error:  # raised again where the items are used
-            end = error
-        put(end)
-
-    threading.Thread(target=work, daemon=True, name="prefetch").start()
+    source, end = iter(items), object()
+    pool = ThreadPoolExecutor(1, "prefetch")
     try:
-        while isinstance(item := ready.get(), tuple):
-            yield item[0]
-        if item is not None:
-            raise item
+        ahead = deque(pool.submit(next, source, end) for _ in range(n))
+        while (item := ahead.popleft().result()) is not end:
+            ahead.append(pool.submit(next, source, end))
+            yield item
     finally:
-        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Camera(Video):
-    """Frames of a camera, or of a file as if a camera took them; can be gone through once.
+    """Frames of a camera, once, the newest always next; those that come meanwhile are dropped.
 
-    Attributes:
-        n_dropped: Frames that came while none was requested.
+    Args:
+        device: A number, or a name such as "/dev/video0", with or without "live:" before it; a
+            file's name gives its frames as if a camera took them.
     """
 
     def __init__(self, device: str | int):
@@ -171,6 +145,9 @@ def _in_real_time(video: Video) -> Iterator[Frame]:
         yield frame
 
 
+open_camera = Camera
+
+
 class VideoWriter:
     """An MP4 file under way; it appears under its name when the block ends well, or not at all.
 
@@ -184,7 +161,6 @@ class VideoWriter:
         source: What the file says of its origin, with a `note` beside it.
         audio_from: A file whose sound is taken over, cut where the pictures end. What fails in
             it costs the sound and a remark, one sentence in `remarks`.
-        crf: x264's quality, 0 (lossless) to 51; 16 cannot be told from the original by eye.
     """
 
     def __init__(
@@ -195,14 +171,13 @@ class VideoWriter:
         source: Source,
         note: str = "",
         audio_from: str | Path | None = None,
-        crf: int = 16,
     ):
         self.path, self.size, self.fps, self.audio_from = Path(path), size, fps, audio_from
         if self.path.suffix.lower() != ".mp4" or not 0 < fps < 10_000:
             raise BadValue(
                 f"videos are written as .mp4, at some frames a second; got {path}, {fps}"
             )
-        self._comment, self._crf = comment(source, note), crf
+        self._comment = comment(source, note)
         self.remarks, self.n_frames, self._last = list[str](), 0, -1
 
     def __enter__(self) -> "VideoWriter":
@@ -233,8 +208,8 @@ class VideoWriter:
             self._out.close()
 
     def _video_stream(self) -> Any:
-        # Frames that refer only backwards keep every time stamp as it was given.
-        options = {"crf": str(self._crf), "preset": "veryfast", "bf": "0"}
+        # The eye cannot tell crf 16 from the original; without B-frames stamps stay as given.
+        options = {"crf": "16", "preset": "veryfast", "bf": "0"}
         rate = Fraction(self.fps).limit_denominator(1001)
         stream = self._out.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = (side + side % 2 for side in self.size)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xfer.control import Control, ControlConfig, correction, parse_factors, personal, units_of
+from xfer.control import Control, ControlConfig, parse_factors, personal, units_of
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS
 
@@ -77,28 +77,28 @@ def test_bad_factors_are_refused_in_a_sentence(text):
         parse_factors(text)
 
 
-def test_a_persons_own_response_is_put_right():
-    # A face that answers to each factor half, and to the first with the second as well.
+def test_a_person_who_answers_weakly_is_moved_further():
+    # A face that answers to yaw as wanted, to smiles half, and to lids too much.
     control = make_control()
     flat = control.directions.data.flatten(1)
-    response = 0.7 * torch.eye(N)
-    response[1, 0] = 0.3
+    response = torch.ones(N)
+    response[FACTORS.index("smile")], response[FACTORS.index("lids")] = 0.5, 1.2
 
     def read(w_plus):
         delta = (w_plus - code())[:, :STYLES].flatten(1)
-        units = delta @ torch.linalg.pinv(flat)
-        return units @ response.T * SIZES
+        return delta @ torch.linalg.pinv(flat) * response * SIZES
 
-    fitted = personal(control, code(), read, trust=1.0)
-    units = 0.2 * torch.eye(N)
-    found = read(fitted.move(code(), units)) / SIZES
-    assert torch.allclose(found, units, atol=0.02)
-
-
-def test_a_correction_is_damped_where_a_factor_does_not_answer():
-    response = torch.eye(3)
-    response[2, 2] = 0.0
-    assert correction(response, trust=0.7).abs().max() <= 1.6
+    fitted = personal(control, code(), read, amplitude=0.1)
+    gain = (fitted.directions / control.directions).mean((1, 2)).detach()
+    expected = {"yaw": 1.0, "smile": 1.25, "lids": 1.5 / 1.7, "brow_up": 1.0}
+    for name, value in expected.items():
+        assert gain[FACTORS.index(name)] == pytest.approx(value, abs=0.01)
+    units = torch.eye(N)
+    assert torch.allclose(
+        fitted.move(code(), 0.01 * units) - code(),
+        control.move(code(), 0.01 * units * gain) - code(),
+        atol=1e-5,
+    )
 
 
 def test_a_control_comes_back_from_a_file(tmp_path):

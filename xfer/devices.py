@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from xfer.errors import expect
+from xfer.errors import BadValue
 
 
 def best_device(name: str = "auto") -> torch.device:
@@ -19,21 +19,17 @@ def best_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    known = device is not None and device.type in ("cpu", "cuda", "mps")
-    expect(known, f"a device is auto, cpu, cuda or mps; got '{name}'")
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise BadValue(f"a device is auto, cpu, cuda or mps; got '{name}'")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        expect(
-            (device.index or 0) < count,
-            f"device {name} needs an NVIDIA GPU, its driver and a PyTorch built for it; "
-            f"{count or 'none'} can be used here: take cpu, or auto for the best there is",
-        )
-    if device.type == "mps":
-        expect(
-            torch.backends.mps.is_available(),
-            f"device {name} needs a Mac with Apple silicon; this machine is none: take cpu, or "
-            "auto for the best there is",
-        )
+        if (device.index or 0) >= count:
+            raise BadValue(
+                f"device {name} needs an NVIDIA GPU, its driver and a PyTorch built for it; "
+                f"{count or 'none'} can be used here: take cpu, or auto for the best there is"
+            )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BadValue(f"device {name} needs a Mac with Apple silicon: take cpu or auto")
     return device
 
 

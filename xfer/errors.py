@@ -29,7 +29,7 @@ class MissingPackage(XferError, ImportError):
 
 
 class NoFace(XferError):
-    """A picture or clip in which no usable face was found."""
+    """An image or video in which no usable face was found."""
 
 
 class RunError(XferError):
@@ -37,10 +37,4 @@ class RunError(XferError):
 
 
 class Stopped(XferError):
-    """A job that was asked to stop and has saved what it had; run again, it goes on."""
-
-
-def expect(condition: object, message: str) -> None:
-    """Raise `BadValue(message)` unless `condition` holds."""
-    if not condition:
-        raise BadValue(message)
+    """A job that was requested to stop and has saved what it had; run again, it goes on."""

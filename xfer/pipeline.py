@@ -39,7 +39,7 @@ NEUTRAL_READS = 48
 """Frames of a video, spread evenly, whose median is the driver's neutral face."""
 NEUTRAL_SECONDS = 3.0
 """Of a camera, whose median is the driver's neutral face."""
-FRAMES_AHEAD = 6
+FRAMES_QUEUED = 6
 """Frames that wait for the generator."""
 PATIENCE = 250
 """Frames without any face after which a camera is given up."""
@@ -234,7 +234,7 @@ class TransferPipeline:
         """
         neutral = _Neutral(until_s=NEUTRAL_SECONDS) if live else self._survey(video)
         patience = PATIENCE if live else math.inf
-        frames = prefetch(self._read(video, live, patience), 1 if live else FRAMES_AHEAD)
+        frames = prefetch(self._read(video, live, patience), 1 if live else FRAMES_QUEUED)
         return self._render(frames, identity, neutral)
 
     def _render(

@@ -33,7 +33,7 @@ from xfer.pipeline_inputs import (
     parse_drivers,
 )
 
-IMAGES_AHEAD = 4
+IMAGES_QUEUED = 4
 """Generated images that wait to be written."""
 MASK_SIZE = 128
 """Pixels of the mask of a face that is pasted."""
@@ -149,7 +149,7 @@ def write_video(pipeline: TransferPipeline, driver: Driver, identity: Identity, 
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(_interruptible()) if live else threading.Event()
         results = pipeline.video(source, identity, live)
-        ready = stack.enter_context(contextlib.closing(prefetch(results, IMAGES_AHEAD)))
+        ready = stack.enter_context(contextlib.closing(prefetch(results, IMAGES_QUEUED)))
         often = {"mininterval": 0.5 if sys.stderr.isatty() else 30}
         bar = stack.enter_context(tqdm(total=source.n_frames, desc=out.name, unit="frame", **often))
         for result in ready:

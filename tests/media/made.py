@@ -37,9 +37,8 @@ def near(image, expected, most=4.0):
 
 
 def tone(seconds, rate=44_100, hertz=440):
-    return (
-        0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate) * 32767
-    ).astype(np.int16)
+    phase = 2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate
+    return (0.5 * np.sin(phase) * 32767).astype(np.int16)
 
 
 def make_video(
@@ -57,11 +56,13 @@ def make_video(
         start: Seconds by which all stamps are moved.
     """
     with av.open(str(path), "w", format=form) as out:
-        height, width = frames[0].shape[:2] if hasattr(frames[0], "shape") else (
-            frames[0].height, frames[0].width,
-        )  # fmt: skip
+        to_frame = lambda array: VideoFrame.from_ndarray(
+            array, format="rgb24" if array.shape[2] == 3 else "rgba"
+        ).reformat(format=pixel_format, dst_colorspace=matrix)
+        frames = [to_frame(f) if isinstance(f, np.ndarray) else f for f in frames]
         stream = out.add_stream(codec, rate=fps, options=options or {"crf": "4"})
-        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.width, stream.height = frames[0].width, frames[0].height
+        stream.pix_fmt = pixel_format
         unit = Fraction(1, 60_000 if codec == "mpeg4" else 90_000)
         stream.codec_context.time_base = unit
         stream.metadata.update(metadata or {})
@@ -78,13 +79,7 @@ def make_video(
             track.disposition = Disposition.default if default else Disposition(0)
             tracks.append((track, samples, rate))
         packets = []
-        for k, array in enumerate(frames):
-            frame = array
-            if isinstance(array, np.ndarray):
-                frame = VideoFrame.from_ndarray(
-                    array, format="rgb24" if array.shape[2] == 3 else "rgba"
-                )
-                frame = frame.reformat(format=pixel_format, dst_colorspace=matrix)
+        for k, frame in enumerate(frames):
             frame.pts = round((start + (times[k] if times else k / fps)) / unit)
             frame.time_base = unit
             packets += stream.encode(frame)
@@ -96,6 +91,15 @@ def make_video(
             packets += track.encode(frame) + track.encode(None)
         for packet in sorted(packets, key=lambda p: float((p.dts or 0) * p.time_base)):
             out.mux(packet)
+    return path
+
+
+def joined_streams(folder, *parts):
+    """Transport streams, each with arguments of `make_video`, one after the other in a file."""
+    path = folder / "joined.ts"
+    options = {"pixel_format": "yuv420p", "options": {"bf": "2"}}
+    files = [make_video(folder / f"{k}.ts", **options, **part) for k, part in enumerate(parts)]
+    path.write_bytes(b"".join(file.read_bytes() for file in files))
     return path
 
 

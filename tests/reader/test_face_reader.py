@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from skimage.data import astronaut, chelsea
 from skimage.io import imread
@@ -17,6 +16,8 @@ from xfer.face_finder import Found
 from xfer.face_reader import FaceReader, TrackedFrame, smooth_around, smooth_behind
 from xfer.landmarker import LandmarkerTwin, read_factors
 from xfer.media.align import crop
+from xfer.media.images import to_tensor
+from xfer.media.video import open_video
 
 MEDIA = Path(__file__).resolve().parents[2] / "../shared/media"
 
@@ -46,7 +47,7 @@ def resized(image, size):
 
 
 def test_factors_are_those_that_the_twin_reads_from_the_aligned_crop(face, portrait):
-    aligned = torch.from_numpy(crop(portrait, face.quad, 256)).permute(2, 0, 1)[None] / 127.5 - 1
+    aligned = to_tensor(crop(portrait, face.quad, 256))
     expected = read_factors(*LandmarkerTwin()(aligned))[0].numpy()
     np.testing.assert_allclose(face.factors, expected, atol=2e-3)
     assert face.factors[3] > 0.6  # she smiles
@@ -87,16 +88,10 @@ def test_the_largest_face_is_the_main_one_and_others_are_chosen_from_the_left(re
         reader.main(two, face=3)
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8),
-        np.zeros((16, 16, 3), np.uint8),
-        resized(astronaut()[:256, 96:352], (20, 20)),
-        chelsea(),
-    ],
-    ids=["noise", "16 px", "tiny face", "cat"],
-)
+@pytest.mark.parametrize("image", [
+    np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8),
+    np.zeros((16, 16, 3), np.uint8), resized(astronaut()[:256, 96:352], (20, 20)), chelsea(),
+], ids=["noise", "16 px", "tiny face", "cat"])  # fmt: skip
 def test_no_face_is_one_clear_error(reader, image):
     with pytest.raises(NoFace, match="px"):
         reader.main(image)
@@ -170,7 +165,5 @@ def test_the_speaker_is_followed_and_not_the_painting(reader):
     file = MEDIA.parent / "cases/which_face/wall.mp4"
     if not file.exists():
         pytest.skip("the folder of cases is not here")
-    av = pytest.importorskip("av")
-    frames = (frame.to_ndarray(format="rgb24") for frame in av.open(file).decode(video=0))
-    for face in reader.track(itertools.islice(frames, 14)):
+    for face in reader.track(itertools.islice(open_video(file), 14)):
         assert face.n_faces == 2 and face.landmarks[:, 0].mean() > 600

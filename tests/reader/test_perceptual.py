@@ -7,6 +7,7 @@ from skimage.data import astronaut, chelsea, coffee
 
 from xfer.assets import fetch
 from xfer.errors import XferError
+from xfer.media.images import to_tensor
 from xfer.perceptual import PerceptualFeatures
 
 
@@ -20,8 +21,7 @@ def features():
 
 
 def square(image, size):
-    x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return F.interpolate(x, (size, size), mode="area")
+    return F.interpolate(to_tensor(image), (size, size), mode="area")
 
 
 def test_a_cat_and_a_cup_of_coffee_are_classified(features):

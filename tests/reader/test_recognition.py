@@ -8,6 +8,7 @@ from skimage.data import astronaut
 
 from xfer.assets import fetch
 from xfer.errors import MissingFile, NoFace, XferError
+from xfer.media.images import to_tensor
 from xfer.recognition import (
     DlibRecogniser,
     FaceRecogniser,
@@ -15,10 +16,6 @@ from xfer.recognition import (
     MobileFaceNet,
     open_recogniser,
 )
-
-
-def as_tensor(image):
-    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 @torch.no_grad()
@@ -57,7 +54,7 @@ def test_mobilefacenet_knows_a_person_again_and_has_gradients():
     except XferError as error:
         pytest.skip(f"MobileFaceNet is not here: {error}")
     network = MobileFaceNet()
-    image = as_tensor(astronaut()[20:220, 120:320])
+    image = to_tensor(astronaut()[20:220, 120:320])
     darker, other = image * 0.8 - 0.1, image.flip(2)
     with torch.no_grad():
         codes = network(torch.cat([image, darker, other]))

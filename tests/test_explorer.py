@@ -26,27 +26,17 @@ N, SMILE = len(FACTORS), FACTORS.index("smile")
 
 class BrightGenerator(nn.Module):
     n_styles, w_dim, z_dim, resolution = STYLES, WIDTH, WIDTH, 16
+    prepare = lambda self, size=None: self
+    mapping = lambda self, z: z / 3
+    truncate = lambda self, w_plus, psi: psi * w_plus
+    to_w_plus = lambda self, w: w[:, None].expand(-1, STYLES, -1)
+    synthesis = lambda self, w_plus: self.preview(w_plus, 16)
 
     def __init__(self):
         super().__init__()
         self.register_buffer("w_mean", torch.zeros(WIDTH))
 
-    def prepare(self, size=None):
-        return self
-
-    def mapping(self, z):
-        return z / 3
-
-    def truncate(self, w_plus, psi, cutoff=None):
-        return psi * w_plus
-
-    def to_w_plus(self, w):
-        return w[:, None].expand(-1, STYLES, -1)
-
-    def synthesis(self, w_plus):
-        return w_plus[:, 0, 0, None, None, None].expand(-1, 3, 16, 16)
-
-    def preview(self, w_plus, size=256):
+    def preview(self, w_plus, size):
         return w_plus[:, 0, 0, None, None, None].expand(-1, 3, size, size)
 
     def frames(self, w_plus):
@@ -97,11 +87,8 @@ def test_a_state_comes_back_from_its_file_and_other_files_are_refused(explorer, 
     state = State("random:3", styles={1: 0.5}, factors={"yaw": -1.0}, mix_styles=(1, 2))
     path = explorer.save(state, tmp_path / "a.png")
     assert State.open(path) == state and read_image(path).shape == (FULL, FULL, 3)
-    for wrong in (
-        "[]",
-        '{"psi": 1}',
-        json.dumps({**json.loads((tmp_path / "a.json").read_text()), "psi": "x"}),
-    ):
+    whole = json.loads(path.with_suffix(".json").read_text())
+    for wrong in ("[]", '{"psi": 1}', json.dumps(whole | {"psi": "x"})):
         (tmp_path / "b.json").write_text(wrong)
         with pytest.raises(BadFile, match="state of the explorer"):
             State.open(tmp_path / "b.png")
@@ -114,9 +101,7 @@ def test_a_state_comes_back_from_its_file_and_other_files_are_refused(explorer, 
 def test_a_drag_is_undone_as_one_and_errors_stand_on_the_page(explorer, tmp_path):
     panel = Panel(explorer, State("random:1"), tmp_path)
     first, smile = panel.state, panel._controls["factors.smile"]
-    for value in (0.5, 1.0, 1.5):
-        smile.value = value
-    panel._controls["psi"].value = 0.4
+    smile.value, smile.value, panel._controls["psi"].value = 0.5, 1.5, 0.4
     wait(lambda: "identity distance 0.25" in panel.screen.text)
     assert panel.state.factors == {"smile": 1.5} and panel.screen.unmoved
     panel.undo()
@@ -136,8 +121,8 @@ def test_what_is_overtaken_is_never_rendered(explorer, monkeypatch):
         Explorer, "view", lambda self, state, *a: (seen.append(state.psi), view(self, state, *a))[1]
     )
     panel.worker.do(hold.wait)
-    for value in (0.1, 0.2, 0.3):
-        panel._controls["psi"].value = value
+    psi = panel._controls["psi"]
+    psi.value, psi.value, psi.value = 0.1, 0.2, 0.3
     hold.set()
     wait(lambda: len(seen) == 3)  # preview, full, and unmoved to compare
     assert set(seen) == {0.3}

@@ -83,7 +83,7 @@ class Worker(threading.Thread):
 
 
 class Panel:
-    """All controls around one explorer; `show()` puts them on the page.
+    """All controls around one explorer; `widget` is what a notebook displays.
 
     Args:
         explorer: What renders; the panel's own thread uses it from now on.
@@ -105,17 +105,13 @@ class Panel:
         self._camera: CameraDriver | None = None
         self._n_live, self._random = 0, np.random.default_rng(seed)
         self.screen, self._controls = Screen(), {}
-        self._box = self._layout(last)
+        self.widget = self._layout(last)
         explorer.progress = self._say
         steps = self._preview, partial(self._display, size=FULL), self._compare
         self.worker = Worker(*(partial(self._reported, step) for step in steps))
         self.screen.on_msg(self._receive)
         self._go(state)
         self._past.clear()
-
-    def show(self) -> widgets.Widget:
-        """The widget to display."""
-        return self._box
 
     def set(self, state: State, name: str = "") -> None:
         """Go to a state, controls and all; `name` tells which control is being moved, if one is."""
@@ -199,13 +195,13 @@ class Panel:
     def _answer(self, message: dict, data: bytes) -> None:
         """One frame; it is answered in any case, for the browser waits."""
         answer: list[bytes] = []
-        self._reported(lambda: answer.append(self._live(message["seconds"], data)))
+        if self._camera is not None:
+            self._reported(lambda: answer.append(self._live(message["seconds"], data)))
         self.screen.send({"id": message["id"]}, answer)
 
     def _live(self, time_s: float, data: bytes) -> bytes:
-        camera = self._camera or CameraDriver(self.explorer.pipeline)
-        driver = camera.read(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), time_s)
-        image = self.explorer.view(self.state, PREVIEW, driver)
+        frame = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        image = self.explorer.view(self.state, PREVIEW, self._camera.read(frame, time_s))
         self._n_live += 1
         if self._n_live % 10 == 1:
             self._say(described(self.explorer.read(image)))
@@ -230,7 +226,7 @@ class Panel:
                 "driver": line("driver", "path of a photo or video"),
                 "frame": whole("frame", 1),
                 "strength": slider("strength", 0, 2),
-                "relative": widgets.Checkbox(description="pose relative to the driver's neutral"),
+                "relative": widgets.Checkbox(description="relative pose", layout=wide),
             },
             "identity": {
                 "identity": line("identity"),
@@ -246,7 +242,7 @@ class Panel:
             },
         }
         pages = {title: self._tab(title, controls) for title, controls in tabs.items()}
-        upload = widgets.FileUpload(description="photo or video")
+        upload = widgets.FileUpload(description="photo or video as", layout={"width": "auto"})
         into = widgets.ToggleButtons(options=["driver", "identity"])
         upload.observe(lambda _: self._upload(upload, into.value), "value")
         pages["driver"].children += (widgets.HBox([upload, into]),)

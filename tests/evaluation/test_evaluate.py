@@ -12,7 +12,7 @@ from xfer import metrics
 from xfer.control import Control
 from xfer.errors import BadValue
 from xfer.evaluation import evaluate as module
-from xfer.evaluation.evaluate import EvaluateConfig, compare, evaluate, summarise, write_tables
+from xfer.evaluation.evaluate import EvaluateConfig, evaluate, write_tables
 from xfer.evaluation.trials import (
     Driver,
     Judges,
@@ -122,13 +122,12 @@ def test_tables_have_means_intervals_and_paired_tests(tmp_path):
         ],
         columns=[*module.KEYS, "r", "yaw_r"],
     )
-    summary = summarise(table).set_index(["method", "metric"])
+    summary, tests = write_tables(table, tmp_path)
+    summary, tests = summary.set_index(["method", "metric"]), tests.set_index("metric")
     assert summary.loc[("ours", "r"), "value"] == pytest.approx(0.85)
     assert summary.loc[("copy", "yaw_r"), "n"] == 6
     assert summary.loc[("ours", "r"), "low"] < 0.85 < summary.loc[("ours", "r"), "high"]
-    tests = compare(table).set_index("metric")
     assert tests.loc["r", "difference"] == pytest.approx(0.3) and tests.loc["r", "p"] < 0.05
-    write_tables(table, tmp_path)
     assert "| r | 0.85 [" in (tmp_path / "summary.md").read_text()
     assert "tabular" in (tmp_path / "summary.tex").read_text()
 

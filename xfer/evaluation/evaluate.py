@@ -156,10 +156,10 @@ def first_frame(driver: Driver, path: str) -> tuple[Driver, str, str]:
     return Driver(driver.name, driver.frames[later], driver.seen.rows(later)), driver.name, path
 
 
-def write_tables(table: pd.DataFrame, folder: str | Path) -> None:
-    """All trials, means with intervals over identities, and paired tests of the first method."""
-    summary = summarise(table)
-    for name, frame in {"trials": table, "summary": summary, "tests": compare(table)}.items():
+def write_tables(table: pd.DataFrame, folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write all trials; write and return `summarise` and `compare` of them."""
+    summary, tests = summarise(table), compare(table)
+    for name, frame in {"trials": table, "summary": summary, "tests": tests}.items():
         with atomic(Path(folder, f"{name}.csv")) as part:
             frame.round(4).to_csv(part, index=False)
     wide = summary_table(summary)
@@ -168,6 +168,7 @@ def write_tables(table: pd.DataFrame, folder: str | Path) -> None:
     lines = [["metric", *wide.columns], ["---"] * (1 + wide.shape[1]), *wide.reset_index().values]
     with atomic(Path(folder, "summary.md")) as part:
         part.write_text("".join(f"| {' | '.join(map(str, line))} |\n" for line in lines))
+    return summary, tests
 
 
 def numbers_of(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,9 +19,8 @@ from xfer.baselines import (
 from xfer.control import Factors
 from xfer.data.synthesize import SynthesizeConfig, psi_of
 from xfer.errors import BadValue
-from xfer.evaluation.trials import Driver, Subject
+from xfer.evaluation.trials import Driver, Subject, read_aligned
 from xfer.inversion import resized
-from xfer.landmarker import read_factors
 from xfer.media.images import to_array, to_tensor
 from xfer.pipeline import TransferPipeline
 from xfer.shapes import Image, W, WPlus
@@ -117,6 +117,7 @@ def _for_encoders(driver: Driver, pipeline: TransferPipeline) -> Image:
     return resized(to_tensor(driver.frames), pipeline.edge)
 
 
+@lru_cache(maxsize=2)
 @torch.no_grad()
 def sample_people(pipeline: TransferPipeline, n: int) -> tuple[W, Factors]:
     """The first people of `xfer synthesize`: codes, and factors read from their previews."""
@@ -125,11 +126,8 @@ def sample_people(pipeline: TransferPipeline, n: int) -> tuple[W, Factors]:
     w = generator.mapping(z_from_seeds(seeds, generator.z_dim))
     psi = torch.tensor([[psi_of(seed, config)] for seed in seeds])
     w = generator.w_mean + psi * (w - generator.w_mean)
-    rows, landmarker = [], pipeline.reader.landmarker
     small = getattr(generator, "preview", generator.synthesis)
-    for w_plus in generator.to_w_plus(w).split(1):
-        image = to_array(resized(small(w_plus), 256))[0]
-        points, _ = landmarker.landmarks(image, (128, 128, 256, 0.0))
-        rows.append((points, landmarker.blendshapes(points)))
-    columns = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
-    return w, read_factors(*columns)
+    images = (to_array(resized(small(row), 256))[0] for row in generator.to_w_plus(w).split(1))
+    factors = [read_aligned(pipeline.reader.landmarker, image)[1] for image in images]
+    found = [i for i, row in enumerate(factors) if row is not None]
+    return w[found], torch.from_numpy(np.stack([factors[i] for i in found]))

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from xfer.data.synthesize import sample_motion
 from xfer.errors import BadValue, NoFace
-from xfer.face_finder import Found
+from xfer.face_finder import Dlib, face_box
 from xfer.face_reader import FaceReader
 from xfer.inversion import resized
-from xfer.landmarker import FACTOR_UNITS, FACTORS
+from xfer.landmarker import FACTOR_UNITS, FACTORS, Landmarker, read_factors
 from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, to_array, to_tensor
 from xfer.media.video import open_video
@@ -85,17 +85,23 @@ class Judges:
 
     def __init__(self, reader: FaceReader | None = None):
         self.reader = reader or FaceReader()
-        self._dlib, self._recogniser = FaceReader(detector="dlib").finder, DlibRecogniser()
+        self._dlib, self._recogniser = Dlib(), DlibRecogniser()
 
     def __call__(self, frames: Frames) -> Observation:
-        rows = []
-        for frame, face in zip(frames, self.reader.track(frames, smoothing_s=0.0), strict=True):
-            seen = np.full(len(FACTORS), np.nan), np.nan, np.full(3, np.nan)
-            if face is not None:
-                points = self._dlib.points68(frame, Found(face.landmarks, face.score))
-                seen = face.factors, face.roll_deg, second_factors(points)
-            rows.append((*seen, self.code(frame)))
+        small = to_array(resized(to_tensor(frames), 256))
+        rows = [
+            (*self._read(*pair), self.code(pair[0])) for pair in zip(frames, small, strict=True)
+        ]
         return Observation(*(np.array(column, np.float64) for column in zip(*rows, strict=True)))
+
+    def _read(self, frame: Pixels, small: Pixels) -> tuple:
+        points, factors = read_aligned(self.reader.landmarker, small)
+        if factors is None:
+            return np.full(len(FACTORS), np.nan), np.nan, np.full(3, np.nan)
+        roll_deg = self.reader.landmarker.pose(points, 256, 256)[2]
+        box = face_box(points * len(frame) / 256)
+        points68 = np.array(self._dlib.points(frame, *box), np.float64)
+        return factors, roll_deg, second_factors(points68)
 
     def code(self, image: Pixels) -> Float[np.ndarray, " 128"]:
         """dlib's code of the person; NaN without a face."""
@@ -107,10 +113,18 @@ class Judges:
     def subject(self, identity: Identity, size: int = 512) -> Subject:
         """An identity at rest; `size` as in `render`."""
         still = self(render(identity, identity.w_plus, size))
-        of_photo = identity.photo is not None
-        return Subject(
-            identity, still, self.code(identity.portrait)[None] if of_photo else still.codes
-        )
+        if identity.photo is None:
+            return Subject(identity, still, still.codes)
+        return Subject(identity, still, self.code(identity.portrait)[None])
+
+
+def read_aligned(
+    landmarker: Landmarker, image: Pixels
+) -> tuple[Float[np.ndarray, "478 3"], Float[np.ndarray, " n_factors"] | None]:
+    """Points and factors of an aligned face of 256 px; no factors if there is none."""
+    points, score = landmarker.landmarks(image, (128.0, 128.0, 256.0, 0.0))
+    pair = (torch.from_numpy(x)[None] for x in (points, landmarker.blendshapes(points)))
+    return points, read_factors(*pair)[0].numpy() if score >= 0.5 else None
 
 
 def second_factors(p: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, " 3"]:

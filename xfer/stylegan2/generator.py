@@ -17,6 +17,7 @@ from xfer.checkpoints import Network, Storable
 from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import setup_filter
 from xfer.shapes import Image, W, WPlus, Z
+from xfer.stylegan2 import inference
 from xfer.stylegan2.layers import (
     BLUR,
     LatentSpace,
@@ -61,6 +62,7 @@ class Generator(Storable, LatentSpace, nn.Module):
     """z -> w -> W+ -> style space -> image, with an entry at every step."""
 
     role = "generator"
+    prepare = inference.prepare
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()

@@ -22,9 +22,6 @@ from xfer.stylegan2.layers import DEMODULATION_EPSILON, Noise, StyledLayer, upsa
 GAIN = math.sqrt(2)
 """Of the leaky ReLU."""
 
-Styles = Float[Tensor, "batch channels"]
-
-
 SAME_AS_GENERATOR = ("z_dim", "w_dim", "n_styles", "mapping", "w_mean", "truncate", "to_w_plus",
                      "mix", "styles")  # fmt: skip
 
@@ -218,10 +215,6 @@ class PreparedStyleGAN2(Prepared):
             colours = bound(F.conv2d(x, own, bias))
             rgb = colours if rgb is None else upsample_rgb(rgb, blur).add_(colours)
         return rgb.contiguous()
-
-
-GAIN = math.sqrt(2)
-"""Of the leaky ReLU."""
 
 
 @dataclass

@@ -8,7 +8,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -166,12 +165,6 @@ class LatentSpace:
     def mix(self, first: WPlus, second: WPlus, at: int) -> WPlus:
         """Style mixing: `first` for the styles below `at`, `second` from there on."""
         return torch.cat([first[:, :at], second[:, at:]], dim=1)
-
-    def prepare(self, size: int | None = None, **options: Any) -> Any:
-        """A copy for inference, several times faster; arguments as `inference.prepare`."""
-        from xfer.stylegan2.inference import prepare
-
-        return prepare(self, size, **options)
 
     @torch.no_grad()
     def estimate_w_mean(self, samples: int = 10_000, seed: int = 0) -> W:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from xfer.checkpoints import Network, stored_config
 from xfer.errors import BadFile, BadValue
-from xfer.stylegan2 import names
 from xfer.stylegan2.layers import BLUR
 
 MAPPING_LR = 0.01
@@ -26,6 +25,9 @@ AXES = {"noise_strength": 0, "bias": 1, "w_mean": 1, "noise": 2, "const": 3}
 """Axes of our tensors by the last part of their name; weights have two in linear layers, else 4."""
 
 State = dict[str, Tensor]
+
+Names = dict[str, str]
+"""Ours -> theirs. A generator's layers go up from 4 px, a discriminator's blocks down to it."""
 
 
 def generator_from(network: Network) -> tuple[dict[str, Any], State]:
@@ -74,7 +76,7 @@ def generator_to_rosinality(config: Mapping[str, Any], state: Mapping[str, Tenso
     if config["z_dim"] != config["w_dim"]:
         raise BadValue("the rosinality layout has a z that is as wide as w")
     layers = _count(state, r"layers\.(\d+)\.weight")
-    table = names.rosinality_generator(layers, _count(state, r"mapping\.layers\.(\d+)\.weight"))
+    table = _rosinality_generator(layers, _count(state, r"mapping\.layers\.(\d+)\.weight"))
     found = {theirs: _rosinality_axes(ours, state[ours]) for ours, theirs in table.items()}
     learning = config["mapping_lr_multiplier"] / MAPPING_LR
     found |= {name: found[name] * learning for name in found if name.startswith("style.")}
@@ -86,7 +88,7 @@ def generator_to_rosinality(config: Mapping[str, Any], state: Mapping[str, Tenso
 def discriminator_to_rosinality(state: Mapping[str, Tensor]) -> State:
     """Our discriminator's tensors in the rosinality layout."""
     blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
-    table = names.rosinality_discriminator(blocks)
+    table = _rosinality_discriminator(blocks)
     kernels = [f"convs.{i + 1}.{p}.0.kernel" for i in range(blocks) for p in ("conv2", "skip")]
     return {theirs: state[ours] for ours, theirs in table.items()} | dict.fromkeys(kernels, _blur())
 
@@ -104,14 +106,14 @@ def _ours(network: Network) -> State:
     _check_plain(network)
     if network.layout == "rosinality" and of_generator:
         layers = 1 + _count(tensors, r"convs\.(\d+)\..+")
-        table = names.rosinality_generator(layers, _count(tensors, r"style\.(\d+)\..+", 1))
+        table = _rosinality_generator(layers, _count(tensors, r"style\.(\d+)\..+", 1))
     elif network.layout == "rosinality":
-        table = names.rosinality_discriminator(_count(tensors, r"convs\.(\d+)\..+") - 1)
+        table = _rosinality_discriminator(_count(tensors, r"convs\.(\d+)\..+") - 1)
     elif network.layout == "nvlabs" and of_generator:
         blocks = _count_doublings(tensors, r"synthesis\.b(\d+)\..+")
-        table = names.nvlabs_generator(2 * blocks - 1, _count(tensors, r"mapping\.fc(\d+)\..+"))
+        table = _nvlabs_generator(2 * blocks - 1, _count(tensors, r"mapping\.fc(\d+)\..+"))
     elif network.layout == "nvlabs":
-        table = names.nvlabs_discriminator(_count_doublings(tensors, r"b(\d+)\..+") - 1)
+        table = _nvlabs_discriminator(_count_doublings(tensors, r"b(\d+)\..+") - 1)
     else:
         raise BadFile(f"StyleGAN2 in the layout {network.layout} is not known")
     found = {
@@ -242,3 +244,74 @@ def _count_doublings(tensors: Mapping[str, Tensor], pattern: str) -> int:
     if found != [4 << i for i in range(len(found))]:
         raise BadFile(f"resolutions are missing: of {pattern} there are only {found}")
     return len(found)
+
+
+def _rosinality_generator(layers: int, mapping: int) -> Names:
+    names = {"const": "input.input"}
+    for i in range(mapping):
+        names |= _under(f"mapping.layers.{i}", f"style.{i + 1}", "weight", "bias")
+    for i in range(layers):
+        theirs = f"convs.{i - 1}" if i else "conv1"
+        names |= _under(f"layers.{i}.affine", f"{theirs}.conv.modulation", "weight", "bias")
+        names |= {
+            f"layers.{i}.weight": f"{theirs}.conv.weight",
+            f"layers.{i}.bias": f"{theirs}.activate.bias",
+            f"layers.{i}.noise_strength": f"{theirs}.noise.weight",
+            f"layers.{i}.noise": f"noises.noise_{i}",
+        }
+    for i in range((layers + 1) // 2):
+        theirs = f"to_rgbs.{i - 1}" if i else "to_rgb1"
+        names |= _under(f"to_rgb.{i}.affine", f"{theirs}.conv.modulation", "weight", "bias")
+        names |= {
+            f"to_rgb.{i}.weight": f"{theirs}.conv.weight",
+            f"to_rgb.{i}.bias": f"{theirs}.bias",
+        }
+    return names
+
+
+def _nvlabs_generator(layers: int, mapping: int) -> Names:
+    names = {"const": "synthesis.b4.const", "w_mean": "mapping.w_avg"}
+    for i in range(mapping):
+        names |= _under(f"mapping.layers.{i}", f"mapping.fc{i}", "weight", "bias")
+    for i in range(layers):
+        theirs = f"synthesis.b{4 << (i + 1) // 2}.conv{(i + 1) % 2}"
+        names |= _under(f"layers.{i}.affine", f"{theirs}.affine", "weight", "bias")
+        names |= _under(f"layers.{i}", theirs, "weight", "bias", "noise_strength")
+        names[f"layers.{i}.noise"] = f"{theirs}.noise_const"
+    for i in range((layers + 1) // 2):
+        theirs = f"synthesis.b{4 << i}.torgb"
+        names |= _under(f"to_rgb.{i}.affine", f"{theirs}.affine", "weight", "bias")
+        names |= _under(f"to_rgb.{i}", theirs, "weight", "bias")
+    return names
+
+
+def _rosinality_discriminator(blocks: int) -> Names:
+    names = {"from_rgb.weight": "convs.0.0.weight", "from_rgb.bias": "convs.0.1.bias"}
+    for i in range(blocks):
+        theirs = f"convs.{i + 1}"
+        names |= {
+            f"blocks.{i}.conv0.weight": f"{theirs}.conv1.0.weight",
+            f"blocks.{i}.conv0.bias": f"{theirs}.conv1.1.bias",
+            f"blocks.{i}.conv1.weight": f"{theirs}.conv2.1.weight",
+            f"blocks.{i}.conv1.bias": f"{theirs}.conv2.2.bias",
+            f"blocks.{i}.skip.weight": f"{theirs}.skip.1.weight",
+        }
+    names |= {"conv.weight": "final_conv.0.weight", "conv.bias": "final_conv.1.bias"}
+    names |= _under("linear", "final_linear.0", "weight", "bias")
+    return names | _under("out", "final_linear.1", "weight", "bias")
+
+
+def _nvlabs_discriminator(blocks: int) -> Names:
+    names = _under("from_rgb", f"b{4 << blocks}.fromrgb", "weight", "bias")
+    for i in range(blocks):
+        theirs = f"b{4 << blocks - i}"
+        for part in ("conv0", "conv1"):
+            names |= _under(f"blocks.{i}.{part}", f"{theirs}.{part}", "weight", "bias")
+        names |= _under(f"blocks.{i}.skip", f"{theirs}.skip", "weight")
+    for ours, theirs in {"conv": "b4.conv", "linear": "b4.fc", "out": "b4.out"}.items():
+        names |= _under(ours, theirs, "weight", "bias")
+    return names
+
+
+def _under(ours: str, theirs: str, *parts: str) -> Names:
+    return {f"{ours}.{part}": f"{theirs}.{part}" for part in parts}

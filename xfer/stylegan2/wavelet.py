@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from xfer.assets import asset_path
 from xfer.errors import BadFile, BadValue
 from xfer.shapes import Features, Image, W, WPlus
+from xfer.stylegan2 import inference
 from xfer.stylegan2.layers import InverseHaar, LatentSpace, MappingNetwork, Noise
 from xfer.stylegan2.preview import Preview
 
@@ -92,6 +93,8 @@ class WaveletGenerator(LatentSpace, nn.Module):
         widths: Channels at 4, 8, 16, ... px; the image has twice the last of these resolutions.
         w_dim: Length of z and of a style.
     """
+
+    prepare = inference.prepare
 
     def __init__(self, widths: Sequence[int] = WIDTHS, w_dim: int = 512):
         super().__init__()

@@ -96,12 +96,12 @@ class FaceFinder:
 
     def _within(self, image: Pixels, side: float, known: list[Found]) -> list[Found]:
         """New human faces in half overlapping squares that cover the image."""
-        places = (
+        starts = (
             np.linspace(0, max(n - side, 0), 1 + int(np.ceil(max(n - side, 0) / (side / 2))))
             for n in image.shape[:2]
         )
         found: list[Found] = []
-        for y, x in itertools.product(*(np.rint(place).astype(int) for place in places)):
+        for y, x in itertools.product(*(np.rint(start).astype(int) for start in starts)):
             for region in self._detect(image[y : y + round(side), x : x + round(side)]):
                 region = region + np.array([x, y, 0, 0, 0])
                 if any(one.is_at(region) for one in known + found):

@@ -139,7 +139,14 @@ def _execute(path: Path, out: Path, parameters: dict[str, Any]) -> tuple[str, fl
         parameters = {"out": os.path.relpath(out, path.parent)} | parameters
     begin, error, page = time.monotonic(), "", out / "executed.ipynb"
     # A kernel of this Python, whatever the user's own kernels are; and its own plotting backend.
-    command = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+    command = [
+        sys.executable,
+        "-m",
+        "ipykernel_launcher",
+        "--log-level=ERROR",
+        "-f",
+        "{connection_file}",
+    ]
     spec = KernelSpec(argv=command, display_name="xfer", language="python", env={"MPLBACKEND": ""})
     found, KernelSpecManager.get_kernel_spec = KernelSpecManager.get_kernel_spec, lambda *_: spec
     try:

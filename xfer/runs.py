@@ -2,25 +2,30 @@
 
 run.json      configuration, commit, versions, machine, seed, times
 stats.jsonl   one line a tick
+checkpoints/  the newest two states of a training
 metrics.json  the result, written last: its presence says that the run is complete
 """
 
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import platform
 import re
 import secrets
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from xfer.errors import BadFile, RunError, UnwritableFile
 
@@ -229,3 +234,65 @@ def read_stats(folder: str | Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines if line.endswith("\n")]
     except ValueError as error:
         raise BadFile(f"{path} should hold a JSON object a line: {error}") from error
+
+
+class Checkpoints:
+    """The newest two states of a run, each named by its step and the sha256 of what it holds."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write a state whole or not at all, then remove those before the last two."""
+        plain = self.folder / "new.pt"
+        with atomic(plain) as temporary:
+            torch.save(state, temporary)
+        os.replace(plain, self.folder / f"step_{step:08d}.{sha256_of(plain)[:16]}.pt")
+        for old in self.paths()[:-2]:
+            old.unlink()
+
+    def newest(self) -> dict[str, Any] | None:
+        """The newest state that is whole; None where nothing was saved yet."""
+        for path in reversed(self.paths()):
+            if sha256_of(path).startswith(path.name.split(".")[1]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+            print(f"{path} is damaged; going back to the one before", file=sys.stderr)
+        if self.paths():
+            raise BadFile(f"{self.folder}: all checkpoints are damaged; start another folder")
+        return None
+
+    def paths(self) -> list[Path]:
+        """Of all states, oldest first."""
+        return sorted(self.folder.glob("step_*.*.pt"))
+
+
+def refuse_changes(folder: Path, config: Any, free: Collection[str]) -> None:
+    """Raise RunError where the folder's run has other settings than these.
+
+    Args:
+        free: Names of those that may change.
+    """
+    path = folder / "run.json"
+    if not path.exists():
+        return
+    now = json.loads(json.dumps(asdict(config)))
+    before = read_json(path).get("config", {})
+    changed = [n for n in now.keys() | before.keys() if before.get(n) != now.get(n)]
+    if changed := sorted(set(changed) - set(free)):
+        was = ", ".join(f"{n} was {before.get(n)}, not {now.get(n)}" for n in changed)
+        raise RunError(f"{folder} holds a run with other settings: {was}; choose another folder")
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Drop lines of stats.jsonl and damaged states after a step: the run does it again."""
+    for path in Checkpoints(folder / "checkpoints").paths():
+        if int(path.name.split(".")[0].removeprefix("step_")) > step:
+            path.unlink()
+    lines = [json.dumps(line) for line in read_stats(folder) if line["step"] <= step]
+    with atomic(folder / "stats.jsonl") as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines))
+
+
+def sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

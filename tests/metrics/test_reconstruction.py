@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from xfer import metrics
-from xfer.errors import BadValue
 from xfer.metrics import reconstruction as r
 
 
@@ -42,27 +41,6 @@ def test_half_a_motion_has_a_perfect_correlation_and_half_a_slope():
     assert r.slope(0.5 * driver + 3, driver) == pytest.approx(0.5)
     assert r.correlation(-driver, driver) == pytest.approx(-1)
     assert r.correlation(driver, np.ones(50)) == r.slope(driver, np.ones(50)) == 0
-
-
-def test_pairs_are_split_by_person():
-    codes = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-    same, different = r.pair_cosines(codes, np.array([7, 7, 8]))
-    assert same.tolist() == [1.0] and different.tolist() == [0.0, 0.0]
-    assert r.auc(same, different) == 1.0
-    with pytest.raises(BadValue, match="got 0 of one"):
-        r.pair_cosines(codes, np.arange(3))
-
-
-def test_the_true_accept_rate_is_read_at_the_threshold_of_false_accepts():
-    different = np.linspace(0, 1, 1001)
-    same = np.array([0.5, 0.95, 0.995, 1.5])
-    assert r.true_accept_rate(same, different, 0.1) == 0.75
-    assert r.true_accept_rate(same, different, 0.01) == 0.5
-
-
-def test_the_rank_counts_people_who_look_more_alike():
-    codes = np.array([[1.0, 0.1, 0.0], [1.0, 0.5, 0.6]])
-    assert r.ranks(codes, np.eye(3), np.array([0, 1])).tolist() == [1, 3]
 
 
 def test_a_new_metric_is_one_decorated_function(monkeypatch):

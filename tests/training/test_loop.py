@@ -14,10 +14,9 @@ import torch
 from toy import ToyConfig, ToyTask
 
 from xfer.errors import BadFile, RunError, Stopped
-from xfer.runs import read_stats
+from xfer.runs import Checkpoints, read_stats
 from xfer.training.distributed import World, normal, rng
 from xfer.training.loop import train
-from xfer.training.resume import Checkpoints
 
 TOY = Path(__file__).with_name("toy.py")
 STEPS = 20

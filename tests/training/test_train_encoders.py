@@ -11,11 +11,10 @@ from xfer.data.clips import write_clip, write_index
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
 from xfer.errors import BadValue, MissingFile
 from xfer.mapper import Mapper, MapperConfig
-from xfer.runs import read_stats
+from xfer.runs import Checkpoints, read_stats
 from xfer.training.augment import degrade
 from xfer.training.config import InverterTraining, TransferTraining
 from xfer.training.loop import train
-from xfer.training.resume import Checkpoints
 from xfer.training.train_inverter import InverterTask
 from xfer.training.train_transfer import TransferTask, face_crop
 

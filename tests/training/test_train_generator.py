@@ -8,12 +8,11 @@ import torch
 from PIL import Image
 
 from xfer.errors import BadValue
-from xfer.runs import read_stats
+from xfer.runs import Checkpoints, read_stats
 from xfer.stylegan2.discriminator import DiscriminatorConfig
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.training.config import GENERATOR_PRESETS, GeneratorTraining
 from xfer.training.loop import train
-from xfer.training.resume import Checkpoints
 from xfer.training.train_generator import FolderImages, GeneratorTask, train_generator
 
 TINY = GeneratorTraining(

@@ -20,7 +20,7 @@ Values = Float[np.ndarray, " n"]
 People = Int[np.ndarray, " n"]
 
 PENALTIES = np.logspace(0, 6, 7)
-DRAWS = 400
+RESAMPLES = 400
 
 
 def probe_table(
@@ -48,7 +48,7 @@ def probe_table(
         wanted = np.concatenate([truth, shuffled], axis=1)
         read = _read(x, wanted, people)
         for i, (kind, factor) in enumerate((k, f) for k in ("true", "shuffled") for f in names):
-            r2 = bootstrap(_r2, read[:, i], wanted[:, i], people=people, draws=DRAWS, seed=seed)
+            r2 = bootstrap(_r2, read[:, i], wanted[:, i], people=people, draws=RESAMPLES, seed=seed)
             rows.append((code, factor, kind, *r2))
     return pd.DataFrame(rows, columns=["code", "factor", "labels", "value", "low", "high"])
 
@@ -93,9 +93,9 @@ def leakage_table(codes: Mapping[str, Code], people: People, seed: int = 0) -> p
     Columns: code, labels ("true", or "shuffled": the control), value, low, high (over people).
     """
     rows = []
-    nobody = np.random.default_rng(seed).permutation(people)
+    shuffled = np.random.default_rng(seed).permutation(people)
     for code, x in codes.items():
-        for kind, who in {"true": people, "shuffled": nobody}.items():
+        for kind, who in {"true": people, "shuffled": shuffled}.items():
             centred = x - x.mean(0)
             centred = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-12)
 

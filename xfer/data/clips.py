@@ -27,7 +27,7 @@ from safetensors.numpy import save
 
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.media.images import Pixels
-from xfer.runs import Run, atomic, read_json
+from xfer.runs import Run, atomic, read_json, sha256_of
 
 INDEX = "index.jsonl"
 SPLITS = ("train", "val", "test")
@@ -285,6 +285,13 @@ def clip_file(name: str) -> str:
 
 def _hash(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def fingerprint(data: str | Path) -> str:
+    """What a folder of clips is, for records: path, number of clips, sha256 of the index."""
+    index = Path(data) / INDEX
+    count = len(index.read_text().splitlines())
+    return f"{data}: {count} clips, index sha256 {sha256_of(index)}"
 
 
 def _row(clip: Clip, i: int) -> int:

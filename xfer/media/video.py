@@ -64,9 +64,9 @@ def prefetch(items: Iterable[T], n: int = 4) -> Iterator[T]:
     source, end = iter(items), object()
     pool = ThreadPoolExecutor(1, "prefetch")
     try:
-        ahead = deque(pool.submit(next, source, end) for _ in range(n))
-        while (item := ahead.popleft().result()) is not end:
-            ahead.append(pool.submit(next, source, end))
+        pending = deque(pool.submit(next, source, end) for _ in range(n))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(pool.submit(next, source, end))
             yield item
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -8,11 +8,9 @@ Arguments that metrics share, row by row of the same trials:
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from skimage.metrics import structural_similarity
-from sklearn.metrics import roc_auc_score
 
-from xfer.errors import BadValue
 from xfer.metrics import metric
 
 Images = Float[np.ndarray, "n 3 height width"]
@@ -79,36 +77,6 @@ def slope(output: Values, driver: Values) -> float:
     """How far the output moves for one unit of the driver's motion: 1 is all of it."""
     a, b = output - output.mean(), driver - driver.mean()
     return float(a @ b / (b @ b)) if b @ b > 1e-12 else 0.0
-
-
-def pair_cosines(codes: Codes, people: Int[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of all pairs of one person, and of all pairs of two."""
-    first, second = np.triu_indices(len(codes), k=1)
-    cosines = (_unit(codes) @ _unit(codes).T)[first, second]
-    same = people[first] == people[second]
-    if same.all() or not same.any():
-        raise BadValue(f"pairs of one person and of two are required; got {same.sum()} of one")
-    return cosines[same], cosines[~same]
-
-
-def auc(same: np.ndarray, different: np.ndarray) -> float:
-    """Chance that a pair of one person scores above a pair of two."""
-    labels = np.r_[np.ones(len(same)), np.zeros(len(different))]
-    return float(roc_auc_score(labels, np.r_[same, different]))
-
-
-def true_accept_rate(same: np.ndarray, different: np.ndarray, false_accepts: float = 0.01) -> float:
-    """Share of same-person pairs above the threshold that `false_accepts` of the others pass."""
-    return float((same > np.quantile(different, 1 - false_accepts)).mean())
-
-
-def ranks(
-    codes: Codes, gallery: Float[np.ndarray, "m width"], owners: Int[np.ndarray, " n"]
-) -> Int[np.ndarray, " n"]:
-    """The rank, from 1, of each code's owner (a row of the gallery) among all of the gallery."""
-    cosines = _unit(codes) @ _unit(gallery).T
-    own = np.take_along_axis(cosines, owners[:, None], axis=1)
-    return 1 + (cosines > own).sum(1)
 
 
 def _unit(codes: np.ndarray) -> np.ndarray:

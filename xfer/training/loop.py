@@ -23,10 +23,9 @@ from tqdm.auto import tqdm
 from xfer.assets import cache_folder
 from xfer.checkpoints import Storable, write_checkpoint
 from xfer.errors import RunError, Stopped
-from xfer.runs import Run, read_json
-from xfer.training.config import TrainingConfig
+from xfer.runs import Checkpoints, Run, forget_after, read_json, refuse_changes
+from xfer.training.config import FREE, TrainingConfig
 from xfer.training.distributed import World, rng, share_norms
-from xfer.training.resume import Checkpoints, forget_after, refuse_changes
 
 MAX_SKIPPED = 10
 """So many steps in a row that are not finite end a run."""
@@ -156,7 +155,7 @@ class _Loop:
         self.sums: dict[str, tuple[Tensor, int]] = {}
         self.board, self.began = None, time.monotonic()
         self.buffers = [b for network in task.networks.values() for b in network.buffers()]
-        refuse_changes(folder, self.config)
+        refuse_changes(folder, self.config, FREE)
         self.writes = self.world.rank == 0
         self.record = Run(folder, self.config, self.config.seed, inputs) if self.writes else None
         try:

@@ -108,7 +108,10 @@ def learn(
 ) -> tuple[Control, dict[str, Any]]:
     """The whole of it: gradients of faces at rest and of moved ones, moves, their response."""
     covariance = latent_covariance(generator)
-    face, rng = Face(generator, recogniser, config), torch.Generator().manual_seed(config.seed)
+    face, rng = (
+        FaceGradients(generator, recogniser, config),
+        torch.Generator().manual_seed(config.seed),
+    )
     n_rest = round(config.people * (1 - config.moved))
     people = list(face.people(config.people))
     faces = [face.gradients(w) for w in tqdm(people[:n_rest], "faces at rest")]
@@ -120,7 +123,7 @@ def learn(
     return control, {"response": table(response(control, face, config))}
 
 
-class Face:
+class FaceGradients:
     """Codes of generated people to images, factors and identity codes."""
 
     def __init__(self, generator: Any, recogniser: nn.Module, config: ControlTraining):
@@ -206,7 +209,7 @@ def solve(
 
 @torch.no_grad()
 def response(
-    control: Control, face: Face, config: ControlTraining, amplitude: float = 1.2
+    control: Control, face: FaceGradients, config: ControlTraining, amplitude: float = 1.2
 ) -> Float[Tensor, "n_factors n_factors"]:
     """Mean change of every factor (rows) for one unit requested of each (columns)."""
     n = len(FACTORS)
@@ -221,6 +224,6 @@ def response(
 def table(matrix: Tensor) -> dict[str, dict[str, float]]:
     """A response, by requested and by read factor."""
     return {
-        asked: {read: round(float(matrix[i, k]), 3) for i, read in enumerate(FACTORS)}
-        for k, asked in enumerate(FACTORS)
+        requested: {read: round(float(matrix[i, k]), 3) for i, read in enumerate(FACTORS)}
+        for k, requested in enumerate(FACTORS)
     }

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from xfer import losses
 from xfer.assets import cache_folder
 from xfer.backbones import fit
-from xfer.data.clips import Clip, Clips, open_clips
+from xfer.data.clips import Clip, Clips, fingerprint, open_clips
 from xfer.encoders import IdentityEncoder
 from xfer.errors import MissingFile
 from xfer.landmarker import LandmarkerTwin
@@ -33,7 +33,6 @@ from xfer.training.augment import degrade
 from xfer.training.config import InverterTraining
 from xfer.training.distributed import World, epoch_order, numpy_rng, rng
 from xfer.training.loop import Task, train
-from xfer.training.resume import fingerprint
 
 
 class InverterBatch(NamedTuple):

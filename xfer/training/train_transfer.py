@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from xfer import losses
 from xfer.assets import cache_folder
 from xfer.backbones import fit
-from xfer.data.clips import Clip, Clips, open_clips, sample_pair
+from xfer.data.clips import Clip, Clips, fingerprint, open_clips, sample_pair
 from xfer.encoders import MotionEncoder
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
@@ -32,7 +32,6 @@ from xfer.training.augment import degrade
 from xfer.training.config import TransferTraining
 from xfer.training.distributed import World, numpy_rng, rng
 from xfer.training.loop import Task, train
-from xfer.training.resume import fingerprint
 from xfer.training.train_inverter import frozen, latent_spread, open_measures
 
 FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)

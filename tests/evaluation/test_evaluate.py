@@ -14,7 +14,7 @@ from xfer.errors import BadValue
 from xfer.evaluation import evaluate as module
 from xfer.evaluation.evaluate import EvaluateConfig, evaluate, write_tables
 from xfer.evaluation.trials import (
-    Driver,
+    DriverVideo,
     Judges,
     Observation,
     Subject,
@@ -173,7 +173,7 @@ def test_an_evaluation_measures_methods_and_resumes(tmp_path, monkeypatch):
     levels = (128 + 40 * wave).astype(np.uint8)
     frames = np.broadcast_to(levels[:, None, None, None], (40, 8, 8, 3))
     monkeypatch.setattr(
-        module, "open_driver", lambda text, *_: Driver(text, frames, Brightness()(frames))
+        module, "open_driver", lambda text, *_: DriverVideo(text, frames, Brightness()(frames))
     )
     config = EvaluateConfig(("a.mp4",), ("random:1", "random:2"), methods=("ours", "copy"))
     evaluate(config, str(tmp_path))

@@ -18,7 +18,7 @@ from xfer import metrics
 from xfer.assets import locate
 from xfer.evaluation.methods import Method, open_methods, sample_people
 from xfer.evaluation.trials import (
-    Driver,
+    DriverVideo,
     Frames,
     Judges,
     Subject,
@@ -120,7 +120,7 @@ def evaluate(config: EvaluateConfig, folder: str) -> str:
 
 def run_trial(
     method: Method,
-    driver: Driver,
+    driver: DriverVideo,
     subject: Subject,
     judges: Judges,
     strength: float = 1.0,
@@ -141,7 +141,7 @@ def run_trial(
 
 def open_driver(
     text: str, config: EvaluateConfig, pipeline: TransferPipeline, judges: Judges
-) -> Driver:
+) -> DriverVideo:
     """A video's frames, or generated ones, read."""
     if parse_seed(text) is None:
         return read_driver(text, judges, config.frames)
@@ -149,11 +149,15 @@ def open_driver(
     return generate_driver(text, pipeline, judges, readings, config.frames, config.size)
 
 
-def first_frame(driver: Driver, path: str) -> tuple[Driver, str, str]:
+def first_frame(driver: DriverVideo, path: str) -> tuple[DriverVideo, str, str]:
     """A driver without its first frame, which becomes the identity: its name and its file."""
     write_image(path, driver.frames[0], Source.COMPOSITE, "first frame, for evaluation")
     later = np.arange(len(driver.frames)) > 0
-    return Driver(driver.name, driver.frames[later], driver.seen.rows(later)), driver.name, path
+    return (
+        DriverVideo(driver.name, driver.frames[later], driver.seen.rows(later)),
+        driver.name,
+        path,
+    )
 
 
 def write_tables(table: pd.DataFrame, folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -19,20 +19,20 @@ from xfer.baselines import (
 from xfer.control import Factors
 from xfer.data.synthesize import SynthesizeConfig, psi_of
 from xfer.errors import BadValue
-from xfer.evaluation.trials import Driver, Subject, read_aligned
+from xfer.evaluation.trials import DriverVideo, Subject, read_aligned
 from xfer.inversion import resized
 from xfer.media.images import to_array, to_tensor
 from xfer.pipeline import TransferPipeline
 from xfer.shapes import Image, W, WPlus
 from xfer.stylegan2.generator import z_from_seeds
 
-Method = Callable[[Driver, Subject, float], WPlus]
+Method = Callable[[DriverVideo, Subject, float], WPlus]
 """A driver, an identity and the strength of the motion to one code a frame."""
 
 
 def open_methods(
     pipeline: TransferPipeline,
-    drivers: Sequence[Driver],
+    drivers: Sequence[DriverVideo],
     names: Sequence[str] = (),
     people: int = 1500,
     mask: str | None = None,
@@ -73,7 +73,7 @@ def _own(pipeline: TransferPipeline) -> Method:
     """What the pipeline itself does, frame by frame."""
 
     @torch.no_grad()
-    def move(driver: Driver, subject: Subject, strength: float) -> WPlus:
+    def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
         identity, before = subject.identity, pipeline.options
         if pipeline.explicit:
             motions = torch.from_numpy(driver.seen.factors).float()
@@ -95,7 +95,7 @@ def _rival(latents: Callable[..., WPlus], encoder: TransferPipeline | None = Non
     known: dict[str, WPlus] = {}
 
     @torch.no_grad()
-    def move(driver: Driver, subject: Subject, strength: float) -> WPlus:
+    def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
         factors = torch.from_numpy(driver.seen.factors).float()
         own = torch.from_numpy(subject.still.factors).float()
         motion = DriverMotion(factors, factors.median(0, keepdim=True).values, own)
@@ -113,7 +113,7 @@ def _rival(latents: Callable[..., WPlus], encoder: TransferPipeline | None = Non
     return move
 
 
-def _for_encoders(driver: Driver, pipeline: TransferPipeline) -> Image:
+def _for_encoders(driver: DriverVideo, pipeline: TransferPipeline) -> Image:
     return resized(to_tensor(driver.frames), pipeline.edge)
 
 

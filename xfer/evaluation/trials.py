@@ -69,7 +69,7 @@ class Subject(NamedTuple):
     """Of the photo, or of that same image."""
 
 
-class Driver(NamedTuple):
+class DriverVideo(NamedTuple):
     """Frames of a driver, aligned; of a generated one also what moved whom."""
 
     name: str
@@ -137,7 +137,7 @@ def second_factors(p: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, " 3"]:
     return np.array([yaw, far(62, 66) / eyes, np.mean(lids)], np.float64)
 
 
-def read_driver(path: str, judges: Judges, n_frames: int = 24) -> Driver:
+def read_driver(path: str, judges: Judges, n_frames: int = 24) -> DriverVideo:
     """Evenly spaced frames of a video, aligned and read."""
     if kind_of(path) != "video":
         raise BadValue(f"a driver to evaluate is a video or random:SEED; got {path}")
@@ -150,7 +150,7 @@ def read_driver(path: str, judges: Judges, n_frames: int = 24) -> Driver:
     frames = np.stack([crop(f.image, face.quad, 512) for i, (f, face) in pairs if i in chosen])
     seen = judges(frames)
     found = np.isfinite(seen.roll_deg)
-    return Driver(path, frames[found], seen.rows(found))
+    return DriverVideo(path, frames[found], seen.rows(found))
 
 
 @torch.no_grad()
@@ -162,7 +162,7 @@ def generate_driver(
     n_frames: int = 24,
     size: int = 512,
     fps: float = 2.0,
-) -> Driver:
+) -> DriverVideo:
     """Somebody who does not exist, moving by what was read of others.
 
     Args:
@@ -178,12 +178,12 @@ def generate_driver(
     units = torch.from_numpy(sample_motion(readings.numpy(), own, n_frames, fps, rng))
     w_plus = pipeline.model.control.move(actor.identity.w_plus, units)
     frames = render(actor.identity, w_plus, size)
-    return Driver(text, frames, judges(frames), units, w_plus, actor)
+    return DriverVideo(text, frames, judges(frames), units, w_plus, actor)
 
 
 @torch.no_grad()
 def true_frames(
-    driver: Driver, subject: Subject, pipeline: TransferPipeline, size: int = 512
+    driver: DriverVideo, subject: Subject, pipeline: TransferPipeline, size: int = 512
 ) -> Frames:
     """The subject moved by the very units of a generated driver: what a transfer should show.
 

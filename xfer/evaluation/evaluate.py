@@ -62,7 +62,7 @@ class EvaluateConfig:
         mask: File of a `LatentMask`, for the method of that name.
     """
 
-    drivers: tuple[str, ...] = ("random:101", "random:102")
+    drivers: tuple[str, ...] = ("random:107", "random:115")
     identities: tuple[str, ...] = tuple(f"random:{seed}" for seed in range(1, 21))
     weights: str = "ffhq"
     methods: tuple[str, ...] = ()
@@ -188,7 +188,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
             values = column.dropna()
             if len(values):
                 people = pd.factorize(part["identity"][values.index])[0]
-                found = bootstrap(np.mean, values.to_numpy(), people=people, draws=1000)
+                found = bootstrap(np.mean, values.to_numpy(), people=people, draws=500)
                 rows.append((*keys, metric, len(values), *found))
     columns = ["method", "strength", "metric", "n", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)

@@ -103,8 +103,7 @@ class Judges:
         points68 = np.array(self._dlib.points(frame, *box), np.float64)
         return factors, roll_deg, second_factors(points68)
 
-    def code(self, image: Pixels) -> Float[np.ndarray, " 128"]:
-        """dlib's code of the person; NaN without a face."""
+    def _code(self, image: Pixels) -> Float[np.ndarray, " 128"]:
         try:
             return self._recogniser.code(image).astype(np.float64)
         except NoFace:
@@ -115,7 +114,7 @@ class Judges:
         still = self(render(identity, identity.w_plus, size))
         if identity.photo is None:
             return Subject(identity, still, still.codes)
-        return Subject(identity, still, self.code(identity.portrait)[None])
+        return Subject(identity, still, self._code(at_256(identity.portrait[None])[0])[None])
 
 
 def read_aligned(
@@ -206,9 +205,14 @@ def render(identity: Identity, w_plus: WPlus, size: int = 512) -> Frames:
     return to_array(resized(to_tensor(np.stack(list(generator.stream(codes)))), size))
 
 
+def at_256(frames: Frames) -> UInt8[np.ndarray, "n 256 256 3"]:
+    """Frames brought down, for all who need no more."""
+    return to_array(resized(to_tensor(frames), 256))
+
+
 def face_images(frames: Frames) -> Images:
     """The face in frames, as metrics compare it."""
-    return resized(to_tensor(frames), 256)[:, :, *FACE].numpy()
+    return to_tensor(at_256(frames))[:, :, *FACE].numpy()
 
 
 def measure_trial(

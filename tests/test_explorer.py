@@ -83,6 +83,15 @@ def test_a_driver_moves_it_as_the_pipeline_does_and_neutralising_takes_the_smile
     assert explorer.neutralised(State("random:1", driver="x.png")).factors["smile"] == -1.0
 
 
+def test_a_photo_is_opened_once_with_gradients_and_whatever_the_truncation(explorer, monkeypatch):
+    identity, calls = explorer.pipeline.identity("random:1"), []
+    opened = lambda text: (calls.append(torch.is_grad_enabled()), identity)[1]
+    monkeypatch.setattr(explorer.pipeline, "identity", opened)
+    for psi in (0.7, 0.2):
+        assert torch.equal(explorer.w_plus(State("photo.png", psi=psi)), identity.w_plus)
+    assert calls == [True]
+
+
 def test_a_state_comes_back_from_its_file_and_other_files_are_refused(explorer, tmp_path):
     state = State("random:3", styles={1: 0.5}, factors={"yaw": -1.0}, mix_styles=(1, 2))
     path = explorer.save(state, tmp_path / "a.png")

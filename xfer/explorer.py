@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xfer.analysis.latent_directions import components
 from xfer.errors import BadFile, BadValue, MissingPackage, NoFace
+from xfer.face_reader import Face
 from xfer.landmarker import FACTORS, read_factors
 from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, read_image, to_array, write_image
@@ -192,7 +193,8 @@ class Explorer:
         if psi:  # which changes nothing here
             return self._open(text, 0.0)
         self.progress(f"opening {text}; a photo's inversion takes a minute, once")
-        identity = self.pipeline.identity(text)
+        with torch.enable_grad():  # inversion learns
+            identity = self.pipeline.identity(text)
         return identity.w_plus, identity.generator
 
     def _own(self, state: State) -> Identity:
@@ -237,15 +239,26 @@ class CameraDriver:
 
     def __init__(self, pipeline: TransferPipeline):
         self._pipeline, self._frames = pipeline, deque()
-        next_frame = iter(self._frames.popleft, None)
-        self._faces = pipeline.reader.track(next_frame, pipeline.options.smoothing_s, live=True)
+        self._faces = self._track()
         self._first: list[Motion] = []
         self._until_s = 0.0
+
+    def _track(self) -> Iterator[Face | None]:
+        next_frame, smoothing_s = (
+            iter(self._frames.popleft, None),
+            self._pipeline.options.smoothing_s,
+        )
+        return self._pipeline.reader.track(next_frame, smoothing_s, live=True)
 
     def read(self, image: Pixels, time_s: float) -> tuple[Motion, Motion]:
         """Motion and neutral face of the next frame."""
         self._frames.append(Frame(image, time_s))
-        if (face := next(self._faces)) is None:
+        try:
+            face = next(self._faces)
+        except Exception:
+            self._faces = self._track()  # one that has raised gives nothing more
+            raise
+        if face is None:
             raise NoFace("a face before the camera is required; none is found")
         motion = self._pipeline.motion(image, face)
         self._until_s = self._until_s or time_s + NEUTRAL_SECONDS

@@ -8,13 +8,13 @@ import io
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import astronaut
@@ -99,7 +99,7 @@ class Hands:
         self.page, self.done = page, []
         self.image = page.locator(".xfer-image").first
 
-    def until(self, true, what, seconds=300):
+    def until(self, true, what, seconds=900):
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, f"{what}: {self.text()!r}"
@@ -110,7 +110,7 @@ class Hands:
 
     def settled(self):
         """The image once the last step is done, which judges the identity."""
-        self.until(lambda: "identity distance" in self.text(), "never came to rest", 900)
+        self.until(lambda: "identity distance" in self.text(), "never came to rest")
         return self.image.evaluate(HASH)
 
     def changes(self, what, act):
@@ -233,18 +233,18 @@ def test_a_user_explores_by_hand(page, tmp_path):
 
 def slide(hands):
     """From a key on a slider to the preview and to the full image, in milliseconds."""
-    delays = {256: [], 1024: []}
-    for _ in range(8):
+    delays = []
+    for _ in range(10):
         hands.page.evaluate("window.seen = []")
         hands.changes("a key", lambda: hands.keys("yaw", times=1))
-        seen = hands.page.evaluate("window.seen")
-        start = next(at for what, at in seen if what == "key")
-        for width, found in delays.items():
-            found.append(next(at for what, at in seen if what == width) - start)
+        first = dict(reversed(hands.page.evaluate("window.seen")))
+        if len(first) == 3:  # on a busy machine a preview may be replaced before it is painted
+            delays.append((first["key"], first[256], first[1024]))
     hands.done = []
     hands.changes("reset of motion", lambda: hands.press("reset motion"))
-    names = {256: "slider_to_preview_ms", 1024: "slider_to_full_ms"}
-    return {names[width]: statistics.median(found) for width, found in delays.items()}
+    start, preview, full = np.array(delays).T
+    ms = {"slider_to_preview_ms": preview - start, "slider_to_full_ms": full - start}
+    return {name: np.median(values).item() for name, values in ms.items()}
 
 
 def puppeteer(hands, picture):
@@ -258,4 +258,4 @@ def puppeteer(hands, picture):
     hands.press("camera off")
     hands.done += ["camera on", "camera off"]
     rate = 1000 * (len(times) - 1) / (times[-1] - times[0])
-    return {"camera_to_image_ms": statistics.median(delays), "camera_images_a_second": rate}
+    return {"camera_to_image_ms": np.median(delays).item(), "camera_images_a_second": rate}

@@ -88,9 +88,9 @@ class Judges:
         self._dlib, self._recogniser = Dlib(), DlibRecogniser()
 
     def __call__(self, frames: Frames) -> Observation:
-        small = to_array(resized(to_tensor(frames), 256))
         rows = [
-            (*self._read(*pair), self.code(pair[0])) for pair in zip(frames, small, strict=True)
+            (*self._read(frame, small), self._code(small))
+            for frame, small in zip(frames, at_256(frames), strict=True)
         ]
         return Observation(*(np.array(column, np.float64) for column in zip(*rows, strict=True)))
 

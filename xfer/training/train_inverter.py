@@ -92,10 +92,8 @@ class InverterTask(Task):
     def batch(self, step: int) -> InverterBatch:
         rows, seed = [], self.config.seed
         for sample in self.samples:
-            position, random = (
-                step * self.config.batch + sample,
-                numpy_rng(seed, "photo", step, sample),
-            )
+            position = step * self.config.batch + sample
+            random = numpy_rng(seed, "photo", step, sample)
             clips, clip, i = self.frames[epoch_order(seed, position, len(self.frames))]
             image, code = clips.image(clip, i), clips.w_plus(clip, i)
             photo, from_mean = degrade(image, random), random.random() < 0.5

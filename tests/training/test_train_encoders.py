@@ -21,6 +21,7 @@ from xfer.training.train_transfer import TransferTask, face_crop
 SIZES = {"n_styles": N_STYLES, "w_dim": W_DIM}
 BODY = {"resolution": 16, "channels": (8, 8), "blocks": (1, 1), "reduction": 4}
 BUDGET = {"batch": 4, "kimg": 0.04, "log_kimg": 0.02, "save_kimg": 0.02, "latent_kimg": 0.02}
+BUDGET |= {"workers": 0}  # a forked child would share the pipe of a distributed test run
 INVERTER = InverterTraining(
     encoder=IdentityEncoderConfig(**BODY, **SIZES, head="pooled", bottleneck=8, preview=True),
     **BUDGET,

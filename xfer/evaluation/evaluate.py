@@ -205,7 +205,7 @@ def compare(table: pd.DataFrame) -> pd.DataFrame:
             both = pd.concat([one[metric] for one in pair], axis=1, join="inner").dropna()
             if len(both):
                 people = pd.factorize(both.index.get_level_values("identity"))[0]
-                test = paired_test(*both.to_numpy(float).T, people=people)
+                test = paired_test(*both.to_numpy(float).T, people=people, draws=1000)
                 rows.append((own, rival, strength, metric, *test))
     columns = ["method", "rival", "strength", "metric", "difference", "low", "high", "p"]
     return pd.DataFrame(rows, columns=columns)

@@ -77,7 +77,7 @@ def test_the_loss_falls_and_everything_is_recorded(tmp_path):
 def test_a_resumed_run_equals_a_straight_one_bit_for_bit(tmp_path, optimiser):
     run(tmp_path / "straight", optimiser=optimiser)
     run(tmp_path / "parts", optimiser=optimiser, kimg=0.028)
-    run(tmp_path / "parts", optimiser=optimiser, workers=1)
+    run(tmp_path / "parts", optimiser=optimiser)
     assert_same(state(tmp_path / "straight"), state(tmp_path / "parts"))
     steps = [line["step"] for line in read_stats(tmp_path / "parts")]
     assert steps == sorted(set(steps)) and steps[-1] == STEPS

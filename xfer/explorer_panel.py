@@ -24,7 +24,7 @@ from xfer.media.images import Pixels
 
 PAUSE_S = 0.15
 """Without a change, after which the full image follows the preview."""
-DRAG_S = 1.0
+DRAG_S = 1.5
 """Changes of one control that follow each other as fast are undone together."""
 
 

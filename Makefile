@@ -32,7 +32,8 @@ demo: $(READY)
 	$(BIN)/xfer notebooks run
 
 test: $(READY)
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/training --ignore tests/test_prepare.py
+	$(BIN)/python -m pytest tests/training tests/test_prepare.py -p no:xdist
 
 long: $(READY)
 	$(BIN)/python -m pytest -m long

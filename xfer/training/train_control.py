@@ -39,7 +39,7 @@ SPREAD = (1.0, 0.8, 1.2, 1.2, 0.6, 1.0, 0.6, 0.6, 1.0, 1.0, 0.8)
 class ControlTraining:
     """How people are sampled, and what a move is charged for."""
 
-    people: int = 96
+    people: int = 186
     """Whose gradients are averaged."""
     moved: float = 0.15
     """Share of them who are moved first; more of them, and lids follow less well."""
@@ -47,12 +47,12 @@ class ControlTraining:
     """Random projections of the identity code for each person, and half as many of the image."""
     seed: int = 0
     psi: tuple[float, float] = (0.6, 1.0)
-    preview: int = 256
-    """Edge of the images that are read, in pixels; 128 takes half the time."""
+    head_images: int = 32
+    """To which the preview's head is fitted."""
     n_motion_styles: int = 9
-    identity: float = 12.0
+    identity: float = 30.0
     """Weights of what a move changes: the code of the recogniser, ..."""
-    surroundings: float = 6.0
+    surroundings: float = 10.0
     """... the image outside the face, ..."""
     prior: float = 0.3
     """... and the likelihood of w."""
@@ -60,12 +60,14 @@ class ControlTraining:
     """As in `ControlConfig`."""
     given_up: dict[str, float] = field(
         default_factory=lambda: {
-            "yaw": 0.08, "pitch": 0.12, "lip_gap": 0.03, "smile": 0.25, "pucker": 3.0,
-            "lids": 0.05, "brow_up": 1.0, "brow_down": 0.6, "gaze_x": 0.2, "gaze_y": 0.2,
+            "yaw": 0.04, "pitch": 0.08, "lip_gap": 0.01, "smile": 0.1, "pucker": 8.0,
+            "lids": 0.05, "brow_up": 1.0, "brow_down": 0.6, "gaze_x": 0.2, "gaze_y": 0.4,
             "upper_lip": 0.5,
         }
     )  # fmt: skip
     """How readily a factor is given up: K over what its move costs."""
+    gain: dict[str, float] = field(default_factory=lambda: {"lip_gap": 1.1, "smile": 1.1})
+    """Of the finished moves, for what far ones lack on films."""
     measured: int = 12
     """Other people, on whom the response is measured."""
 
@@ -119,7 +121,8 @@ def learn(
     for w in tqdm(people[n_rest:], "moved faces"):
         units = torch.randn(1, len(FACTORS), generator=rng) * torch.tensor(SPREAD)
         faces.append(face.gradients(first.move(w, units)))
-    control = solve(faces, covariance, config)
+    gain = torch.tensor([config.gain.get(name, 1.0) for name in FACTORS])
+    control = solve(faces, covariance, config).scaled(gain)
     return control, {"response": table(response(control, face, config))}
 
 
@@ -129,6 +132,8 @@ class FaceGradients:
     def __init__(self, generator: Any, recogniser: nn.Module, config: ControlTraining):
         self.generator, self.recogniser, self.config = generator, recogniser, config
         self.twin, self.styles = LandmarkerTwin(), config.n_motion_styles
+        codes = torch.cat(list(self.people(config.head_images, start=20_000)))
+        self.weight, self.bias = linear_head(generator, codes)
         self.rng = torch.Generator().manual_seed(config.seed + 1)
         y, x = torch.meshgrid(*[torch.linspace(-1, 1, 64)] * 2, indexing="ij")
         self.outside = ((x / 0.62) ** 2 + ((y - 0.1) / 0.78) ** 2 > 1).float()
@@ -143,8 +148,9 @@ class FaceGradients:
             yield self.generator.truncate(w_plus, psi).detach()
 
     def image(self, w_plus: WPlus) -> Float[Tensor, "batch 3 256 256"]:
-        image = self.generator.preview(w_plus, self.config.preview)
-        return F.interpolate(image, (256, 256), mode="bilinear", align_corners=False)
+        """A preview by a linear head: its gradients are smoother than the learned head's."""
+        features = self.generator.features(w_plus, upto=128)["128_conv1"]
+        return self.generator.haar(F.conv2d(features, self.weight, self.bias))
 
     def read(self, w_plus: WPlus) -> Float[Tensor, "batch n_factors"]:
         """Factors of the images of codes."""
@@ -169,6 +175,26 @@ class FaceGradients:
         around = torch.stack([gradient((p * low).sum()) for p in v])
         around = around / (3 * self.outside.sum() * half) ** 0.5
         return Gradients(torch.stack([gradient(f) for f in factors]), identity, around)
+
+
+@torch.no_grad()
+def linear_head(
+    generator: Any, codes: WPlus
+) -> tuple[Float[Tensor, "12 channels 1 1"], Float[Tensor, "12"]]:
+    """Weight and bias from features at 128 px to an image of 256 px, by least squares."""
+    squares, products = 0.0, 0.0
+    for w in tqdm(codes.split(1), "fitting a head"):
+        found: dict[str, Tensor] = {}
+        image = generator.synthesis(w, features=found)
+        p = F.avg_pool2d(image, image.shape[-1] // 256)
+        a, b, c, d = p[..., ::2, ::2], p[..., ::2, 1::2], p[..., 1::2, ::2], p[..., 1::2, 1::2]
+        details = torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], 2).flatten(1, 2)
+        wanted = torch.cat([a + b + c + d, details], 1)[0].flatten(1).T / 2  # Haar's transform
+        x = F.pad(found["128_conv1"][0].flatten(1).T, (0, 1), value=1.0)
+        squares, products = squares + (x.T @ x).double(), products + (x.T @ wanted).double()
+    ridge = 1e-3 * squares.diagonal().mean() * torch.eye(len(squares), dtype=squares.dtype)
+    fitted = torch.linalg.solve(squares + ridge, products).float()
+    return fitted[:-1].T[:, :, None, None].contiguous(), fitted[-1]
 
 
 @torch.no_grad()

@@ -153,11 +153,8 @@ def first_frame(driver: DriverVideo, path: str) -> tuple[DriverVideo, str, str]:
     """A driver without its first frame, which becomes the identity: its name and its file."""
     write_image(path, driver.frames[0], Source.COMPOSITE, "first frame, for evaluation")
     later = np.arange(len(driver.frames)) > 0
-    return (
-        DriverVideo(driver.name, driver.frames[later], driver.seen.rows(later)),
-        driver.name,
-        path,
-    )
+    rest = DriverVideo(driver.name, driver.frames[later], driver.seen.rows(later))
+    return rest, driver.name, path
 
 
 def write_tables(table: pd.DataFrame, folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:

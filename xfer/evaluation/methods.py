@@ -76,7 +76,7 @@ def _own(pipeline: TransferPipeline) -> Method:
     def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
         identity, before = subject.identity, pipeline.options
         if pipeline.explicit:
-            motions = torch.from_numpy(driver.seen.factors).float()
+            motions = torch.from_numpy(driver.seen.factors).to(identity.w_plus)
         else:
             motions = pipeline.model.motion_encoder.bottleneck(_for_encoders(driver, pipeline))
             identity = pipeline.from_w_plus(identity.w_plus, generator=identity.generator)
@@ -96,8 +96,9 @@ def _rival(latents: Callable[..., WPlus], encoder: TransferPipeline | None = Non
 
     @torch.no_grad()
     def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
-        factors = torch.from_numpy(driver.seen.factors).float()
-        own = torch.from_numpy(subject.still.factors).float()
+        w_plus = subject.identity.w_plus
+        factors = torch.from_numpy(driver.seen.factors).to(w_plus)
+        own = torch.from_numpy(subject.still.factors).to(w_plus)
         motion = DriverMotion(factors, factors.median(0, keepdim=True).values, own)
         if encoder is not None:
             if driver.w_plus is not None:
@@ -105,16 +106,17 @@ def _rival(latents: Callable[..., WPlus], encoder: TransferPipeline | None = Non
             elif driver.name not in known:
                 images = _for_encoders(driver, encoder)
                 known[driver.name] = encoder.model.identify(images)
-            w_plus = known[driver.name]
-            resting = w_plus.median(0, keepdim=True).values
-            motion = replace(motion, w_plus=w_plus, neutral_w_plus=resting)
-        return latents(motion, subject.identity.w_plus, strength)
+            codes = known[driver.name]
+            resting = codes.median(0, keepdim=True).values
+            motion = replace(motion, w_plus=codes, neutral_w_plus=resting)
+        return latents(motion, w_plus, strength)
 
     return move
 
 
 def _for_encoders(driver: DriverVideo, pipeline: TransferPipeline) -> Image:
-    return resized(to_tensor(driver.frames), pipeline.edge)
+    device = pipeline.model.generator.w_mean.device
+    return resized(to_tensor(driver.frames).to(device), pipeline.edge)
 
 
 @lru_cache(maxsize=2)
@@ -123,11 +125,11 @@ def sample_people(pipeline: TransferPipeline, n: int) -> tuple[W, Factors]:
     """The first people of `xfer synthesize`: codes, and factors read from their previews."""
     generator, config = pipeline.generator, SynthesizeConfig()
     seeds = range(config.first_seed, config.first_seed + n)
-    w = generator.mapping(z_from_seeds(seeds, generator.z_dim))
-    psi = torch.tensor([[psi_of(seed, config)] for seed in seeds])
+    w = generator.mapping(z_from_seeds(seeds, generator.z_dim).to(generator.w_mean))
+    psi = torch.tensor([[psi_of(seed, config)] for seed in seeds]).to(w)
     w = generator.w_mean + psi * (w - generator.w_mean)
     small = getattr(generator, "preview", generator.synthesis)
     images = (to_array(resized(small(row), 256))[0] for row in generator.to_w_plus(w).split(1))
     factors = [read_aligned(pipeline.reader.landmarker, image)[1] for image in images]
     found = [i for i, row in enumerate(factors) if row is not None]
-    return w[found], torch.from_numpy(np.stack([factors[i] for i in found]))
+    return w[found].cpu(), torch.from_numpy(np.stack([factors[i] for i in found]))

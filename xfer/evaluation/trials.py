@@ -175,7 +175,7 @@ def generate_driver(
     actor = judges.subject(pipeline.identity(text), size)
     rng, own = np.random.default_rng(parse_seed(text)), actor.still.factors[0]
     units = torch.from_numpy(sample_motion(readings.numpy(), own, n_frames, fps, rng))
-    w_plus = pipeline.model.control.move(actor.identity.w_plus, units)
+    w_plus = pipeline.model.control.move(actor.identity.w_plus, units.to(actor.identity.w_plus))
     frames = render(actor.identity, w_plus, size)
     return DriverVideo(text, frames, judges(frames), units, w_plus, actor)
 
@@ -193,7 +193,8 @@ def true_frames(
         raise BadValue(f"true frames exist for drivers random:SEED only; got {driver.name}")
     turned = IS_POSE * (driver.actor.still.factors - subject.still.factors) / _units()
     units = driver.units + torch.from_numpy(turned).float()
-    w_plus = pipeline.model.control.move(subject.identity.w_plus, units)
+    code = subject.identity.w_plus
+    w_plus = pipeline.model.control.move(code, units.to(code))
     return render(subject.identity, w_plus, size)
 
 

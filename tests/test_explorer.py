@@ -1,4 +1,4 @@
-"""The explorer on a generator whose image is as bright as the first number of its code."""
+"""The explorer on a generator whose image is as bright as its code, and a reader of brightness."""
 
 import json
 import threading
@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from xfer.control import Control
-from xfer.errors import BadFile, BadValue, MissingFile
-from xfer.explorer import FULL, Explorer, State
+from xfer.errors import BadFile, BadValue, MissingFile, NoFace
+from xfer.explorer import FULL, CameraDriver, Explorer, State
 from xfer.explorer_panel import Panel
-from xfer.face_reader import FaceReader
+from xfer.face_reader import Face, FaceReader
 from xfer.landmarker import FACTORS
 from xfer.media.images import read_image
+from xfer.media.provenance import Source
+from xfer.media.video import VideoWriter
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
 
@@ -44,9 +46,25 @@ class BrightGenerator(nn.Module):
         return np.broadcast_to(level[:, None, None, None], (len(w_plus), FULL, FULL, 3))
 
 
-class NoReader(FaceReader):
+class BrightReader(FaceReader):
+    """Finds a face wherever an image is not black; its brightness is the smile."""
+
     def __init__(self):
         pass
+
+    def main(self, image, face=None):
+        factors = np.zeros(N, np.float32)
+        factors[SMILE] = image.mean() / 255
+        quad, points = (
+            np.array([[8.0, 8], [8, 24], [24, 24], [24, 8]]),
+            np.zeros((478, 3), np.float32),
+        )
+        shapes = np.zeros(52, np.float32)
+        face = Face(points, points[:68, :2], shapes, 0.0, 0.0, 0.0, 1.0, 1, quad, factors)
+        return face if image.max() > 8 else None
+
+    def track(self, frames, *_, **__):
+        return (self.main(frame.image) for frame in frames)
 
 
 @pytest.fixture
@@ -59,7 +77,7 @@ def explorer(monkeypatch):
     control = Control.from_directions(directions, torch.eye(WIDTH), n_styles=STYLES)
     model = Transfer(BrightGenerator(), control=control)
     model.asset = "ffhq"  # whose random identities are plain w
-    return Explorer(TransferPipeline(model, device="cpu", reader=NoReader()), lambda _: None)
+    return Explorer(TransferPipeline(model, device="cpu", reader=BrightReader()), lambda _: None)
 
 
 def test_without_moves_it_is_exactly_the_identity_and_each_control_moves_its_rows(explorer):
@@ -81,6 +99,26 @@ def test_a_driver_moves_it_as_the_pipeline_does_and_neutralising_takes_the_smile
     wanted = pipeline.move(identity, motion, neutral)
     assert torch.allclose(explorer.w_plus(State("random:1"), (motion, neutral)), wanted)
     assert explorer.neutralised(State("random:1", driver="x.png")).factors["smile"] == -1.0
+
+
+def test_a_video_is_read_once_and_lost_frames_repeat_the_one_before(explorer, tmp_path):
+    path = str(tmp_path / "driver.mp4")
+    with VideoWriter(path, (32, 32), 25, Source.GENERATED) as out:
+        for level in (0, 50, 0, 150, 200):
+            out.write(np.full((32, 32, 3), level, np.uint8))
+    track = explorer.track(path)
+    smiles = track.motions[:, SMILE].numpy() * 255
+    assert smiles == pytest.approx([50, 50, 50, 150, 200], abs=4)
+    assert track.neutral[0, SMILE] * 255 == pytest.approx(50, abs=4) and len(track.crops) == 5
+    moved = [explorer.w_plus(State(driver=path, frame=k))[0, 0, 0] for k in range(5)]
+    assert moved[0] == moved[2] < moved[3] < moved[4] and explorer.track(path) is track
+    camera, image = CameraDriver(explorer.pipeline), np.full((32, 32, 3), 100, np.uint8)
+    motions = [
+        camera.read(image // k, time_s)[1][0, SMILE] for k, time_s in ((1, 9), (1, 11), (2, 15))
+    ]
+    assert motions[0] == motions[2]  # the neutral is that of the first seconds
+    with pytest.raises(NoFace):
+        camera.read(0 * image, 16.0)
 
 
 def test_a_photo_is_opened_once_with_gradients_and_whatever_the_truncation(explorer, monkeypatch):

@@ -207,9 +207,8 @@ class Explorer:
         reader = self.pipeline.reader
         if (kind := kind_of(path)) == "image":
             face = reader.main(image := read_image(path))
-            return Track(
-                _motion(face), self.pipeline.still_neutral(), [crop(image, face.quad, 128)]
-            )
+            motion, neutral = self.pipeline.motion(image, face), self.pipeline.still_neutral()
+            return Track(motion, neutral, [crop(image, face.quad, 128)])
         if kind is None:
             raise BadFile(f"a driver is a photo or a video; {path} is neither")
         video, waiting = open_video(path), deque()

@@ -96,7 +96,7 @@ def wavelets():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = WaveletGenerator(widths=(32, 32, 16, 16, 16, 16, 16), w_dim=16)
-        sizes = PreviewConfig(16, 16, 8, n_styles=14, w_dim=16)
+        sizes = PreviewConfig(16, 16, 8, 8, n_styles=14, w_dim=16)
         made._preview.append(Preview(sizes))
         for module in (made, made.preview_heads):
             for tensor in (*module.parameters(), *module.buffers()):

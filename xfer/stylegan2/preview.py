@@ -19,6 +19,9 @@ from xfer.stylegan2.layers import InverseHaar
 SIZES = (128, 256)
 """Edges of previews in pixels."""
 
+PATCHES = 3
+"""Of every image, in training."""
+
 
 @dataclass(frozen=True)
 class PreviewConfig:
@@ -28,8 +31,9 @@ class PreviewConfig:
     """Of the features at 64 px, which the image of 128 px is made of."""
     channels_128: int = 256
     """Of the features at 128 px, which the image of 256 px is made of."""
-    width: int = 48
-    """Channels inside a head."""
+    width_64: int = 64
+    """Channels inside the head on the features at 64 px."""
+    width_128: int = 48
     n_styles: int = 16
     w_dim: int = 512
     first_fine_64: int = 9
@@ -44,13 +48,13 @@ class PreviewHead(nn.Module):
     """
 
     def __init__(
-        self, reads: int, channels: int, width: int, n_fine: int, w_dim: int, rank: int = 32
+        self, reads: int, channels: int, width: int, n_convs: int, n_fine: int, w_dim: int
     ):
         super().__init__()
         self.reads = reads
         self.squeeze = nn.Conv2d(channels, width, 1)
-        self.styles = nn.Sequential(nn.Linear(n_fine * w_dim, rank), nn.Linear(rank, 2 * width))
-        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.styles = nn.Sequential(nn.Linear(n_fine * w_dim, 32), nn.Linear(32, 2 * width))
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(n_convs))
         self.to_wavelets, self.haar = nn.Conv2d(2 * width, 12, 3, padding=1), InverseHaar()
         nn.init.zeros_(self.styles[1].weight)
         nn.init.zeros_(self.styles[1].bias)
@@ -74,12 +78,12 @@ class Preview(Storable, nn.Module):
     def __init__(self, config: PreviewConfig):
         super().__init__()
         self.config = config
-        c = config
+        n_styles, w_dim = config.n_styles, config.w_dim
         self.head_128 = PreviewHead(
-            64, c.channels_64, c.width, c.n_styles - c.first_fine_64, c.w_dim
+            64, config.channels_64, config.width_64, 3, n_styles - config.first_fine_64, w_dim
         )
         self.head_256 = PreviewHead(
-            128, c.channels_128, c.width, c.n_styles - c.first_fine_128, c.w_dim
+            128, config.channels_128, config.width_128, 2, n_styles - config.first_fine_128, w_dim
         )
 
     @classmethod
@@ -103,11 +107,11 @@ class Preview(Storable, nn.Module):
 
 
 def train_preview(
-    generator: Any, images: int = 1000, steps: int = 1500, batch: int = 16, seed: int = 0
+    generator: Any, images: int = 1200, steps: int = 2600, batch: int = 16, seed: int = 0
 ) -> tuple[Preview, dict[str, float]]:
     """Train both heads to show what the generator renders, averaged down to their size.
 
-    They start as the best linear maps and are then trained by Adam on patches, two of each image.
+    They start as the best linear maps and are then trained by Adam on patches.
 
     Args:
         generator: The loaded `WaveletGenerator`; stays as it is.
@@ -126,10 +130,10 @@ def train_preview(
     adam = torch.optim.Adam(preview.parameters(), 2e-3, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     for _ in trange(steps, desc="preview"):
-        index = torch.randint(2 * images, (batch,), generator=rng)
+        index = torch.randint(PATCHES * images, (batch,), generator=rng)
         loss = torch.zeros(())
         for size, (features, wanted, weight) in patches.items():
-            made = preview(features[index].float(), styles[index // 2], size)
+            made = preview(features[index].float(), styles[index // PATCHES], size)
             error = (made - wanted[index].float()).square() * weight[index]
             loss = loss + error.sum() / weight[index].sum() / 3
         adam.zero_grad()
@@ -196,25 +200,36 @@ Patches = tuple[Tensor, Tensor, Tensor]
 
 
 def _collect(generator: Any, images: int, rng: torch.Generator) -> tuple[WPlus, dict[int, Patches]]:
-    """W+ of random images, and for either size two patches of each, 24 or 16 features wide."""
+    """W+ of random images, and for either size patches of each, 24 or 16 features wide."""
     render, latents = _renderer(generator), []
     found: dict[int, list[Patches]] = {size: [] for size in SIZES}
+    important = _importance()
     for _ in trange(images, desc="images"):
         sample = render(_latent(generator, rng))
         latents.append(sample["w_plus"])
-        for size in SIZES * 2:
+        for size in SIZES * PATCHES:
             edge, free = (24, 104) if size == 256 else (16, 48)
-            y, x = torch.randint(-8, free + 9, (2,), generator=rng).clamp(0, free).tolist()
+            place = free * (0.5 + 0.3 * torch.randn(2, generator=rng))
+            y, x = place.round().int().clamp(0, free).tolist()
             image = F.adaptive_avg_pool2d(sample["image"].float(), size).half()
             weight = torch.zeros(1, 1, size, size)
             inner = [slice(2 * v + 6 * (v > 0), 2 * (v + edge) - 6 * (v < free)) for v in (y, x)]
             weight[:, :, inner[0], inner[1]] = 1
+            weight *= F.adaptive_avg_pool2d(important, size)
             pixels = (slice(None), slice(None), slice(2 * y, 2 * (y + edge)),
                       slice(2 * x, 2 * (x + edge)))  # fmt: skip
             features = sample[size // 2][:, :, y : y + edge, x : x + edge].clone()
             found[size].append((features, image[pixels], weight[pixels]))
     patches = {s: tuple(map(torch.cat, zip(*found[s], strict=True))) for s in SIZES}
     return torch.cat(latents), patches
+
+
+def _importance() -> Tensor:
+    """Weights of an aligned face's pixels at 256 px: brows, eyes and mouth move most."""
+    weight = torch.ones(1, 1, 256, 256)
+    weight[:, :, 86:144, 64:192] = 4
+    weight[:, :, 158:206, 88:168] = 4
+    return weight
 
 
 @torch.no_grad()

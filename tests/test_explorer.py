@@ -154,6 +154,8 @@ def test_a_drag_is_undone_as_one_and_errors_stand_on_the_page(explorer, tmp_path
     panel.undo()
     panel.undo()
     assert panel.state == first and smile.value == 0 and panel._controls["psi"].value == 0.7
+    panel.set(replace(first, frame=7))
+    assert panel.state.frame == 7
     panel._controls["identity"].value = "nowhere.png"
     wait(lambda: "nowhere.png" in panel.screen.text)
     panel._reset("identity")

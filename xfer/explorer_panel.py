@@ -128,7 +128,8 @@ class Panel:
             self._go(self._past.pop())
 
     def _go(self, state: State) -> None:
-        self.state = state
+        self.state, frame = state, self._controls["frame"]
+        frame.max = max(frame.max, state.frame)  # until the video's length is known
         for name, control in self._controls.items():
             control.value = _value(state, name)
         if self._camera is None:

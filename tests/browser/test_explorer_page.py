@@ -133,7 +133,8 @@ class Hands:
         self.page.locator(".jupyter-widget-tab .lm-TabBar-tab", has_text=title).first.click()
 
     def row(self, label):
-        lines = self.page.locator(".widget-hbox", has=self.page.get_by_text(label, exact=True))
+        name = self.page.locator(f".widget-label:text-is('{label}')")
+        lines = self.page.locator(".widget-hbox", has=name)
         return lines.locator("visible=true").last
 
     def write(self, label, value):

@@ -1,5 +1,6 @@
 """The explorer's controls in JupyterLab: sliders, buttons, the screen and the browser's camera."""
 
+import atexit
 import io
 import tempfile
 import threading
@@ -50,7 +51,8 @@ class Worker(threading.Thread):
         self._steps, self._changed = steps, threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._newest: State | None = None
-        self._since_s = 0.0
+        self._since_s, self._stopped = 0.0, False
+        atexit.register(self.stop)  # a thread inside OpenVINO must not outlive Python
         self.start()
 
     def do(self, job: Callable[[], None]) -> None:
@@ -65,13 +67,20 @@ class Worker(threading.Thread):
             self._newest, self._since_s = state, time.monotonic()
             self._changed.notify()
 
+    def stop(self) -> None:
+        """End after the present job or step."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self.join(30)
+
     def run(self) -> None:
         state, left = None, []
-        while True:
+        while not self._stopped:
             with self._changed:
                 due_s = self._since_s + PAUSE_S * (len(self._steps) - len(left))
                 wait_s = max(0.0, due_s - time.monotonic()) if left else None
-                self._changed.wait_for(lambda: self._jobs or self._newest, wait_s)
+                self._changed.wait_for(lambda: self._jobs or self._newest or self._stopped, wait_s)
                 if self._newest and not self._jobs:
                     state, self._newest, left = self._newest, None, list(self._steps)
                 job = self._jobs.popleft() if self._jobs else None

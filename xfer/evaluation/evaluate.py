@@ -52,7 +52,8 @@ class EvaluateConfig:
         drivers: Videos never used in training; random:SEED is generated on the spot.
         identities: Photos, latents, or random:SEED; in self mode the drivers' first frames instead.
         weights: A model's file or name.
-        methods: Names of `open_methods`; by default all that weights and drivers allow.
+        methods: ours, ours_learned, copy, linear, ganspace, latent_difference, mask; by default all
+            that weights and drivers allow.
         strengths: Of the motion: several give the curve of identity against motion.
         mode: cross; self, where a driver's first frame is the identity and the others the truth; or
             generated, where drivers are random:SEED and true frames exist.

@@ -8,8 +8,6 @@ from xfer.baselines import (
     DriverMotion,
     FactorMoves,
     LatentDifference,
-    LatentMask,
-    LatentMaskConfig,
     ganspace_directions,
     linear_directions,
 )
@@ -64,9 +62,5 @@ def test_differences_of_latents_are_added_and_copies_do_not_move():
     half = LatentDifference().latents(driven, identity, 0.5)
     torch.testing.assert_close(half, identity + 0.5 * (frames - rest))
     assert torch.equal(Copy().latents(driven, identity), identity.expand(N, -1, -1))
-    mask = LatentMask(LatentMaskConfig(STYLES, W_DIM, 8))
-    share = torch.sigmoid(torch.tensor(-2.0))
-    expected = identity + share * (frames - rest)
-    torch.testing.assert_close(mask.latents(driven, identity), expected)
     with pytest.raises(BadValue, match="frames inverted"):
         LatentDifference().latents(motion(), identity)

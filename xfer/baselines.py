@@ -3,18 +3,16 @@
 Every baseline gives latents, so that all are rendered, read and compared alike.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from xfer.checkpoints import Network, Storable, stored_config
 from xfer.control import Control, Factors, unit_sizes
 from xfer.errors import BadValue
-from xfer.shapes import W, WPlus
+from xfer.shapes import W
 
 Latents = Float[Tensor, "frames n_styles w_dim"]
 Code = Float[Tensor, "1 n_styles w_dim"]
@@ -117,46 +115,3 @@ def _control(
     directions = moves[:, None].expand(-1, n_styles, -1).float()
     ridge = 1e-4 * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
     return Control.from_directions(directions, torch.linalg.inv(spread + ridge), n_styles=n_styles)
-
-
-@dataclass(frozen=True)
-class LatentMaskConfig:
-    """Sizes of a mask network."""
-
-    n_styles: int = 16
-    w_dim: int = 512
-    hidden: int = 256
-
-
-class LatentMask(Storable, nn.Module):
-    """w = w_i + m(d) d for the driver's change d, with a learned mask m in (0, 1) per channel.
-
-    In the manner of StyleMask (Bounareli et al., FG 2023), whose mask stands over style channels;
-    here it stands over W+, which every prepared generator takes.
-    """
-
-    role = "latent_mask"
-
-    def __init__(self, config: LatentMaskConfig):
-        super().__init__()
-        self.config = config
-        size = config.n_styles * config.w_dim
-        self.mask = nn.Sequential(
-            nn.Linear(size, config.hidden), nn.PReLU(config.hidden), nn.Linear(config.hidden, size)
-        )
-        # Begin near the identity, but where the sigmoid still learns.
-        nn.init.zeros_(self.mask[2].weight)
-        nn.init.constant_(self.mask[2].bias, -2.0)
-
-    @classmethod
-    def unpack(cls, network: Network) -> tuple[LatentMaskConfig, Mapping[str, Tensor]]:
-        return stored_config(LatentMaskConfig, network), network.tensors
-
-    def forward(self, identity: WPlus, change: WPlus) -> WPlus:
-        """Args: `change` lies between the driver's latent and its resting one or the identity's."""
-        return identity + self.mask(change.flatten(1)).sigmoid().view_as(change) * change
-
-    @torch.no_grad()
-    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
-        change = motion.change()
-        return identity + strength * (self(identity.expand_as(change), change) - identity)

@@ -13,7 +13,7 @@ from xfer.analysis.latent_directions import (
     edit_table,
     swap_table,
 )
-from xfer.analysis.probes import leakage_table, probe_table, score_table, style_table
+from xfer.analysis.probes import probe_table, score_table
 
 RNG = np.random.default_rng(0)
 
@@ -34,13 +34,6 @@ def test_a_probe_reads_what_is_there_and_nothing_from_shuffled_labels():
         assert one(table, factor=factor, labels=kind).value < 0.05
 
 
-def test_only_the_style_that_carries_a_factor_tells_of_it():
-    w_plus = torch.randn(150, 3, 5, generator=torch.Generator().manual_seed(0))
-    table = style_table(w_plus, {"yaw": w_plus[:, 1, 2].double().numpy()})
-    true = table[table.labels == "true"].set_index("code").value
-    assert true["1"] > 0.95 and max(true["0"], true["2"]) < 0.1
-
-
 def test_axes_aligned_with_factors_score_above_rotated_ones():
     x = RNG.standard_normal((400, 4)) * [4, 3, 2, 1]
     labels = {str(i): x[:, i] for i in range(4)}
@@ -48,19 +41,6 @@ def test_axes_aligned_with_factors_score_above_rotated_ones():
     for score in ("disentanglement", "completeness", "MIG", "SAP"):
         own, rotated = (one(table, axes=a, score=score).value for a in ("own", "rotated"))
         assert own > rotated + 0.1
-
-
-def test_a_code_of_the_person_leaks_and_noise_does_not():
-    people = np.repeat(np.arange(20), 5)
-    centres = RNG.standard_normal((20, 8))
-    codes = {
-        "identity": centres[people] + 0.1 * RNG.standard_normal((100, 8)),
-        "noise": RNG.standard_normal((100, 8)),
-    }
-    table = leakage_table(codes, people)
-    assert one(table, code="identity", labels="true").value > 0.99
-    assert abs(one(table, code="noise", labels="true").value - 0.5) < 0.1
-    assert abs(one(table, code="identity", labels="shuffled").value - 0.5) < 0.1
 
 
 def test_boundary_and_component_find_the_axis_of_a_factor():

@@ -8,12 +8,10 @@ from jaxtyping import Float, Int
 from scipy.stats import special_ortho_group
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from xfer.metrics.bootstrap import bootstrap
 from xfer.metrics.disentanglement import dci, importance, mig, sap
-from xfer.shapes import WPlus
 
 Code = Float[np.ndarray, "n width"]
 Values = Float[np.ndarray, " n"]
@@ -53,14 +51,6 @@ def probe_table(
     return pd.DataFrame(rows, columns=["code", "factor", "labels", "value", "low", "high"])
 
 
-def style_table(
-    w_plus: WPlus, labels: Mapping[str, Values], people: People | None = None, seed: int = 0
-) -> pd.DataFrame:
-    """`probe_table` of each style (row of W+) alone; the column "code" is the style's number."""
-    styles = {str(i): row.double().cpu().numpy() for i, row in enumerate(w_plus.unbind(1))}
-    return probe_table(styles, labels, people, seed)
-
-
 def score_table(
     codes: Mapping[str, Code], labels: Mapping[str, Values], components: int = 32, seed: int = 0
 ) -> pd.DataFrame:
@@ -84,32 +74,6 @@ def score_table(
             }
             rows += [(code, axes, score, value) for score, value in scores.items()]
     return pd.DataFrame(rows, columns=["code", "axes", "score", "value"])
-
-
-def leakage_table(codes: Mapping[str, Code], people: People, seed: int = 0) -> pd.DataFrame:
-    """How well codes tell people apart: the chance (AUC) that two images of one person lie closer
-    (cosine around the mean) than two of different people; 0.5 knows nothing of the person.
-
-    Columns: code, labels ("true", or "shuffled": the control), value, low, high (over people).
-    """
-    rows = []
-    shuffled = np.random.default_rng(seed).permutation(people)
-    for code, x in codes.items():
-        for kind, who in {"true": people, "shuffled": shuffled}.items():
-            centred = x - x.mean(0)
-            centred = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-12)
-
-            def auc(index: Int[np.ndarray, " m"], who=who, centred=centred) -> float:
-                a, b = np.triu_indices(len(index), 1)
-                a, b = index[a], index[b]
-                other = a != b
-                same = who[a] == who[b]
-                alike = (centred[a] * centred[b]).sum(1)
-                return float(roc_auc_score(same[other], alike[other]))
-
-            index = np.arange(len(who))
-            rows.append((code, kind, *bootstrap(auc, index, people=who, draws=50, seed=seed)))
-    return pd.DataFrame(rows, columns=["code", "labels", "value", "low", "high"])
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""Public StyleGAN2 files <-> our generators and discriminators.
+"""Public StyleGAN2 files -> our generators and discriminators.
 
 All layouts agree in the values: convolutions are stored as correlations, weights before equalised
 learning rate. They differ in names, in axes of length one, and in what they leave unsaid.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xfer.checkpoints import Network, stored_config
-from xfer.errors import BadFile, BadValue
+from xfer.errors import BadFile
 from xfer.stylegan2.layers import BLUR
 
 MAPPING_LR = 0.01
@@ -71,28 +71,6 @@ def discriminator_from(network: Network) -> tuple[dict[str, Any], State]:
     return {"resolution": 4 << blocks} | _channels(widths) | facts, state
 
 
-def generator_to_rosinality(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> State:
-    """Our generator's tensors in the rosinality layout; `w_mean` goes beside them in the file."""
-    if config["z_dim"] != config["w_dim"]:
-        raise BadValue("the rosinality layout has a z that is as wide as w")
-    layers = _count(state, r"layers\.(\d+)\.weight")
-    table = _rosinality_generator(layers, _count(state, r"mapping\.layers\.(\d+)\.weight"))
-    found = {theirs: _rosinality_axes(ours, state[ours]) for ours, theirs in table.items()}
-    learning = config["mapping_lr_multiplier"] / MAPPING_LR
-    found |= {name: found[name] * learning for name in found if name.startswith("style.")}
-    kernels = {f"convs.{i}.conv.blur.kernel": 4 for i in range(0, layers - 1, 2)}
-    kernels |= {f"to_rgbs.{i}.upsample.kernel": 4 for i in range(layers // 2)}
-    return found | {name: _blur() * gain for name, gain in kernels.items()}
-
-
-def discriminator_to_rosinality(state: Mapping[str, Tensor]) -> State:
-    """Our discriminator's tensors in the rosinality layout."""
-    blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
-    table = _rosinality_discriminator(blocks)
-    kernels = [f"convs.{i + 1}.{p}.0.kernel" for i in range(blocks) for p in ("conv2", "skip")]
-    return {theirs: state[ours] for ours, theirs in table.items()} | dict.fromkeys(kernels, _blur())
-
-
 def _stored(network: Network) -> dict[str, Any]:
     config = stored_config(dict, network)
     if not isinstance(config.get("conv_clamp"), float | int | None):
@@ -149,18 +127,6 @@ def _with_axes(tensor: Tensor, name: str) -> Tensor:
     if tensor.ndim != wanted:
         raise BadFile(f"{name} has the shape {tuple(tensor.shape)}, not {wanted} axes")
     return tensor
-
-
-def _rosinality_axes(name: str, tensor: Tensor) -> Tensor:
-    """The axes that layout writes."""
-    last = name.rpartition(".")[2]
-    if last == "noise_strength":
-        return tensor.reshape(1)
-    if last == "noise":
-        return tensor[None, None]
-    if re.fullmatch(r"to_rgb\.\d+\.bias", name):
-        return tensor.reshape(1, -1, 1, 1)
-    return tensor[None] if last == "const" or tensor.ndim == 4 else tensor
 
 
 def _channels(widths: Mapping[int, int]) -> dict[str, int]:

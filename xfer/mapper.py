@@ -1,8 +1,9 @@
 """Identity code and motion code to one latent in W+, in three kinds.
 
 `affine` is the paper's: one layer over both codes, so that motion does the same to everyone.
-`low_rank` is the same with less: the identity code goes through, and motion adds to some styles in
-few directions. `conditioned` is ours: how strongly each direction acts depends on who moves.
+`low_rank` is the same with less: the identity code goes through, and the change from its own motion
+to the driver's adds to some styles in few directions. `conditioned` is ours: how strongly each
+direction acts depends on who moves.
 
 For a given person all are affine in the motion code, and the motion code is affine in the motion
 encoder's bottleneck h. So z = offset + matrix h, with both computed once per person.
@@ -145,34 +146,40 @@ class AffineMapper(Mapper):
 
 
 class LowRankMapper(Mapper):
-    """z_l = i_l + U_l (V m + v) + c_l; it starts by copying the identity (U = 0)."""
+    """z_l = i_l + U_l q + c_l, with the change of motion q = V m - N i + v in `rank` coordinates.
+
+    N i is the motion that the identity image itself has. It starts by copying the identity (U = 0).
+    """
 
     def __init__(self, config: MapperConfig):
         super().__init__(config)
         self.read_motion = nn.Linear(config.size, config.rank)  # V, v
+        self.read_identity = nn.Linear(config.size, config.rank, bias=False)  # N
         self.write = nn.Parameter(torch.zeros(config.moved, config.w_dim, config.rank))  # U
         self.bias = nn.Parameter(torch.zeros(config.n_styles, config.w_dim))  # c
 
     def forward(self, identity: WPlus, motion: WPlus) -> WPlus:
         change = self.read_motion(motion.flatten(1)) - self.own_motion(identity)
-        gated = self.gains(identity) * change[:, None]
-        return identity + self._all_styles(self._written(gated)) + self.bias
+        return self.moved(identity, change)
+
+    def moved(self, identity: WPlus, change: Float[Tensor, "batch rank"]) -> WPlus:
+        """Identity codes after a change of motion q."""
+        written = self._written(self.gains(identity) * change[:, None])
+        return identity + self._all_styles(written) + self.bias
 
     def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
         read, constant = self.read_motion.weight @ weight, self.read_motion(bias)
 
         def respond(identity: WPlus) -> Response:
-            gains = self.gains(identity)
-            moved = self._written(gains * (constant - self.own_motion(identity))[:, None])
-            matrix = (self.write * gains[:, :, None]) @ read
-            offset = identity + self._all_styles(moved) + self.bias
+            offset = self.moved(identity, constant - self.own_motion(identity))
+            matrix = (self.write * self.gains(identity)[:, :, None]) @ read
             return Response(offset, self._all_styles(matrix))
 
         return respond
 
     def own_motion(self, identity: WPlus) -> Float[Tensor, "_ rank"]:
-        """What of the motion read is the identity's own and subtracted: here nothing."""
-        return identity.new_zeros(1, self.config.rank)
+        """N i: what of the motion read is the identity's own and subtracted."""
+        return self.read_identity(identity.flatten(1))
 
     def gains(self, identity: WPlus) -> Float[Tensor, "_ moved rank"]:
         """How strongly each style takes part in each direction: here alike for all."""
@@ -190,21 +197,16 @@ class LowRankMapper(Mapper):
 
 
 class ConditionedMapper(LowRankMapper):
-    """z_l = i_l + U_l (g_l * q) + c_l, with q = V m - N i + v and g_l = 1 + P_l tanh(Q i + u).
+    """z_l = i_l + U_l (g_l * q) + c_l, with gains g_l = 1 + P_l tanh(Q i + u).
 
-    q is the change from the motion that the identity image happens to have to the driver's, in
-    `rank` coordinates; g_l is how strongly this person's layer l takes part in each of them.
-    It starts by copying the identity (U = 0) with equal strengths for all (P = 0).
+    g_l is how strongly this person's style l takes part in each coordinate of motion; it starts
+    with equal gains for all (P = 0).
     """
 
     def __init__(self, config: MapperConfig):
         super().__init__(config)
-        self.read_identity = nn.Linear(config.size, config.rank, bias=False)  # N
         self.read_gates = nn.Linear(config.size, config.gates)  # Q, u
         self.strength = nn.Parameter(torch.zeros(config.moved, config.rank, config.gates))  # P
-
-    def own_motion(self, identity: WPlus) -> Float[Tensor, "_ rank"]:
-        return self.read_identity(identity.flatten(1))
 
     def gains(self, identity: WPlus) -> Float[Tensor, "_ moved rank"]:
         facts = self.read_gates(identity.flatten(1)).tanh()

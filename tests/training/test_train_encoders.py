@@ -5,18 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from small_world import N_STYLES, W_DIM, Blots, Points, Pools, write_data
 
+from xfer.control import Control
 from xfer.data.clips import write_clip, write_index
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
 from xfer.errors import BadValue, MissingFile
-from xfer.mapper import Mapper, MapperConfig
+from xfer.landmarker import FACTORS
+from xfer.mapper import Mapper, MapperConfig, build_mapper
 from xfer.runs import Checkpoints, read_stats
 from xfer.training.augment import degrade
 from xfer.training.config import InverterTraining, TransferTraining
 from xfer.training.loop import train
 from xfer.training.train_inverter import InverterTask
-from xfer.training.train_transfer import TransferTask, face_crop
+from xfer.training.train_transfer import TransferTask, face_crop, random_change, start_from
 
 SIZES = {"n_styles": N_STYLES, "w_dim": W_DIM}
 BODY = {"resolution": 16, "channels": (8, 8), "blocks": (1, 1), "reduction": 4}
@@ -28,8 +31,9 @@ INVERTER = InverterTraining(
 )  # fmt: skip
 TRANSFER = TransferTraining(
     encoder=MotionEncoderConfig(**BODY, **SIZES, bottleneck=4, pool=2),
-    mapper=MapperConfig("conditioned", **SIZES, rank=4, gates=2),
-    contrastive=0.1, preview=32, **BUDGET,
+    mapper=MapperConfig("conditioned", **SIZES, rank=12, gates=2),
+    contrastive=0.1, readings=1.0, factors=0.1, surroundings=1.0, explicit=0.5, preview=32,
+    **BUDGET,
 )  # fmt: skip
 MEASURES = {"perceptual": Pools(), "identity": Pools(), "landmarker": Points()}
 
@@ -44,7 +48,7 @@ def inverter(clips, **settings):
 
 
 def transfer(clips, **settings):
-    return TransferTask(dataclasses.replace(TRANSFER, **settings), clips, Blots(), MEASURES)
+    return TransferTask(dataclasses.replace(TRANSFER, **settings), [clips], Blots(), MEASURES)
 
 
 def test_an_inverter_trains_by_codes_first_and_by_images_then(clips, tmp_path):
@@ -71,17 +75,18 @@ def test_a_transfer_has_all_terms_once_its_first_phase_is_over(clips, tmp_path):
     first, last = read_stats(tmp_path)
     assert "pixels" not in first
     terms = {"latent", "drift", "pixels", "perceptual", "perceptual_crop", "identity"}
-    assert terms | {"contrastive", "factors"} <= last.keys()
+    assert terms | {"contrastive", "factors", "readings", "surroundings"} <= last.keys()
     assert isinstance(MotionEncoder.load(weights), MotionEncoder)
     assert isinstance(Mapper.load(weights), Mapper)
 
 
 def test_terms_of_weight_nothing_need_no_network(clips):
     weights = dict.fromkeys(
-        ("perceptual", "perceptual_crop", "identity", "contrastive", "factors"), 0.0
-    )
+        ("perceptual", "perceptual_crop", "identity", "contrastive", "factors", "readings",
+         "surroundings"), 0.0,
+    )  # fmt: skip
     config = dataclasses.replace(TRANSFER, latent_kimg=0.0, **weights)
-    task = TransferTask(config, clips, Blots(), {})
+    task = TransferTask(config, [clips], Blots(), {})
     assert task.step(0, task.batch(0)).keys() == {"latent", "drift", "pixels"}
 
 
@@ -95,13 +100,31 @@ def test_a_resumed_training_equals_a_straight_one_bit_for_bit(clips, tmp_path, m
             assert torch.equal(value, states[1]["networks"][name][key]), (name, key)
 
 
-def test_the_other_is_asked_for_the_drivers_pose_and_change_of_expression(clips):
-    task = transfer(clips)
-    driver, other = task.train_clips[0], task.train_clips[1]
-    factors = [clips.array(clip, "factors") for clip in (driver, other)]
-    wanted = np.median(factors[1], 0) + factors[0][2] - np.median(factors[0], 0)
-    wanted[:2] = factors[0][2][:2]
-    assert np.allclose(task._motion((driver, 2), other), wanted, atol=1e-6)
+def test_a_mapper_that_starts_from_a_control_moves_by_its_units():
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)
+    n, w_dim = len(FACTORS), 16
+    control = Control.from_directions(0.1 * draw(n, 2, w_dim), torch.eye(w_dim), n_styles=3)
+    mapper = build_mapper(MapperConfig("conditioned", 3, w_dim, rank=n + 1, motion_styles=2))
+    w = draw(400, w_dim)
+    codes, readings = w[:, None].expand(-1, 3, -1), 5 + w @ draw(w_dim, n)
+    centre = start_from(mapper, control, codes, readings)
+    units = 0.1 * draw(400, n)  # short ones, which no bound shortens
+    moved = control.move(codes, units)
+    assert torch.allclose(mapper.moved(codes, F.pad(units, (0, 1))), moved, atol=1e-5)
+    read = mapper.own_motion(moved)[:, :n]
+    assert torch.allclose(read, readings + units - centre, atol=0.05)
+
+
+def test_changes_at_random_are_of_one_factor_or_of_all():
+    changes = [random_change(np.random.default_rng(seed)) for seed in range(200)]
+    counts = [int((change != 0).sum()) for change in changes]
+    assert set(counts) == {1, len(FACTORS)} and 70 < counts.count(1) < 130
+
+
+def test_the_affine_mapper_has_no_coordinates_to_read(clips):
+    with pytest.raises(BadValue, match="low_rank"):
+        transfer(clips, mapper=MapperConfig("affine", **SIZES))
 
 
 def test_frames_without_codes_are_refused(tmp_path):

@@ -140,6 +140,8 @@ def open_clips(folder: str | Path) -> Clips:
 def sample_pair(clips: Sequence[Clip], seed: int, step: int, sample: int) -> Pair:
     """Two frames of one clip and a frame of another person: a function of the numbers alone.
 
+    A clip of one frame gives that frame twice.
+
     Args:
         clips: The clips to choose from, such as `clips.split("train")`.
         seed: Of the training run.
@@ -147,9 +149,9 @@ def sample_pair(clips: Sequence[Clip], seed: int, step: int, sample: int) -> Pai
         sample: Place in the batch, from 0.
     """
     rng = np.random.default_rng((seed, step, sample))
-    driver = _choose(clips, rng, lambda clip: clip.n_frames > 1, "a clip of two frames or more")
+    driver = _choose(clips, rng, lambda clip: True, "a clip")
     i = int(rng.integers(driver.n_frames))
-    j = (i + 1 + int(rng.integers(driver.n_frames - 1))) % driver.n_frames
+    j = (i + 1 + int(rng.integers(max(driver.n_frames - 1, 1)))) % driver.n_frames
     other = _choose(clips, rng, lambda clip: clip.person != driver.person, "two people or more")
     return Pair((driver, i), (driver, j), (other, int(rng.integers(other.n_frames))))
 

@@ -164,6 +164,10 @@ class TransferTraining(TrainingConfig):
     """Edge of the images that losses see, in pixels: 128 or 256."""
     learning_rate: float = 5e-4
     """The paper trains longer, at 1e-4."""
+    mapper_rate: float = 1.0
+    """Of the mapper's directions, over learning_rate."""
+    start: str = ""
+    """Control whose moves the mapper starts from: "ffhq", a file, or empty for none."""
     clip: float = 1.0
     ema_kimg: float = 2.0
     log_kimg: float = 0.4
@@ -180,22 +184,36 @@ class TransferTraining(TrainingConfig):
     perceptual: float = 0.05
     identity: float = 0.3
     """Weight of one minus the cosine between the other person before and after."""
+    surroundings: float = 0.0
+    """Weight of how far the other's image changes outside the face; not in the paper."""
     contrastive: float = 0.0
     """Weight of motion codes of both outputs lying near the driver's (0.1 is usual)."""
     scale: float = 5.0
     margin: float = 0.2
     """By which cosine the positive must win in the contrastive term."""
-    factors: float = 0.1
-    """Weight of pose and expression read from the other person's output, in units; the paper has
-    no such term."""
+    readings: float = 0.0
+    """Weight of the first coordinates of motion being the landmarker's factors in units ..."""
+    factors: float = 0.0
+    """... and of these changes being read from the other's output; neither is in the paper."""
+    explicit: float = 0.0
+    """Share of the others who are moved by a change of factors at random instead of a driver."""
 
+
+_HELD = {
+    "start": "ffhq", "mapper_rate": 0.1, "readings": 1.0, "factors": 0.3, "explicit": 0.5,
+    "identity": 1.0, "surroundings": 2.0,
+    "pixels": 0.0, "perceptual": 0.0, "perceptual_crop": 0.0,
+}  # fmt: skip
+"""From the explicit moves on. Same-person pairs need no images: their codes are known."""
 
 TRANSFER_PRESETS = {
-    "conditioned": TransferTraining(),
-    "affine": TransferTraining(mapper=MapperConfig("low_rank", n_styles=16, motion_styles=9)),
+    "conditioned": TransferTraining(**_HELD),
+    "affine": TransferTraining(
+        mapper=MapperConfig("low_rank", n_styles=16, motion_styles=9), **_HELD
+    ),
     "paper": TransferTraining(
         encoder=MotionEncoderConfig(), mapper=MapperConfig("affine", init="paper"), batch=4,
         kimg=2000.0, learning_rate=1e-4, clip=0.0, latent_kimg=0.0, latent=0.0, drift=0.0,
-        factors=0.0, preview=256, generator="stylegan2-ffhq-config-f",
+        preview=256, generator="stylegan2-ffhq-config-f",
     ),
 }  # fmt: skip

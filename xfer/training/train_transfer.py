@@ -1,30 +1,34 @@
 """Training of motion encoder and mapper on clips, with a frozen generator and known latent codes.
 
-Nothing is labelled. With another frame of the driver's clip as identity the output must be the
-driver; with somebody else as identity it must still be that person. Codes of generated people are
-known, so a first phase needs no images: `latent_kimg` of it cost a tenth of the rest.
+Nothing is labelled by hand. With another frame of the driver's clip as identity the output must be
+the driver; with somebody else as identity it must still be that person, moved as the mapper's first
+coordinates of motion say, which learn to be the landmarker's factors in units. A mapper may start
+from an explicit control's moves. Codes of generated people are known, so a first phase needs no
+images: `latent_kimg` of it cost a tenth of the rest.
 """
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pytorch_optimizer import Ranger
+from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from xfer import losses
 from xfer.assets import cache_folder
 from xfer.backbones import fit
-from xfer.data.clips import Clip, Clips, fingerprint, open_clips, sample_pair
+from xfer.control import Control
+from xfer.data.clips import Clips, fingerprint, open_clips, sample_pair
+from xfer.data.synthesize import open_control
 from xfer.encoders import MotionEncoder
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
-from xfer.mapper import build_mapper
+from xfer.mapper import AffineMapper, LowRankMapper, build_mapper
 from xfer.media.images import to_tensor
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator
@@ -36,6 +40,14 @@ from xfer.training.train_inverter import frozen, latent_spread, open_measures
 
 FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
 """The face in an aligned image of 256 px, as in the paper."""
+
+N_FACTORS = len(FACTORS)
+UNITS = np.array(list(FACTOR_UNITS.values()), np.float32)
+LEAST_READ, MOST_READ = 200, 4000
+"""Codes to which the reading of an identity's own motion is fitted."""
+
+Units = Float[Tensor, "batch n_factors"]
+"""Pose and expression, or a change of them, each factor over its unit."""
 
 
 class TransferBatch(NamedTuple):
@@ -51,16 +63,21 @@ class TransferBatch(NamedTuple):
     """Another frame of the driver's clip."""
     other_w: WPlus
     """A frame of another person."""
-    motion: Float[Tensor, "batch n_factors"]
-    """Factors that the other person shows with the driver's motion."""
+    readings: Float[Tensor, "batch 3 n_factors"]
+    """Of driver, same and other, in units."""
+    change: Units
+    """A change at random, for the others who are moved by it and not by a driver."""
+    is_explicit: Bool[Tensor, " batch"]
 
 
 class TransferTask(Task):
     """Motion encoder and mapper learn; everything that renders and measures is frozen.
 
     Args:
-        clips: With codes for every frame.
+        data: Clips with codes and factors for every frame; each folder gives a like share of the
+            pairs. People with one frame are drivers, others, and themselves.
         measures: As `open_measures` gives them.
+        control: Whose moves the mapper starts from.
     """
 
     name = "transfer"
@@ -68,64 +85,105 @@ class TransferTask(Task):
     def __init__(
         self,
         config: TransferTraining,
-        clips: Clips,
+        data: Sequence[Clips],
         generator: nn.Module,
         measures: dict[str, nn.Module],
+        control: Control | None = None,
         world: World | None = None,
     ):
-        self.clips, self.train_clips = clips, clips.split("train")
+        self.data = [(clips, clips.split("train")) for clips in data]
         device = (world or World()).device
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
             self.encoder = MotionEncoder(config.encoder).to(device)
             self.mapper = build_mapper(config.mapper).to(device)
+        if isinstance(self.mapper, AffineMapper) and (control or config.readings + config.factors):
+            raise BadValue(
+                "the affine mapper has no coordinates of motion to start, read or check: set "
+                "start to nothing, readings and factors to 0, or take the low_rank mapper"
+            )
+        self.centre = torch.zeros(N_FACTORS, device=device)
+        if control is not None:
+            self.centre = start_from(self.mapper, control, *self._people()).to(device)
         self.generator = frozen(generator, device)
         self.measures = {name: frozen(network, device) for name, network in measures.items()}
         self.spread = latent_spread(self.generator)
+        y, x = torch.meshgrid(*[torch.linspace(-1, 1, 32, device=device)] * 2, indexing="ij")
+        self.outside = ((x / 0.62) ** 2 + ((y - 0.1) / 0.78) ** 2 > 1).float()
         networks = {"motion_encoder": self.encoder, "mapper": self.mapper}
-        learned = [p for network in networks.values() for p in network.parameters()]
-        optimiser = Ranger(learned, lr=config.learning_rate)
-        super().__init__(config, networks, {"all": optimiser}, list(networks), world)
-        self.neutral = lru_cache(maxsize=None)(self._neutral)
+        slow = [p for name, p in self.mapper.named_parameters() if "read_motion" not in name]
+        fast = [p for name, p in self.mapper.named_parameters() if "read_motion" in name]
+        rate = config.learning_rate
+        groups = [
+            {"params": [*self.encoder.parameters(), *fast], "lr": rate},
+            {"params": slow, "lr": rate * config.mapper_rate},
+        ]
+        super().__init__(config, networks, {"all": Ranger(groups, rate)}, list(networks), world)
+
+    def _people(self) -> tuple[WPlus, Float[Tensor, "people n_factors"]]:
+        """Codes of the training people of the first folder, and their factors in units."""
+        clips, pool = self.data[0]
+        pool = pool[:MOST_READ]
+        if len(pool) < LEAST_READ:
+            raise BadValue(
+                f"to start from a control requires {LEAST_READ} people or more in "
+                f"{clips.folder}, got {len(pool)}; make them by xfer synthesize"
+            )
+        codes = np.stack([clips.w_plus(clip, 0) for clip in pool])
+        return torch.from_numpy(codes), torch.from_numpy(
+            np.stack([clips.factors(clip, 0) / UNITS for clip in pool])
+        )
 
     def batch(self, step: int) -> TransferBatch:
-        """Pairs of frames, their codes, and the motion asked of the other person."""
-        rows = []
+        """Pairs of frames, their codes and readings, and changes at random."""
+        rows, seed = [], self.config.seed
         for sample in self.samples:
-            driver, same, other = sample_pair(self.train_clips, self.config.seed, step, sample)
-            image = self.clips.image(*driver)
-            photo = degrade(image, numpy_rng(self.config.seed, "photo", step, sample))
-            codes = [self.clips.w_plus(*frame) for frame in (driver, same, other)]
+            random = numpy_rng(seed, "photo", step, sample)
+            clips, pool = self.data[random.integers(len(self.data))]
+            frames = driver, _, other = sample_pair(pool, seed, step, sample)
+            codes = [clips.w_plus(*frame) for frame in frames]
             if any(code is None for code in codes):
                 raise BadValue(
                     f"training needs a code for every frame, and '{driver[0].name}' or "
                     f"'{other[0].name}' has none; invert the frames or use generated clips"
                 )
-            stranger = self.clips.image(*other)
-            rows.append((image, photo, stranger, *codes, self._motion(driver, other[0])))
+            readings = np.stack([clips.factors(*frame) / UNITS for frame in frames])
+            image = clips.image(*driver)
+            images = (image, degrade(image, random), clips.image(*other))
+            is_explicit = random.random() < self.config.explicit
+            rows.append((*images, *codes, readings, random_change(random), is_explicit))
         columns = [np.stack(column) for column in zip(*rows, strict=True)]
         return TransferBatch(*map(to_tensor, columns[:3]), *map(torch.from_numpy, columns[3:]))
 
-    def _motion(self, driver: tuple[Clip, int], other: Clip) -> Float[np.ndarray, "n_factors"]:
-        """Pose is the driver's; expression leaves the other's neutral as it does the driver's."""
-        absolute, clip = self.clips.factors(*driver), driver[0]
-        relative = self.neutral(other) + absolute - self.neutral(clip)
-        is_pose = np.array([name in ("yaw", "pitch") for name in FACTORS])
-        return np.where(is_pose, absolute, relative).astype(np.float32)
-
-    def _neutral(self, clip: Clip) -> Float[np.ndarray, "n_factors"]:
-        return np.median(self.clips.array(clip, "factors"), axis=0)
-
     def step(self, step: int, batch: TransferBatch) -> dict[str, Tensor]:
         batch = TransferBatch(*(part.to(self.world.device) for part in batch))
-        motion = self.encoder(batch.photo)
-        people = torch.cat([batch.same_w, batch.other_w])
-        same_w, cross_w = self.mapper(people, motion.repeat(2, 1, 1)).chunk(2)
-        terms = self.latent_terms(same_w, cross_w, batch)
+        motion, asked, terms = self.encoder(batch.photo), batch.change, {}
+        same_w = self.mapper(batch.same_w, motion)
+        if isinstance(self.mapper, LowRankMapper):
+            change, reading_terms = self.changes(motion, batch)
+            terms |= reading_terms if self.config.readings else {}
+            cross_w = self.mapper.moved(batch.other_w, change)
+            asked = change[:, :N_FACTORS].detach().clamp(-3, 3)
+        else:
+            cross_w = self.mapper(batch.other_w, motion)
+        terms |= self.latent_terms(same_w, cross_w, batch)
         if step * self.config.batch >= self.config.latent_kimg * 1000:
-            terms |= self.image_terms(same_w, cross_w, motion, batch)
+            terms |= self.image_terms(same_w, cross_w, motion, asked, batch)
         self.update("all", self.weighted(terms))
         return terms
+
+    def changes(
+        self, motion: WPlus, batch: TransferBatch
+    ) -> tuple[Float[Tensor, "batch rank"], dict[str, Tensor]]:
+        """The other's change of motion, and how far coordinates are from what was read."""
+        drivers = self.mapper.read_motion(motion.flatten(1))
+        own = self.mapper.own_motion(torch.cat([batch.same_w, batch.other_w]))
+        same, other = own.chunk(2)
+        read = torch.stack([drivers, same, other], 1)[..., :N_FACTORS]
+        wanted = batch.readings - self.centre
+        explicit = F.pad(batch.change, (0, drivers.shape[1] - N_FACTORS))
+        change = torch.where(batch.is_explicit[:, None], explicit, drivers - other)
+        return change, {"readings": F.smooth_l1_loss(read, wanted)}
 
     def latent_terms(
         self, same_w: WPlus, cross_w: WPlus, batch: TransferBatch
@@ -137,38 +195,82 @@ class TransferTask(Task):
         }
 
     def image_terms(
-        self, same_w: WPlus, cross_w: WPlus, motion: WPlus, batch: TransferBatch
+        self, same_w: WPlus, cross_w: WPlus, motion: WPlus, asked: Units, batch: TransferBatch
     ) -> dict[str, Tensor]:
-        """The paper's losses on previews; a term of weight 0 is not computed."""
+        """The paper's losses on previews, and ours; a term of weight 0 is not computed."""
         config, size, terms = self.config, self.config.preview, {}
-        same, cross = self.generator.preview(torch.cat([same_w, cross_w]), size).chunk(2)
-        driver = fit(batch.driver, size)
+        stranger = fit(batch.stranger, size)
+        cross = self.generator.preview(cross_w, size)
+        if config.pixels + config.perceptual_crop + config.perceptual + config.contrastive:
+            same, driver = self.generator.preview(same_w, size), fit(batch.driver, size)
+            crops = face_crop(same), face_crop(driver)
         if config.pixels:
-            terms["pixels"] = F.mse_loss(face_crop(same), face_crop(driver))
+            terms["pixels"] = F.mse_loss(*crops)
         if config.perceptual_crop:
-            network = self.measures["perceptual"]
-            terms["perceptual_crop"] = losses.perceptual(
-                network, face_crop(same), face_crop(driver)
-            )
+            terms["perceptual_crop"] = losses.perceptual(self.measures["perceptual"], *crops)
         if config.perceptual:
             terms["perceptual"] = losses.perceptual(self.measures["perceptual"], same, driver)
         if config.identity:
             recogniser = self.measures["identity"]
             with torch.no_grad():
-                code = recogniser(fit(batch.stranger, size))
+                code = recogniser(stranger)
             terms["identity"] = losses.identity_distance(recogniser(cross), code)
         if config.contrastive:
-            images = torch.cat([same, cross, fit(batch.stranger, size)])
-            same_m, cross_m, other_m = self.encoder(images).chunk(3)
+            same_m, cross_m, other_m = self.encoder(torch.cat([same, cross, stranger])).chunk(3)
             terms["contrastive"] = losses.contrastive(
                 same_m, cross_m, motion, other_m, config.scale, config.margin
             )
         if config.factors:
-            found = read_factors(*self.measures["landmarker"](cross))
-            units = torch.tensor(list(FACTOR_UNITS.values()), device=found.device)
-            away = (found - batch.motion) / units
-            terms["factors"] = F.smooth_l1_loss(away, torch.zeros_like(away))
+            units = torch.from_numpy(UNITS).to(cross.device)
+            found = read_factors(*self.measures["landmarker"](cross)) / units
+            terms["factors"] = F.smooth_l1_loss(found, batch.readings[:, 2] + asked)
+        if config.surroundings:
+            low = F.adaptive_avg_pool2d(cross - stranger, 32) * self.outside
+            terms["surroundings"] = low.square().sum() / (3 * self.outside.sum() * len(low))
         return terms
+
+
+@torch.no_grad()
+def start_from(
+    mapper: LowRankMapper,
+    control: Control,
+    codes: WPlus,
+    readings: Float[Tensor, "people n_factors"],
+) -> Float[Tensor, " n_factors"]:
+    """A control's moves as the mapper's first directions, and people's motion read from codes.
+
+    A person's own motion is read linearly: from fine styles, which moves leave alone, what the
+    unmoved face shows (ridge regression), and from the other styles what moves have added to it.
+
+    Args:
+        codes: Of people as the generator draws them, the same w in all styles.
+        readings: Their factors in units.
+
+    Returns:
+        What all readings have in common; coordinates leave it out.
+    """
+    styles, w_dim = control.config.n_motion_styles, control.config.w_dim
+    if (mapper.config.moved, mapper.config.w_dim) != (styles, w_dim):
+        raise BadValue(
+            f"the control moves {styles} styles of {w_dim}, and so must a mapper that starts from "
+            f"it; got {mapper.config.moved} of {mapper.config.w_dim}"
+        )
+    fine = mapper.config.n_styles - styles
+    ridge = RidgeCV(np.logspace(-1, 4, 11)).fit(codes[:, styles:].mean(1).numpy(), readings.numpy())
+    added = torch.linalg.pinv(control.directions.flatten(1)).T.unflatten(1, (styles, w_dim))
+    unmoved = torch.from_numpy(ridge.coef_).to(added) - added.sum(1)
+    read = torch.cat([added, (unmoved / fine)[:, None].expand(-1, fine, -1)], 1)
+    mapper.read_identity.weight.zero_()[:N_FACTORS] = read.flatten(1)
+    mapper.write[..., :N_FACTORS] = control.directions.permute(1, 2, 0)
+    return torch.from_numpy(ridge.intercept_).to(added)
+
+
+def random_change(random: np.random.Generator) -> Float[np.ndarray, "n_factors"]:
+    """Half of the time one factor over its whole range, else all of them a little, in units."""
+    if random.random() < 0.5:
+        one = np.arange(N_FACTORS) == random.integers(N_FACTORS)
+        return (one * random.uniform(-2.5, 2.5)).astype(np.float32)
+    return random.normal(0, 0.8, N_FACTORS).astype(np.float32)
 
 
 def face_crop(image: Image) -> Float[Tensor, "batch 3 rows columns"]:
@@ -180,7 +282,7 @@ def face_crop(image: Image) -> Float[Tensor, "batch 3 rows columns"]:
 
 def train_transfer(
     config: TransferTraining,
-    data: str | None = None,
+    data: Sequence[str] = (),
     folder: str | Path | None = None,
     device: str = "auto",
     report: Callable[[dict[str, Any]], None] | None = None,
@@ -188,14 +290,17 @@ def train_transfer(
     """Train motion encoder and mapper; returns the weights' path.
 
     Args:
-        data: Folder of clips with known codes; by default that of `xfer synthesize`.
+        data: Folders of people and clips with known codes, people first; by default those of
+            `xfer synthesize`.
         folder: Of the run; by default in the cache folder.
     """
-    data = data or str(cache_folder() / "data" / "clips")
-    clips, generator = open_clips(data), Generator.load(config.generator)
+    data = data or [str(cache_folder() / "data" / name) for name in ("people", "clips")]
+    generator = Generator.load(config.generator)
     perceptual = config.perceptual + config.perceptual_crop
     measures = open_measures(perceptual, config.identity, config.factors)
-    task = TransferTask(config, clips, generator, measures, World.join(device))
-    inputs = {"clips": fingerprint(data), "generator": config.generator}
+    control = open_control(config.start) if config.start else None
+    clips = [open_clips(place) for place in data]
+    task = TransferTask(config, clips, generator, measures, control, World.join(device))
+    inputs = {place: fingerprint(place) for place in data} | {"generator": config.generator}
     inputs |= {name: type(network).__name__ for name, network in measures.items()}
     return train(task, folder, inputs, report)

@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from xfer.errors import BadValue
-from xfer.metrics.bootstrap import bootstrap
+from xfer.metrics import bootstrap
 from xfer.shapes import W, WPlus
 
 Direction = Float[Tensor, " w_dim"]

@@ -1,24 +1,34 @@
-"""What latent codes know of factors, with controls and intervals, as tables."""
+"""What latent codes know of factors, with controls and intervals, as tables.
+
+A code is `n width`, factors are `n factors`, row by row of the same images. Sources: DCI (Eastwood
+and Williams, "A Framework for the Quantitative Evaluation of Disentangled Representations", ICLR
+2018); MIG (Chen et al., "Isolating Sources of Disentanglement", NeurIPS 2018); SAP (Kumar et al.,
+"Variational Inference of Disentangled Latent Concepts", ICLR 2018).
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from scipy.stats import special_ortho_group
+from scipy import stats
 from sklearn.decomposition import PCA
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import LassoCV, RidgeCV
+from sklearn.metrics import mutual_info_score
 from sklearn.model_selection import GroupKFold
 
-from xfer.metrics.bootstrap import bootstrap
-from xfer.metrics.disentanglement import dci, importance, mig, sap
+from xfer.errors import BadValue
+from xfer.metrics import bootstrap
 
 Code = Float[np.ndarray, "n width"]
+Factors = Float[np.ndarray, "n factors"]
 Values = Float[np.ndarray, " n"]
 People = Int[np.ndarray, " n"]
 
 PENALTIES = np.logspace(0, 6, 7)
 RESAMPLES = 400
+BINS = 20
+"""Of equally many items each, into which continuous numbers are sorted for mutual information."""
 
 
 def probe_table(
@@ -63,17 +73,81 @@ def score_table(
     truth, rows = np.stack(list(labels.values()), axis=1), []
     for code, x in codes.items():
         narrow = PCA(min(components, *x.shape), whiten=True, random_state=seed).fit_transform(x)
-        rotation = special_ortho_group.rvs(narrow.shape[1], random_state=seed)
+        rotation = stats.special_ortho_group.rvs(narrow.shape[1], random_state=seed)
         for axes, y in {"own": narrow, "rotated": narrow @ rotation}.items():
-            layout = dci(importance(y, truth))
+            disentanglement, completeness = dci(importance(y, truth))
             scores = {
-                "disentanglement": layout.disentanglement,
-                "completeness": layout.completeness,
+                "disentanglement": disentanglement,
+                "completeness": completeness,
                 "MIG": float(mig(y, truth).mean()),
                 "SAP": float(sap(y, truth).mean()),
             }
             rows += [(code, axes, score, value) for score, value in scores.items()]
     return pd.DataFrame(rows, columns=["code", "axes", "score", "value"])
+
+
+def importance(code: Code, factors: Factors) -> Float[np.ndarray, "width factors"]:
+    """How much each number of the code matters to each factor: absolute weights of the lasso."""
+    scaled, targets = _standardised(code), _standardised(factors)
+    fits = (LassoCV(cv=3, alphas=12).fit(scaled, column) for column in targets.T)
+    return np.abs(np.stack([fit.coef_ for fit in fits], axis=1))
+
+
+def dci(importance: Float[np.ndarray, "width factors"]) -> tuple[float, float]:
+    """Disentanglement and completeness in [0, 1] (Eastwood and Williams, 2018, section 2).
+
+    The first is 1 where every number of the code matters to one factor only, the second where
+    every factor is in one number only. Rows and columns count by their share of all importance;
+    0 where nothing matters.
+    """
+    total = max(importance.sum(), 1e-300)
+    rows, columns = importance.sum(1) / total, importance.sum(0) / total
+    return float(_concentration(importance) @ rows), float(_concentration(importance.T) @ columns)
+
+
+def mig(code: Code, factors: Factors) -> Float[np.ndarray, " factors"]:
+    """Mutual information gap of every factor: between the two best numbers of the code, in parts of
+    the factor's entropy (Chen et al., 2018, Eq. 6). In [0, 1]; the score is the mean."""
+    codes, labels = ([_binned(column) for column in x.T] for x in (code, factors))
+    entropy = np.array([mutual_info_score(label, label) for label in labels])
+    shared = [[mutual_info_score(label, column) for column in codes] for label in labels]
+    return _gap(np.array(shared)) / np.maximum(entropy, 1e-12)
+
+
+def sap(code: Code, factors: Factors) -> Float[np.ndarray, " factors"]:
+    """Attribute predictability gap of every factor: between the two numbers of the code that
+    explain most of its variance, each alone (Kumar et al., 2018). In [0, 1]."""
+    c, v = _standardised(code), _standardised(factors)
+    return _gap((v.T @ c / len(c)) ** 2)
+
+
+def _concentration(x: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, " rows"]:
+    """One minus the entropy of every row, in units of the largest possible."""
+    if x.shape[1] == 1:
+        return np.ones(len(x))
+    return 1 - stats.entropy(x + 1e-300, axis=1) / np.log(x.shape[1])
+
+
+def _gap(scores: Float[np.ndarray, "factors width"]) -> Float[np.ndarray, " factors"]:
+    if scores.shape[1] < 2:
+        raise BadValue("a gap requires a code of two numbers or more; got a single one")
+    ordered = np.sort(scores, axis=1)
+    return ordered[:, -1] - ordered[:, -2]
+
+
+def _standardised(x: Code) -> Code:
+    """Zero mean and unit spread, column by column; what never changes becomes 0."""
+    spread = x.std(0)
+    return np.where(spread > 1e-9, (x - x.mean(0)) / np.maximum(spread, 1e-9), 0.0)
+
+
+def _binned(column: Values) -> Int[np.ndarray, " n"]:
+    """The bin of every number; values that few repeat are their own bins."""
+    values, index = np.unique(column, return_inverse=True)
+    if len(values) <= BINS:
+        return index
+    edges = np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1])
+    return np.searchsorted(edges, column, side="right")
 
 
 def _read(

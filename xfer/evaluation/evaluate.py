@@ -1,10 +1,9 @@
 """`xfer evaluate`: methods on drivers and identities, with intervals and paired tests."""
 
 import hashlib
-import importlib
-import pkgutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -12,11 +11,21 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
-from xfer import metrics
 from xfer.assets import locate
-from xfer.evaluation.methods import Method, open_methods, sample_people
+from xfer.baselines import (
+    Copy,
+    DriverMotion,
+    FactorMoves,
+    LatentDifference,
+    ganspace_directions,
+    linear_directions,
+)
+from xfer.control import Factors
+from xfer.data.synthesize import SynthesizeConfig, psi_of
+from xfer.errors import BadValue
 from xfer.evaluation.trials import (
     DriverVideo,
     Frames,
@@ -25,21 +34,24 @@ from xfer.evaluation.trials import (
     face_images,
     generate_driver,
     measure_trial,
+    read_aligned,
     read_driver,
     render,
     true_frames,
 )
-from xfer.media.images import write_image
+from xfer.inversion import resized
+from xfer.media.images import to_array, to_tensor, write_image
 from xfer.media.provenance import Source
-from xfer.metrics import METRICS
-from xfer.metrics.bootstrap import bootstrap, paired_test
+from xfer.metrics import METRICS, bootstrap, paired_test
 from xfer.pipeline import TransferPipeline
 from xfer.pipeline_inputs import TransferOptions, parse_seed
 from xfer.runs import Run, atomic, read_stats
+from xfer.shapes import Image, W, WPlus
+from xfer.stylegan2.generator import z_from_seeds
 from xfer.weights import load
 
-for _module in pkgutil.iter_modules(metrics.__path__, f"{metrics.__name__}."):
-    importlib.import_module(_module.name)  # a new file of metrics counts without being named
+Method = Callable[[DriverVideo, Subject, float], WPlus]
+"""A driver, an identity and the strength of the motion to one code a frame."""
 
 KEYS = ["method", "strength", "driver", "identity"]
 
@@ -52,15 +64,14 @@ class EvaluateConfig:
         drivers: Videos never used in training; random:SEED is generated on the spot.
         identities: Photos, latents, or random:SEED; in self mode the drivers' first frames instead.
         weights: A model's file or name.
-        methods: ours, ours_learned, copy, linear, ganspace, latent_difference, mask; by default all
-            that weights and drivers allow.
+        methods: ours, ours_learned, copy, linear, ganspace, latent_difference; by default all that
+            weights and drivers allow.
         strengths: Of the motion: several give the curve of identity against motion.
         mode: cross; self, where a driver's first frame is the identity and the others the truth; or
             generated, where drivers are random:SEED and true frames exist.
         frames: Of each video, evenly spaced.
         size: 512 for whole images brought down, 256 for previews, which are fast.
         people: Generated people whom linear and ganspace are fitted to.
-        mask: File of a `LatentMask`, for the method of that name.
     """
 
     drivers: tuple[str, ...] = ("random:107", "random:115")
@@ -72,12 +83,11 @@ class EvaluateConfig:
     frames: int = 24
     size: Literal[256, 512] = 512
     people: int = 1500
-    mask: str | None = None
 
     def settings(self) -> str:
         """What all trials of a table share; after a change they are measured anew."""
         weights = hashlib.sha256(locate(self.weights).read_bytes()).hexdigest()[:12]
-        return f"{weights} {self.mode} {self.frames} {self.size} {self.people} {self.mask}"
+        return f"{weights} {self.mode} {self.frames} {self.size} {self.people}"
 
 
 def evaluate(config: EvaluateConfig, folder: str) -> str:
@@ -97,7 +107,7 @@ def evaluate(config: EvaluateConfig, folder: str) -> str:
         if config.mode == "self":
             pairs = [first_frame(driver, f"{scratch}/{i}.png") for i, driver in enumerate(drivers)]
             drivers = [driver for driver, *_ in pairs]
-        methods = open_methods(pipeline, drivers, config.methods, config.people, config.mask)
+        methods = open_methods(pipeline, drivers, config.methods, config.people)
         rows = [row for row in read_stats(folder) if row.pop("settings") == settings]
         known = {tuple(row[key] for key in KEYS): row for row in rows}
         subjects = lru_cache(1)(lambda path: judges.subject(pipeline.identity(path), config.size))
@@ -156,6 +166,107 @@ def first_frame(driver: DriverVideo, path: str) -> tuple[DriverVideo, str, str]:
     later = np.arange(len(driver.frames)) > 0
     rest = DriverVideo(driver.name, driver.frames[later], driver.seen.rows(later))
     return rest, driver.name, path
+
+
+def open_methods(
+    pipeline: TransferPipeline,
+    drivers: Sequence[DriverVideo],
+    names: Sequence[str] = (),
+    people: int = 1500,
+) -> dict[str, Method]:
+    """Methods by name: ours, copy, linear, ganspace, and more where weights and drivers allow.
+
+    Args:
+        names: By default all.
+        people: Generated people whom linear and ganspace are fitted to.
+    """
+    model, n_styles = pipeline.model, pipeline.model.generator.n_styles
+    fit = lambda find: FactorMoves(find(*sample_people(pipeline, people), n_styles)).latents
+    makers: dict[str, Callable[[], Method]] = {
+        "ours": lambda: _own(pipeline),
+        "copy": lambda: _rival(Copy().latents),
+        "linear": lambda: _rival(fit(linear_directions)),
+        "ganspace": lambda: _rival(fit(ganspace_directions)),
+    }
+    if pipeline.explicit and model.mapper is not None:
+        learned = replace(pipeline.options, motion="learned")
+        makers["ours_learned"] = lambda: _own(
+            TransferPipeline(model, learned, reader=pipeline.reader)
+        )
+    if model.identity_encoder is not None or all(d.w_plus is not None for d in drivers):
+        makers["latent_difference"] = lambda: _rival(LatentDifference().latents, pipeline)
+    if unknown := set(names) - makers.keys():
+        raise BadValue(
+            f"with these weights and drivers methods are {', '.join(makers)}; "
+            f"got {', '.join(sorted(unknown))}"
+        )
+    return {name: makers[name]() for name in names or makers}
+
+
+def _own(pipeline: TransferPipeline) -> Method:
+    """What the pipeline itself does, frame by frame."""
+
+    @torch.no_grad()
+    def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
+        identity, before = subject.identity, pipeline.options
+        if pipeline.explicit:
+            motions = torch.from_numpy(driver.seen.factors).to(identity.w_plus)
+        else:
+            motions = pipeline.model.motion_encoder.bottleneck(_for_encoders(driver, pipeline))
+            identity = pipeline.from_w_plus(identity.w_plus, generator=identity.generator)
+        neutral = motions.median(0, keepdim=True).values
+        pipeline.options = replace(before, strength=strength)
+        try:
+            return torch.cat([pipeline.move(identity, row[None], neutral) for row in motions])
+        finally:
+            pipeline.options = before
+
+    return move
+
+
+def _rival(latents: Callable[..., WPlus], encoder: TransferPipeline | None = None) -> Method:
+    """A baseline on what the reader sees and, with an encoder, on the driver's codes."""
+    known: dict[str, WPlus] = {}
+
+    @torch.no_grad()
+    def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
+        w_plus = subject.identity.w_plus
+        factors = torch.from_numpy(driver.seen.factors).to(w_plus)
+        own = torch.from_numpy(subject.still.factors).to(w_plus)
+        motion = DriverMotion(factors, factors.median(0, keepdim=True).values, own)
+        if encoder is not None:
+            if driver.w_plus is not None:
+                known[driver.name] = driver.w_plus
+            elif driver.name not in known:
+                images = _for_encoders(driver, encoder)
+                known[driver.name] = encoder.model.identify(images)
+            codes = known[driver.name]
+            resting = codes.median(0, keepdim=True).values
+            motion = replace(motion, w_plus=codes, neutral_w_plus=resting)
+        return latents(motion, w_plus, strength)
+
+    return move
+
+
+def _for_encoders(driver: DriverVideo, pipeline: TransferPipeline) -> Image:
+    device = pipeline.model.generator.w_mean.device
+    return resized(to_tensor(driver.frames).to(device), pipeline.edge)
+
+
+@lru_cache(maxsize=2)
+@torch.no_grad()
+def sample_people(pipeline: TransferPipeline, n: int) -> tuple[W, Factors]:
+    """The first people of `xfer synthesize`: codes, and factors read from their previews."""
+    generator, config = pipeline.generator, SynthesizeConfig()
+    seeds = range(config.first_seed, config.first_seed + n)
+    w = generator.mapping(z_from_seeds(seeds, generator.z_dim).to(generator.w_mean))
+    psi = torch.tensor([[psi_of(seed, config)] for seed in seeds]).to(w)
+    w = generator.w_mean + psi * (w - generator.w_mean)
+    small = getattr(generator, "preview", generator.synthesis)
+    images = (to_array(resized(small(row), 256))[0] for row in generator.to_w_plus(w).split(1))
+    factors = [read_aligned(pipeline.reader.landmarker, image)[1] for image in images]
+    found = [i for i, row in enumerate(factors) if row is not None]
+    return w[found].cpu(), torch.from_numpy(np.stack([factors[i] for i in found]))
 
 
 def write_tables(table: pd.DataFrame, folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:

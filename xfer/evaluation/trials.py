@@ -21,8 +21,7 @@ from xfer.landmarker import FACTOR_UNITS, FACTORS, Landmarker, read_factors
 from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, to_array, to_tensor
 from xfer.media.video import open_video
-from xfer.metrics import measure, metric
-from xfer.metrics.reconstruction import correlation, slope
+from xfer.metrics import correlation, measure, metric, slope
 from xfer.perceptual import PerceptualFeatures
 from xfer.pipeline import Identity, TransferPipeline
 from xfer.pipeline_inputs import parse_seed

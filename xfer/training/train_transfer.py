@@ -43,8 +43,8 @@ FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
 
 N_FACTORS = len(FACTORS)
 UNITS = np.array(list(FACTOR_UNITS.values()), np.float32)
-LEAST_READ, MOST_READ = 200, 4000
-"""Codes to which the reading of an identity's own motion is fitted."""
+MOST_READ = 4000
+"""People to whom the reading of an identity's own motion is fitted."""
 
 Units = Float[Tensor, "batch n_factors"]
 """Pose and expression, or a change of them, each factor over its unit."""
@@ -122,13 +122,7 @@ class TransferTask(Task):
 
     def _people(self) -> tuple[WPlus, Float[Tensor, "people n_factors"]]:
         """Codes of the training people of the first folder, and their factors in units."""
-        clips, pool = self.data[0]
-        pool = pool[:MOST_READ]
-        if len(pool) < LEAST_READ:
-            raise BadValue(
-                f"to start from a control requires {LEAST_READ} people or more in "
-                f"{clips.folder}, got {len(pool)}; make them by xfer synthesize"
-            )
+        clips, pool = self.data[0][0], self.data[0][1][:MOST_READ]
         codes = np.stack([clips.w_plus(clip, 0) for clip in pool])
         return torch.from_numpy(codes), torch.from_numpy(
             np.stack([clips.factors(clip, 0) / UNITS for clip in pool])

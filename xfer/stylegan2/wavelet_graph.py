@@ -28,8 +28,8 @@ def wavelet_graph(generator: Any, output: str, size: int) -> Any:
     """An OpenVINO model from `1 n_styles w_dim` to the image or what is made of inner features.
 
     Args:
-        output: "image" (float, `1 3 size size`), "frames" (bytes, `1 size size 3`), "preview_256",
-            "preview_128", or "training": the image and the features at 64 and 128 px.
+        output: "image" (float, `1 3 size size`), "frames" (bytes, `1 size size 3`), "preview_256"
+            or "preview_128".
     """
     import openvino
 
@@ -37,19 +37,17 @@ def wavelet_graph(generator: Any, output: str, size: int) -> Any:
     if output.startswith("preview"):
         head, first_fine = generator.preview_heads.head(int(output.removeprefix("preview_")))
         features = g.features(head.reads)
-        results = [g.preview(features[head.reads], head, g.styles(first_fine, n_styles))]
+        result = g.preview(features[head.reads], head, g.styles(first_fine, n_styles))
     else:
         features = g.features()
         last = g.scale(
             g.whole(features[max(features)]),
             g.linear(g.styles(n_styles - 1, n_styles), generator.to_wavelets.affine),
         )
-        results = [g.image(last, generator.to_wavelets.conv, generator.resolution // size)]
+        result = g.image(last, generator.to_wavelets.conv, generator.resolution // size)
         if output == "frames":
-            results = [g.bytes(results[0])]
-        if output == "training":
-            results += [g.whole(features[64]), g.whole(features[128])]
-    return openvino.Model([g.ops.result(r) for r in results], [g.w_plus], output)
+            result = g.bytes(result)
+    return openvino.Model([g.ops.result(result)], [g.w_plus], output)
 
 
 class _Graph:

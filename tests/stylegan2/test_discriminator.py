@@ -22,13 +22,6 @@ def test_every_image_gets_one_logit_with_a_gradient(discriminator):
     assert image.grad.abs().sum() > 0
 
 
-def test_bfloat16_stays_close_to_float32(discriminator):
-    image = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        exact, rough = discriminator(image), discriminator(image, half=torch.bfloat16)
-    assert (rough - exact).abs().max() < 0.05 * exact.abs().max() + 0.02
-
-
 def test_images_of_another_size_are_refused(discriminator):
     with pytest.raises(BadValue, match="images of 16 px; got 32 x 16"):
         discriminator(torch.zeros(1, 3, 16, 32))

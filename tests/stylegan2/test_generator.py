@@ -94,14 +94,6 @@ def test_bfloat16_stays_close_to_float32(generator):
     assert (rough - exact).square().mean() < 1e-3 * exact.square().mean()
 
 
-def test_features_of_every_layer_come_on_request(generator):
-    features = {}
-    image = generator.synthesis(latent(generator, 1), features=features)
-    assert list(features)[:4] == ["4_conv0", "4_rgb", "8_conv0", "8_conv1"]
-    assert features["16_conv1"].shape == (1, 16, 16, 16)
-    assert torch.equal(features["32_rgb"], image)
-
-
 def test_a_w_plus_of_another_generator_is_refused(generator):
     with pytest.raises(BadValue, match=r"takes W\+ of 8 styles x 20; got 10 x 20"):
         generator.synthesis(torch.zeros(1, 10, 20))

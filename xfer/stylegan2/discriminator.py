@@ -71,25 +71,15 @@ class Discriminator(Storable, nn.Module):
         arguments, state = discriminator_from(network)
         return DiscriminatorConfig(**arguments), state
 
-    @property
-    def resolution(self) -> int:
-        return self.config.resolution
-
-    def forward(self, image: Image, half: torch.dtype | None = None) -> Logits:
-        """Args: `half` is the data type of the highest resolutions; None for float32."""
-        config = self.config
-        if tuple(image.shape[2:]) != (config.resolution,) * 2:
+    def forward(self, image: Image) -> Logits:
+        edge, clamp = self.config.resolution, self.config.conv_clamp
+        if image.shape[2:] != (edge, edge):
             raise BadValue(
-                f"this discriminator takes images of {config.resolution} px; "
+                f"this discriminator takes images of {edge} px; "
                 f"got {image.shape[3]} x {image.shape[2]}"
             )
-        x = image.contiguous(memory_format=torch.channels_last)
-        x = self.from_rgb(x.to(self._dtype(0, half)), clamp=config.conv_clamp)
-        for i, block in enumerate(self.blocks):
-            x = block(x.to(self._dtype(i, half)), clamp=config.conv_clamp)
-        x = self.conv(minibatch_stddev(x.float(), config.stddev_group), clamp=config.conv_clamp)
+        x = self.from_rgb(image.contiguous(memory_format=torch.channels_last), clamp=clamp)
+        for block in self.blocks:
+            x = block(x, clamp=clamp)
+        x = self.conv(minibatch_stddev(x, self.config.stddev_group), clamp=clamp)
         return self.out(self.linear(x.flatten(1)))
-
-    def _dtype(self, block: int, half: torch.dtype | None) -> torch.dtype:
-        high = block < self.config.half_resolutions
-        return half if half is not None and high else torch.float32

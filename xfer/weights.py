@@ -40,20 +40,23 @@ def load(path: str | Path) -> nn.Module:
     return load_network(checkpoint, role, _class(CLASSES[role]).from_network)
 
 
-def convert(path: str | Path, out: str | Path, half: bool = False) -> Path:
-    """Write a file's networks in our own layout.
+def convert(path: str | Path, out: str | Path, *more: str | Path, half: bool = False) -> Path:
+    """Write a file's networks in our own layout; with those of more files, the last of a role.
 
     Args:
         out: The new file, ".safetensors".
         half: Store what was learned as float16, which halves the file.
     """
-    checkpoint, packed = read_checkpoint(path), {}
-    for role, network in checkpoint.networks.items():
-        built = load_network(checkpoint, role, _class(CLASSES[role]).from_network)
-        packed[role] = built.pack(torch.float16 if half else None)
-        ours = network.layout == "xfer"
-    facts = checkpoint.facts if ours else {}
-    return write_checkpoint(out, packed, facts | {"converted_from": checkpoint.path.name})
+    packed, facts = {}, {}
+    for source in (path, *more):
+        checkpoint = read_checkpoint(source)
+        for role, network in checkpoint.networks.items():
+            built = load_network(checkpoint, role, _class(CLASSES[role]).from_network)
+            packed[role] = built.pack(torch.float16 if half else None)
+            ours = network.layout == "xfer"
+        facts |= checkpoint.facts if ours else {}
+    names = [Path(source).name for source in (path, *more)]
+    return write_checkpoint(out, packed, facts | {"converted_from": ", ".join(names)})
 
 
 def _class(place: str) -> Any:

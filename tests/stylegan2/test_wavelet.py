@@ -10,7 +10,7 @@ from xfer.stylegan2.generator import Generator, z_from_seeds
 from xfer.stylegan2.wavelet import MOTION_STYLES, InverseHaar, WaveletGenerator, read_constants
 
 fetched = pytest.mark.skipif(
-    not all(assets._place(name).exists() for name in assets.ASSETS if name.startswith("ffhq")),
+    not all(a.path.exists() for name, a in assets.ASSETS.items() if name.startswith("ffhq")),
     reason="the generator is not fetched (xfer weights fetch)",
 )
 

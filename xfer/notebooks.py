@@ -6,6 +6,7 @@ notebook), what the notebook saved, and run.json, written last. results/index.ht
 
 import ast
 import html
+import itertools
 import json
 import os
 import sys
@@ -175,7 +176,7 @@ def _settle(page: Path) -> None:
     notebook = nbformat.read(page, 4)
     for cell in notebook.cells:
         outputs = cell.get("outputs", [])
-        for before, output in zip(outputs[:-1], outputs[1:], strict=True):
+        for before, output in itertools.pairwise(outputs):
             if output.get("name", "") == before.get("name"):
                 output.text, before.text = before.text + output.text, ""
         for output in outputs:

@@ -1,9 +1,11 @@
 """Explicit control: named factors of motion, and the moves in W+ that they ask for.
 
 A move is linear in the factors, learned so that it changes a factor and holds the person
-(`training.train_control`), and bounded so that it stays where the generator draws faces.
+(`training.train_control`), and bounded so that it stays where the generator draws faces. How far
+each style goes may depend on who moves (`Control.from_mapper`).
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from xfer.checkpoints import Network, Storable, stored_config
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS
+from xfer.mapper import ConditionedMapper, LowRankMapper
 from xfer.shapes import WPlus
 
 Factors = Float[Tensor, "_ n_factors"]
@@ -50,6 +53,8 @@ class ControlConfig:
     """Units that a factor approaches and never passes."""
     bound: float = 4.0
     """Mahalanobis length in W that the move of a style approaches and never passes."""
+    gates: int = 0
+    """Facts about the person that the strengths of moves depend on; 0: alike for all."""
 
 
 class Control(Storable, nn.Module):
@@ -63,6 +68,9 @@ class Control(Storable, nn.Module):
         n, styles = len(config.factors), config.n_motion_styles
         self.directions = nn.Parameter(torch.zeros(n, styles, config.w_dim))
         self.register_buffer("gram", torch.zeros(styles, n, n))  # of directions, in W's metric
+        if config.gates:
+            self.read_gates = nn.Linear(config.n_styles * config.w_dim, config.gates)
+            self.strength = nn.Parameter(torch.zeros(styles, n, config.gates))
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[ControlConfig, Mapping[str, Tensor]]:
@@ -90,6 +98,29 @@ class Control(Storable, nn.Module):
         control.gram.copy_(torch.einsum("krd,de,lre->rkl", d, precision.double(), d))
         return control.eval()
 
+    @classmethod
+    def from_mapper(
+        cls, mapper: LowRankMapper, precision: Float[Tensor, "w_dim w_dim"], bound: float
+    ) -> "Control":
+        """The moves of a mapper whose first coordinates of motion are the factors in units."""
+        n, m = len(FACTORS), mapper.config
+        gates = m.gates if isinstance(mapper, ConditionedMapper) else 0
+        control = cls.from_directions(
+            mapper.write[..., :n].permute(2, 0, 1), precision,
+            n_styles=m.n_styles, bound=bound, gates=gates,
+        )  # fmt: skip
+        if gates:
+            control.read_gates.load_state_dict(mapper.read_gates.state_dict())
+            control.strength.data.copy_(mapper.strength[:, :n])
+        return control
+
+    def gains(self, w_plus: WPlus) -> Float[Tensor, "_ n_motion_styles n_factors"]:
+        """How strongly each style of a person takes part in the move of each factor."""
+        if not self.config.gates:
+            return w_plus.new_ones(1, 1, 1)
+        facts = self.read_gates(w_plus.flatten(1).to(self.directions)).tanh()
+        return 1 + torch.einsum("rkg,bg->brk", self.strength, facts)
+
     def move(self, w_plus: WPlus, units: Units) -> Float[Tensor, "_ n_styles w_dim"]:
         """The codes with their factors changed; zero units give them back exactly.
 
@@ -97,10 +128,11 @@ class Control(Storable, nn.Module):
             w_plus: One code for all units, or one for each.
         """
         c = self.config
-        t = bounded(units.to(self.directions), c.limit)
-        length = torch.einsum("fk,rkl,fl->fr", t, self.gram, t).clamp(min=0).sqrt()
+        t = bounded(units.to(self.directions), c.limit)[:, None] * self.gains(w_plus)
+        t = t.expand(-1, c.n_motion_styles, -1)
+        length = torch.einsum("frk,rkl,frl->fr", t, self.gram, t).clamp(min=0).sqrt()
         shrink = (1 + (length / c.bound) ** 4) ** -0.25
-        delta = torch.einsum("fk,krd->frd", t, self.directions) * shrink[..., None]
+        delta = torch.einsum("frk,krd->frd", t, self.directions) * shrink[..., None]
         w_plus = w_plus.expand(max(len(units), len(w_plus)), -1, -1)
         moved = w_plus[:, : c.n_motion_styles] + delta.to(w_plus)
         return torch.cat([moved, w_plus[:, c.n_motion_styles :]], 1)
@@ -132,7 +164,7 @@ class Control(Storable, nn.Module):
 
     def scaled(self, gain: Float[Tensor, " n_factors"]) -> "Control":
         """A control that moves each factor `gain` times as far."""
-        control = Control(self.config).to(self.directions)
+        control = copy.deepcopy(self)
         control.directions.data = self.directions.data * gain[:, None, None]
         control.gram.copy_(self.gram * gain[:, None] * gain)
         return control.eval()

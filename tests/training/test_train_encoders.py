@@ -112,6 +112,12 @@ def test_a_mapper_that_starts_from_a_control_moves_by_its_units():
     units = 0.1 * draw(400, n)  # short ones, which no bound shortens
     moved = control.move(codes, units)
     assert torch.allclose(mapper.moved(codes, F.pad(units, (0, 1))), moved, atol=1e-5)
+    mapper.strength.data.normal_(0, 0.1)
+    own = Control.from_mapper(mapper, torch.eye(w_dim), control.config.bound)
+    assert torch.allclose(
+        own.move(codes, units), mapper.moved(codes, F.pad(units, (0, 1))), atol=1e-5
+    )
+    assert not torch.allclose(own.move(codes, units), moved, atol=1e-3)
     read = mapper.own_motion(moved)[:, :n]
     assert torch.allclose(read, readings + units - centre, atol=0.05)
 

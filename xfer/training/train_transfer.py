@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from xfer import losses
 from xfer.assets import cache_folder
 from xfer.backbones import fit
+from xfer.checkpoints import load_network, read_checkpoint, write_checkpoint
 from xfer.control import Control
 from xfer.data.clips import Clips, fingerprint, open_clips, sample_pair
 from xfer.data.synthesize import open_control
 from xfer.encoders import MotionEncoder
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
-from xfer.mapper import AffineMapper, LowRankMapper, build_mapper
+from xfer.mapper import AffineMapper, LowRankMapper, Mapper, build_mapper
 from xfer.media.images import to_tensor
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator
@@ -36,6 +37,7 @@ from xfer.training.augment import degrade
 from xfer.training.config import TransferTraining
 from xfer.training.distributed import World, numpy_rng, rng
 from xfer.training.loop import Task, train
+from xfer.training.train_control import latent_covariance
 from xfer.training.train_inverter import frozen, latent_spread, open_measures
 
 FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
@@ -111,12 +113,14 @@ class TransferTask(Task):
         y, x = torch.meshgrid(*[torch.linspace(-1, 1, 32, device=device)] * 2, indexing="ij")
         self.outside = ((x / 0.62) ** 2 + ((y - 0.1) / 0.78) ** 2 > 1).float()
         networks = {"motion_encoder": self.encoder, "mapper": self.mapper}
-        slow = [p for name, p in self.mapper.named_parameters() if "read_motion" not in name]
-        fast = [p for name, p in self.mapper.named_parameters() if "read_motion" in name]
+        if control is not None:  # where nothing is wanted, nothing moves
+            self.mapper.bias.requires_grad_(False)
+        learned = {n: p for n, p in self.mapper.named_parameters() if p.requires_grad}
+        fast = [learned.pop(name) for name in list(learned) if "read_motion" in name]
         rate = config.learning_rate
         groups = [
             {"params": [*self.encoder.parameters(), *fast], "lr": rate},
-            {"params": slow, "lr": rate * config.mapper_rate},
+            {"params": [*learned.values()], "lr": rate * config.mapper_rate},
         ]
         super().__init__(config, networks, {"all": Ranger(groups, rate)}, list(networks), world)
 
@@ -151,18 +155,18 @@ class TransferTask(Task):
 
     def step(self, step: int, batch: TransferBatch) -> dict[str, Tensor]:
         batch = TransferBatch(*(part.to(self.world.device) for part in batch))
-        motion, asked, terms = self.encoder(batch.photo), batch.change, {}
+        motion, wanted, terms = self.encoder(batch.photo), batch.change, {}
         same_w = self.mapper(batch.same_w, motion)
         if isinstance(self.mapper, LowRankMapper):
             change, reading_terms = self.changes(motion, batch)
             terms |= reading_terms if self.config.readings else {}
             cross_w = self.mapper.moved(batch.other_w, change)
-            asked = change[:, :N_FACTORS].detach().clamp(-3, 3)
+            wanted = change[:, :N_FACTORS].detach().clamp(-3, 3)
         else:
             cross_w = self.mapper(batch.other_w, motion)
         terms |= self.latent_terms(same_w, cross_w, batch)
         if step * self.config.batch >= self.config.latent_kimg * 1000:
-            terms |= self.image_terms(same_w, cross_w, motion, asked, batch)
+            terms |= self.image_terms(same_w, cross_w, motion, wanted, batch)
         self.update("all", self.weighted(terms))
         return terms
 
@@ -189,7 +193,7 @@ class TransferTask(Task):
         }
 
     def image_terms(
-        self, same_w: WPlus, cross_w: WPlus, motion: WPlus, asked: Units, batch: TransferBatch
+        self, same_w: WPlus, cross_w: WPlus, motion: WPlus, wanted: Units, batch: TransferBatch
     ) -> dict[str, Tensor]:
         """The paper's losses on previews, and ours; a term of weight 0 is not computed."""
         config, size, terms = self.config, self.config.preview, {}
@@ -217,7 +221,7 @@ class TransferTask(Task):
         if config.factors:
             units = torch.from_numpy(UNITS).to(cross.device)
             found = read_factors(*self.measures["landmarker"](cross)) / units
-            terms["factors"] = F.smooth_l1_loss(found, batch.readings[:, 2] + asked)
+            terms["factors"] = F.smooth_l1_loss(found, batch.readings[:, 2] + wanted)
         if config.surroundings:
             low = F.adaptive_avg_pool2d(cross - stranger, 32) * self.outside
             terms["surroundings"] = low.square().sum() / (3 * self.outside.sum() * len(low))
@@ -297,4 +301,19 @@ def train_transfer(
     task = TransferTask(config, clips, generator, measures, control, World.join(device))
     inputs = {place: fingerprint(place) for place in data} | {"generator": config.generator}
     inputs |= {name: type(network).__name__ for name, network in measures.items()}
-    return train(task, folder, inputs, report)
+    weights = train(task, folder, inputs, report)
+    if control is not None:
+        add_control(weights, generator, control.config.bound)
+    return weights
+
+
+@torch.no_grad()
+def add_control(weights: Path, generator: Any, bound: float) -> None:
+    """Store beside a trained mapper its moves by named factors, for explicit control."""
+    checkpoint, parts = read_checkpoint(weights), {}
+    for kind in (MotionEncoder, Mapper):
+        parts[kind.role] = load_network(checkpoint, kind.role, kind.from_network)
+    precision = torch.linalg.inv(latent_covariance(generator)).float()
+    parts[Control.role] = Control.from_mapper(parts[Mapper.role], precision, bound)
+    packed = {role: part.pack() for role, part in parts.items()}
+    write_checkpoint(weights, packed, checkpoint.facts)

@@ -6,7 +6,6 @@ notebook), what the notebook saved, and run.json, written last. results/index.ht
 
 import ast
 import html
-import itertools
 import json
 import os
 import sys
@@ -132,24 +131,13 @@ def _convert(name: str, text: str, default: Any) -> Any:
 def _execute(path: Path, out: Path, parameters: dict[str, Any]) -> tuple[str, float]:
     """Run one notebook in its own folder; returns the error in one line, and the seconds."""
     import papermill
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "run.json").unlink(missing_ok=True)
     if "out" in read_parameters(path):
         parameters = {"out": os.path.relpath(out, path.parent)} | parameters
     begin, error, page = time.monotonic(), "", out / "executed.ipynb"
-    # A kernel of this Python, whatever the user's own kernels are; and its own plotting backend.
-    command = [
-        sys.executable,
-        "-m",
-        "ipykernel_launcher",
-        "--log-level=ERROR",
-        "-f",
-        "{connection_file}",
-    ]
-    spec = KernelSpec(argv=command, display_name="xfer", language="python", env={"MPLBACKEND": ""})
-    found, KernelSpecManager.get_kernel_spec = KernelSpecManager.get_kernel_spec, lambda *_: spec
+    os.environ.pop("MPLBACKEND", None)  # notebooks choose their own
     try:
         papermill.execute_notebook(
             path, page, parameters, cwd=path.parent, progress_bar=sys.stderr.isatty(),
@@ -157,10 +145,7 @@ def _execute(path: Path, out: Path, parameters: dict[str, Any]) -> tuple[str, fl
         )  # fmt: skip
     except papermill.PapermillExecutionError as failure:
         error = f"{failure.ename}: {(failure.evalue.strip() or '-').splitlines()[0]}"
-    finally:
-        KernelSpecManager.get_kernel_spec = found
     seconds = time.monotonic() - begin
-    _settle(page)
     _write_html(page)
     write_json(
         out / "run.json",
@@ -169,32 +154,14 @@ def _execute(path: Path, out: Path, parameters: dict[str, Any]) -> tuple[str, fl
     return error, seconds
 
 
-def _settle(page: Path) -> None:
-    """Leave of every progress bar what a terminal shows at its end."""
-    import nbformat
-
-    notebook = nbformat.read(page, 4)
-    for cell in notebook.cells:
-        outputs = cell.get("outputs", [])
-        for before, output in itertools.pairwise(outputs):
-            if output.get("name", "") == before.get("name"):
-                output.text, before.text = before.text + output.text, ""
-        for output in outputs:
-            if "text" in output:
-                parts = [line.split("\r") for line in output.text.split("\n")]
-                ends = [next(filter(None, reversed(part)), "").rstrip() for part in parts]
-                output.text = "\n".join(ends)
-        if outputs:
-            cell.outputs = [output for output in outputs if output.get("text", "-").strip()]
-    with atomic(page) as part:
-        nbformat.write(notebook, part)
-
-
 def _write_html(page: Path) -> None:
     """The executed notebook as a page that needs nothing from elsewhere."""
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
+    # Of a progress bar its end is enough.
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor(), enabled=True)
     text, _ = exporter.from_filename(str(page))
     with atomic(page.with_suffix(".html")) as part:
         part.write_text(text, encoding="utf-8")

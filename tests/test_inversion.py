@@ -79,6 +79,19 @@ def test_several_photos_give_one_code(generator, photo):
     assert found.w_plus.shape == (1, generator.n_styles, 16)
 
 
+def test_a_start_is_gone_on_from(generator, photo):
+    found = invert(photo, generator, steps=60).w_plus
+    near = invert(photo, generator, steps=3, start=found).w_plus
+    far = invert(photo, generator, steps=3).w_plus
+    assert total(photo, generator.synthesis(near)) < 0.7 * total(photo, generator.synthesis(far))
+
+
+def test_a_cache_that_takes_no_files_is_said_and_costs_nothing_else(generator, photo, cache):
+    (cache / "inversions").write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="not written"):
+        invert(photo, generator, steps=1)
+
+
 def test_refining_tunes_a_copy_and_comes_back_from_the_cache(generator, photo):
     found = invert(photo, generator, steps=2, progress=False)
     before = {k: v.clone() for k, v in generator.named_parameters()}
@@ -95,6 +108,8 @@ def test_p_space_is_white_and_leads_back_to_w(generator):
     space = PSpace.of(generator)
     w = space.to_w(torch.zeros(space.dim))
     assert torch.allclose(w, torch.nn.functional.leaky_relu(space.mean, 0.2))
+    x = torch.linspace(-1, 1, space.dim)
+    assert torch.allclose(space.from_w(space.to_w(x)), x, atol=1e-4)
     z = torch.randn(2000, 16, generator=torch.Generator().manual_seed(5))
     p = torch.nn.functional.leaky_relu(generator.mapping(z).detach(), 5.0) - space.mean
     white = p @ space.basis.T / space.basis.square().sum(1)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import time
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from xfer.assets import cache_folder
-from xfer.errors import BadValue
+from xfer.errors import BadValue, UnwritableFile
 from xfer.landmarker import LandmarkerTwin
 from xfer.perceptual import PerceptualFeatures
 from xfer.runs import atomic
@@ -75,6 +76,7 @@ def invert(
     steps: int = 100,
     recogniser: nn.Module | None = None,
     config: InversionConfig | None = None,
+    start: WPlus | None = None,
     cache: bool = True,
     progress: bool = True,
 ) -> Inversion:
@@ -84,20 +86,25 @@ def invert(
         photos: FFHQ-aligned, 256 px or more; of several, the code is that of their mean.
         steps: 50 give a likeness, 100 a good one.
         recogniser: Aligned image of 256 px to unit code: a loss of identity, where one is at hand.
+        start: A code for each photo, as an identity encoder finds it; by default the mean of w.
         cache: Look among earlier inversions first, and keep this one.
     """
     config = config or InversionConfig()
     if steps < 1:
         raise BadValue(f"an inversion takes 1 step or more; got {steps}")
-    place = _place(photos, generator, steps=steps, recogniser=_name(recogniser), **asdict(config))
+    known = {"steps": steps, "recogniser": _name(recogniser)} | asdict(config)
+    place = _place([photos, *([] if start is None else [start])], generator, **known)
     if cache and place.exists():
         return _load(place)
-    start = time.perf_counter()
+    began = time.perf_counter()
     space, n = PSpace.of(generator), len(photos)
     targets = [Target(photo[None], recogniser) for photo in photos]
-    common = torch.zeros(space.dim, device=photos.device, requires_grad=True)
+    common = torch.zeros(space.dim, device=photos.device)
     offsets = torch.zeros(n, generator.n_styles, generator.w_dim, device=photos.device)
-    offsets.requires_grad_()
+    if start is not None:
+        common = space.from_w(start.mean((0, 1)))
+        offsets = start - space.to_w(common)
+    common.requires_grad_(), offsets.requires_grad_()
     rate = config.learning_rate
     optimizer = torch.optim.Adam(
         [{"params": [common], "lr": 4 * rate}, {"params": [offsets], "lr": rate / 2}],
@@ -122,7 +129,7 @@ def invert(
     with torch.no_grad():
         w_plus = space.to_w(common)[None] + offsets.mean(0, keepdim=True)
     last = {name: float(value.detach()) for name, value in losses.items()}
-    inversion = Inversion(w_plus, last, time.perf_counter() - start)
+    inversion = Inversion(w_plus, last, time.perf_counter() - began)
     if cache:
         facts = {"losses": inversion.losses, "seconds": inversion.seconds}
         _save(place, {"w_plus": inversion.w_plus}, facts)
@@ -149,7 +156,7 @@ def refine(
     weights = {k: v for k, v in tuned.named_parameters() if not k.startswith("mapping")}
     code = hashlib.sha256(inversion.w_plus.cpu().numpy().tobytes()).hexdigest()
     code += _name(recogniser)
-    place = _place(photo, generator, tuning=steps, code=code, **asdict(config))
+    place = _place([photo], generator, tuning=steps, code=code, **asdict(config))
     if cache and place.exists():
         for name, delta in load_file(place).items():
             weights[name].data += delta.to(weights[name])
@@ -247,6 +254,11 @@ class PSpace(NamedTuple):
     def dim(self) -> int:
         return len(self.basis)
 
+    def from_w(self, w: Float[Tensor, " w_dim"]) -> Float[Tensor, " dim"]:
+        """Coordinates of the nearest w that has some."""
+        p = F.leaky_relu(w, 5.0) - self.mean
+        return self.basis @ p / self.basis.square().sum(1)
+
     def to_w(self, x: Float[Tensor, " dim"]) -> Float[Tensor, " w_dim"]:
         """Leaky ReLU of slope 5 undoes that of slope 1/5; gains cancel."""
         return F.leaky_relu(self.mean + x @ self.basis, 0.2)
@@ -287,18 +299,21 @@ def _name(recogniser: nn.Module | None) -> str:
     return getattr(recogniser, "name", type(recogniser).__name__)
 
 
-def _place(photos: Image, generator: Any, **settings: Any) -> Path:
+def _place(tensors: list[Tensor], generator: Any, **settings: Any) -> Path:
     """Where the result of these settings is cached."""
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for tensor in (photos, generator.w_mean):
+    for tensor in (*tensors, generator.w_mean):
         key.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return cache_folder() / "inversions" / f"{key.hexdigest()[:32]}.safetensors"
 
 
 def _save(place: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic(place) as path:
-        save_file(tensors, path, {"facts": json.dumps(facts)})
+    try:
+        with atomic(place) as path:
+            save_file(tensors, path, {"facts": json.dumps(facts)})
+    except UnwritableFile as error:
+        warnings.warn(f"{place} was not written, so it is computed again: {error}", stacklevel=3)
 
 
 def _load(place: Path) -> Inversion:

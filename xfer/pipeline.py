@@ -156,7 +156,9 @@ class TransferPipeline:
             w_plus = self.model.identify(resized(image, self.edge)).mean(0, keepdim=True)
             return self.from_w_plus(w_plus, texts[0], **facts)
         generator, recogniser = self.model.generator, open_recogniser("auto", image.device)
-        inversion = invert(image, generator, self.options.steps, recogniser)
+        encoder = self.model.identity_encoder
+        start = None if encoder is None else self.model.identify(resized(image, self.edge))
+        inversion = invert(image, generator, self.options.steps, recogniser, start=start)
         if self.options.refine:
             tuned = refine(inversion, image[:1], generator, self.options.refine, recogniser)
             facts["generator"] = tuned.prepare(self.size)

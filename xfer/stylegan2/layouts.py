@@ -26,8 +26,59 @@ AXES = {"noise_strength": 0, "bias": 1, "w_mean": 1, "noise": 2, "const": 3}
 
 State = dict[str, Tensor]
 
-Names = dict[str, str]
-"""Ours -> theirs. A generator's layers go up from 4 px, a discriminator's blocks down to it."""
+
+def _doublings(edge: str) -> int:
+    """How often 4 px are doubled."""
+    return int(edge).bit_length() - 3
+
+
+# A generator's layers go up from 4 px, a discriminator's blocks down to it.
+ROSINALITY_GENERATOR = {
+    r"^input\.input$": "const",
+    r"^style\.(\d+)\.": lambda m: f"mapping.layers.{int(m[1]) - 1}.",
+    r"^conv1\.": "layers.0.",
+    r"^convs\.(\d+)\.": lambda m: f"layers.{int(m[1]) + 1}.",
+    r"^to_rgb1\.": "to_rgb.0.",
+    r"^to_rgbs\.(\d+)\.": lambda m: f"to_rgb.{int(m[1]) + 1}.",
+    r"^noises\.noise_(\d+)$": r"layers.\1.noise",
+    r"\.conv\.modulation\.": ".affine.",
+    r"\.conv\.weight$": ".weight",
+    r"\.noise\.weight$": ".noise_strength",
+    r"\.activate\.bias$": ".bias",
+}
+ROSINALITY_DISCRIMINATOR = {
+    r"^convs\.0\.[01]\.": "from_rgb.",
+    r"^convs\.(\d+)\.": lambda m: f"blocks.{int(m[1]) - 1}.",
+    r"\.conv1\.[01]\.": ".conv0.",
+    r"\.conv2\.[12]\.": ".conv1.",
+    r"\.skip\.1\.": ".skip.",
+    r"^final_conv\.[01]\.": "conv.",
+    r"^final_linear\.0\.": "linear.",
+    r"^final_linear\.1\.": "out.",
+}
+NVLABS_GENERATOR = {
+    r"^mapping\.w_avg$": "w_mean",
+    r"^mapping\.fc": "mapping.layers.",
+    r"^synthesis\.b4\.const$": "const",
+    r"^synthesis\.b(\d+)\.conv([01])\.": lambda m: (
+        f"layers.{2 * _doublings(m[1]) + int(m[2]) - 1}."
+    ),
+    r"^synthesis\.b(\d+)\.torgb\.": lambda m: f"to_rgb.{_doublings(m[1])}.",
+    r"\.noise_const$": ".noise",
+}
+NVLABS_DISCRIMINATOR = {
+    r"^b\d+\.fromrgb\.": "from_rgb.",
+    r"^b4\.conv\.": "conv.",
+    r"^b4\.fc\.": "linear.",
+    r"^b4\.out\.": "out.",
+}
+NAMES = {
+    ("rosinality", True): ROSINALITY_GENERATOR,
+    ("rosinality", False): ROSINALITY_DISCRIMINATOR,
+    ("nvlabs", True): NVLABS_GENERATOR,
+    ("nvlabs", False): NVLABS_DISCRIMINATOR,
+}
+"""Patterns of names and what becomes of them, by layout, and whether it is a generator's."""
 
 
 def generator_from(network: Network) -> tuple[dict[str, Any], State]:
@@ -80,37 +131,33 @@ def _stored(network: Network) -> dict[str, Any]:
 
 def _ours(network: Network) -> State:
     """The tensors under our names."""
-    tensors, of_generator = network.tensors, network.role != "discriminator"
     _check_plain(network)
-    if network.layout == "rosinality" and of_generator:
-        layers = 1 + _count(tensors, r"convs\.(\d+)\..+")
-        table = _rosinality_generator(layers, _count(tensors, r"style\.(\d+)\..+", 1))
-    elif network.layout == "rosinality":
-        table = _rosinality_discriminator(_count(tensors, r"convs\.(\d+)\..+") - 1)
-    elif network.layout == "nvlabs" and of_generator:
-        blocks = _count_doublings(tensors, r"synthesis\.b(\d+)\..+")
-        table = _nvlabs_generator(2 * blocks - 1, _count(tensors, r"mapping\.fc(\d+)\..+"))
-    elif network.layout == "nvlabs":
-        table = _nvlabs_discriminator(_count_doublings(tensors, r"b(\d+)\..+") - 1)
-    else:
+    of_generator = network.role != "discriminator"
+    if (network.layout, of_generator) not in NAMES:
         raise BadFile(f"StyleGAN2 in the layout {network.layout} is not known")
-    found = {
-        ours: _with_axes(tensors[theirs].float(), ours)
-        for ours, theirs in table.items()
-        if theirs in tensors
-    }
-    _complete_noise(found, sum(ours.endswith(".noise") for ours in table))
-    missing = [theirs for ours, theirs in table.items() if ours not in found and ours != "w_mean"]
-    if missing:
-        raise BadFile(f"{len(missing)} tensors are missing: {', '.join(missing[:3])}, ...")
+    names = NAMES[network.layout, of_generator]
+    if names is NVLABS_DISCRIMINATOR:
+        top = max(_doublings(name[1:].partition(".")[0]) for name in network.tensors)
+        names = names | {
+            r"^b(\d+)\.(?=conv[01]|skip)": lambda m: f"blocks.{top - _doublings(m[1])}."
+        }
+    found = {}
+    for name, tensor in network.tensors.items():
+        if name.endswith((".kernel", "resample_filter")):
+            continue
+        for old, new in names.items():
+            name = re.sub(old, new, name)
+        found[name] = _with_axes(tensor.float(), name)
+    if of_generator:
+        _complete_noise(found)
     return found
 
 
-def _complete_noise(found: State, layers: int) -> None:
+def _complete_noise(found: State) -> None:
     """Early files have no noise images, and networks made without noise have no strengths."""
     rng = torch.Generator().manual_seed(0)
     have = {name.rpartition(".")[2] for name in found}
-    for i in range(layers):
+    for i in range(_count(found, r"layers\.(\d+)\.weight")):
         edge = 4 << (i + 1) // 2
         if "noise" not in have:
             found[f"layers.{i}.noise"] = torch.randn(edge, edge, generator=rng)
@@ -196,88 +243,9 @@ def _blur() -> Tensor:
     return taps.outer(taps) / taps.sum().square()
 
 
-def _count(tensors: Mapping[str, Tensor], pattern: str, first: int = 0) -> int:
-    """How many numbers the pattern's group takes; they must follow each other from `first`."""
+def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
+    """How many numbers the pattern's group takes; they must follow each other from 0."""
     found = sorted({int(m[1]) for name in tensors if (m := re.fullmatch(pattern, name))})
-    if found != list(range(first, first + len(found))):
+    if found != list(range(len(found))):
         raise BadFile(f"layers are missing: of {pattern} there are only {found}")
     return len(found)
-
-
-def _count_doublings(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """The same for 4, 8, 16, ..."""
-    found = sorted({int(m[1]) for name in tensors if (m := re.fullmatch(pattern, name))})
-    if found != [4 << i for i in range(len(found))]:
-        raise BadFile(f"resolutions are missing: of {pattern} there are only {found}")
-    return len(found)
-
-
-def _rosinality_generator(layers: int, mapping: int) -> Names:
-    names = {"const": "input.input"}
-    for i in range(mapping):
-        names |= _under(f"mapping.layers.{i}", f"style.{i + 1}", "weight", "bias")
-    for i in range(layers):
-        theirs = f"convs.{i - 1}" if i else "conv1"
-        names |= _under(f"layers.{i}.affine", f"{theirs}.conv.modulation", "weight", "bias")
-        names |= {
-            f"layers.{i}.weight": f"{theirs}.conv.weight",
-            f"layers.{i}.bias": f"{theirs}.activate.bias",
-            f"layers.{i}.noise_strength": f"{theirs}.noise.weight",
-            f"layers.{i}.noise": f"noises.noise_{i}",
-        }
-    for i in range((layers + 1) // 2):
-        theirs = f"to_rgbs.{i - 1}" if i else "to_rgb1"
-        names |= _under(f"to_rgb.{i}.affine", f"{theirs}.conv.modulation", "weight", "bias")
-        names |= {
-            f"to_rgb.{i}.weight": f"{theirs}.conv.weight",
-            f"to_rgb.{i}.bias": f"{theirs}.bias",
-        }
-    return names
-
-
-def _nvlabs_generator(layers: int, mapping: int) -> Names:
-    names = {"const": "synthesis.b4.const", "w_mean": "mapping.w_avg"}
-    for i in range(mapping):
-        names |= _under(f"mapping.layers.{i}", f"mapping.fc{i}", "weight", "bias")
-    for i in range(layers):
-        theirs = f"synthesis.b{4 << (i + 1) // 2}.conv{(i + 1) % 2}"
-        names |= _under(f"layers.{i}.affine", f"{theirs}.affine", "weight", "bias")
-        names |= _under(f"layers.{i}", theirs, "weight", "bias", "noise_strength")
-        names[f"layers.{i}.noise"] = f"{theirs}.noise_const"
-    for i in range((layers + 1) // 2):
-        theirs = f"synthesis.b{4 << i}.torgb"
-        names |= _under(f"to_rgb.{i}.affine", f"{theirs}.affine", "weight", "bias")
-        names |= _under(f"to_rgb.{i}", theirs, "weight", "bias")
-    return names
-
-
-def _rosinality_discriminator(blocks: int) -> Names:
-    names = {"from_rgb.weight": "convs.0.0.weight", "from_rgb.bias": "convs.0.1.bias"}
-    for i in range(blocks):
-        theirs = f"convs.{i + 1}"
-        names |= {
-            f"blocks.{i}.conv0.weight": f"{theirs}.conv1.0.weight",
-            f"blocks.{i}.conv0.bias": f"{theirs}.conv1.1.bias",
-            f"blocks.{i}.conv1.weight": f"{theirs}.conv2.1.weight",
-            f"blocks.{i}.conv1.bias": f"{theirs}.conv2.2.bias",
-            f"blocks.{i}.skip.weight": f"{theirs}.skip.1.weight",
-        }
-    names |= {"conv.weight": "final_conv.0.weight", "conv.bias": "final_conv.1.bias"}
-    names |= _under("linear", "final_linear.0", "weight", "bias")
-    return names | _under("out", "final_linear.1", "weight", "bias")
-
-
-def _nvlabs_discriminator(blocks: int) -> Names:
-    names = _under("from_rgb", f"b{4 << blocks}.fromrgb", "weight", "bias")
-    for i in range(blocks):
-        theirs = f"b{4 << blocks - i}"
-        for part in ("conv0", "conv1"):
-            names |= _under(f"blocks.{i}.{part}", f"{theirs}.{part}", "weight", "bias")
-        names |= _under(f"blocks.{i}.skip", f"{theirs}.skip", "weight")
-    for ours, theirs in {"conv": "b4.conv", "linear": "b4.fc", "out": "b4.out"}.items():
-        names |= _under(ours, theirs, "weight", "bias")
-    return names
-
-
-def _under(ours: str, theirs: str, *parts: str) -> Names:
-    return {f"{ours}.{part}": f"{theirs}.{part}" for part in parts}

@@ -204,24 +204,15 @@ class Explorer:
 
     def _track(self, path: str) -> Track:
         """Frames whose face is lost repeat the one before."""
-        reader = self.pipeline.reader
         if (kind := kind_of(path)) == "image":
-            face = reader.main(image := read_image(path))
+            face = self.pipeline.reader.main(image := read_image(path))
             motion, neutral = self.pipeline.motion(image, face), self.pipeline.still_neutral()
             return Track(motion, neutral, [crop(image, face.quad, 128)])
         if kind is None:
             raise BadFile(f"a driver is a photo or a video; {path} is neither")
-        video, waiting = open_video(path), deque()
+        video, rows = open_video(path), list[tuple[Motion, Pixels] | None]()
         step = 1 + (video.n_frames or 0) // MOST_FRAMES
-
-        def images() -> Iterator[Frame]:
-            for frame in islice(video, 0, None, step):
-                waiting.append(frame.image)
-                yield frame
-
-        rows: list[tuple[Motion, Pixels] | None] = []
-        for face in reader.track(images(), self.pipeline.options.smoothing_s):
-            image = waiting.popleft()
+        for (image, _), face in self.pipeline.read(islice(video, 0, None, step)):
             rows.append(face and (self.pipeline.motion(image, face), crop(image, face.quad, 128)))
             if len(rows) % 10 == 0:
                 self.progress(f"reading {path}: {len(rows) * step} of {video.n_frames} frames")
@@ -242,18 +233,14 @@ class CameraDriver:
         self._first: list[Motion] = []
         self._until_s = 0.0
 
-    def _track(self) -> Iterator[Face | None]:
-        next_frame, smoothing_s = (
-            iter(self._frames.popleft, None),
-            self._pipeline.options.smoothing_s,
-        )
-        return self._pipeline.reader.track(next_frame, smoothing_s, live=True)
+    def _track(self) -> Iterator[tuple[Frame, Face | None]]:
+        return self._pipeline.read(iter(self._frames.popleft, None), live=True)
 
     def read(self, image: Pixels, time_s: float) -> tuple[Motion, Motion]:
         """Motion and neutral face of the next frame."""
         self._frames.append(Frame(image, time_s))
         try:
-            face = next(self._faces)
+            _, face = next(self._faces)
         except Exception:
             self._faces = self._track()  # one that has raised gives nothing more
             raise

@@ -1,12 +1,12 @@
 """The explorer's controls in JupyterLab: sliders, buttons, the screen and the browser's camera."""
 
-import atexit
 import io
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,56 +39,34 @@ class Screen(anywidget.AnyWidget):
     text = traitlets.Unicode("").tag(sync=True)
 
 
-class Worker(threading.Thread):
-    """Runs jobs in turn, and when there is none, takes the newest state through some steps.
+class Worker:
+    """Runs jobs in turn in a thread of its own, and takes the newest state through some steps.
 
-    A step begins a pause after the one before, counted from the last change, if that one returned
-    True; a newer state begins anew, so that what is overtaken is dropped.
+    Steps begin a pause after one another, counted from the change, as long as they return True; a
+    newer state begins anew, so that what is overtaken is dropped.
     """
 
     def __init__(self, *steps: Callable[[State], bool]):
-        super().__init__(daemon=True)
-        self._steps, self._changed = steps, threading.Condition()
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._steps, self._pool = steps, ThreadPoolExecutor(1, "explorer")
         self._newest: State | None = None
-        self._since_s, self._stopped = 0.0, False
-        atexit.register(self.stop)  # a thread inside OpenVINO must not outlive Python
-        self.start()
+        self._changed = threading.Event()
 
     def do(self, job: Callable[[], None]) -> None:
-        """Run something between two steps."""
-        with self._changed:
-            self._jobs.append(job)
-            self._changed.notify()
+        """Run something when all before it is done."""
+        self._pool.submit(job)
 
     def want(self, state: State) -> None:
         """Render a state."""
-        with self._changed:
-            self._newest, self._since_s = state, time.monotonic()
-            self._changed.notify()
+        self._newest = state
+        self._changed.set()
+        self._pool.submit(self._follow, state, time.monotonic())
 
-    def stop(self) -> None:
-        """End after the present job or step."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-        self.join(30)
-
-    def run(self) -> None:
-        state, left = None, []
-        while not self._stopped:
-            with self._changed:
-                due_s = self._since_s + PAUSE_S * (len(self._steps) - len(left))
-                wait_s = max(0.0, due_s - time.monotonic()) if left else None
-                self._changed.wait_for(lambda: self._jobs or self._newest or self._stopped, wait_s)
-                if self._newest and not self._jobs:
-                    state, self._newest, left = self._newest, None, list(self._steps)
-                job = self._jobs.popleft() if self._jobs else None
-                step = None if job or not left else left.pop(0)
-            if job:
-                job()
-            elif step and not step(state):
-                left = []
+    def _follow(self, state: State, since_s: float) -> None:
+        self._changed.clear()
+        for number, step in enumerate(self._steps):
+            self._changed.wait(max(0.0, since_s + number * PAUSE_S - time.monotonic()))
+            if self._newest is not state or not step(state):
+                return
 
 
 class Panel:

@@ -236,7 +236,7 @@ class TransferPipeline:
         """
         neutral = _Neutral(until_s=NEUTRAL_SECONDS) if live else self._survey(video)
         patience = PATIENCE if live else math.inf
-        frames = prefetch(self._read(video, live, patience), 1 if live else FRAMES_QUEUED)
+        frames = prefetch(self.read(video, live, patience), 1 if live else FRAMES_QUEUED)
         return self._render(frames, identity, neutral)
 
     def _render(
@@ -283,23 +283,19 @@ class TransferPipeline:
             self._still_neutral = self._own_motion(self.generator.synthesis(w_mean))
         return self._still_neutral
 
-    def _read(
-        self, source: Iterable[Frame], live: bool, patience: float = math.inf
+    def read(
+        self, frames: Iterable[Frame], live: bool = False, patience: float = math.inf
     ) -> Iterator[tuple[Frame, Face | None]]:
         """Frames with their tracked face; the tracker may read ahead, to smooth without lag.
 
         Args:
+            live: Smooth by the past only.
             patience: Frames without any face after which the rest is given up.
         """
         waiting: deque[Frame] = deque()
-
-        def images() -> Iterator[Frame]:
-            for frame in source:
-                waiting.append(frame)
-                yield frame
-
+        passed = (waiting.append(frame) or frame for frame in frames)
         lost, smoothing_s = 0, self.options.smoothing_s
-        for face in self.reader.track(images(), smoothing_s, self.options.face, live=live):
+        for face in self.reader.track(passed, smoothing_s, self.options.face, live=live):
             lost = 0 if face else lost + 1
             if lost > patience:
                 return
@@ -309,7 +305,7 @@ class TransferPipeline:
         """A first look through a video: its first face, and the median of frames spread evenly."""
         step = math.ceil((video.n_frames or 1) / NEUTRAL_READS) if self.explicit else 1
         for every in sorted({step, 1}, reverse=True):
-            frames = self._read(islice(video, 0, None, every), live=True)
+            frames = self.read(islice(video, 0, None, every), live=True)
             motions = (self.motion(frame.image, face) for frame, face in frames if face)
             if known := list(motions if self.explicit and every == step else islice(motions, 1)):
                 return _Neutral(known)

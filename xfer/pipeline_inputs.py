@@ -189,24 +189,14 @@ def name_outputs(drivers: Sequence[Driver], folder: Path) -> list[Path]:
 
 def check_outputs(inputs: Sequence[str], outputs: Sequence[Path], suffixes: Sequence[str]) -> None:
     """Refuse before any work outputs that cannot be written or would overwrite an input."""
-    files = {path for text in inputs if exists(text) for path in _files_of(Path(text))}
+    paths = [Path(text) for text in inputs if exists(text)]
+    files = [p for path in paths for p in ([path, *list_media(path)] if path.is_dir() else [path])]
     for out in outputs:
         if out.suffix.lower() not in suffixes:
             raise BadValue(f"this output is written as {', '.join(suffixes)}; got {out}")
-        if exists(out) and _file_key(out) in files:
+        if exists(out) and any(out.samefile(path) for path in files):
             raise BadValue(f"{out} is an input and would be overwritten; choose another --out")
         folder = next(path for path in out.absolute().parents if exists(path))
         if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             what = "is a folder" if out.is_dir() else f"lies in {folder}, which takes no files"
             raise UnwritableFile(f"{out} cannot be written: it {what}; choose another --out")
-
-
-def _files_of(path: Path) -> list[tuple[int, int]]:
-    inner = [p for p in path.iterdir() if exists(p)] if path.is_dir() else []
-    return [_file_key(p) for p in [path, *inner]]
-
-
-def _file_key(path: Path) -> tuple[int, int]:
-    """The same for all paths of one file, also where capitals make no difference."""
-    facts = path.stat()
-    return facts.st_dev, facts.st_ino

@@ -186,11 +186,7 @@ def remark_faces(about: str, face: Face | None) -> None:
 @contextlib.contextmanager
 def _interruptible() -> Iterator[threading.Event]:
     """The first Ctrl-C sets the event instead of raising; a second one raises."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.getsignal(signal.SIGINT)
+    event, before = threading.Event(), signal.getsignal(signal.SIGINT)
 
     def note(*_: object) -> None:
         event.set()

@@ -60,7 +60,7 @@ class BrightReader(FaceReader):
             np.zeros((478, 3), np.float32),
         )
         shapes = np.zeros(52, np.float32)
-        face = Face(points, points[:68, :2], shapes, 0.0, 0.0, 0.0, 1.0, 1, quad, factors)
+        face = Face(points, shapes, 0.0, 0.0, 0.0, 1, quad, factors)
         return face if image.max() > 8 else None
 
     def track(self, frames, *_, **__):

@@ -77,8 +77,8 @@ class BrightnessReader(FaceReader):
         quad = np.array([[8, 8], [8, 24], [24, 24], [24, 8]], np.float64)
         points = np.random.default_rng(0).uniform(12, 20, (478, 3)).astype(np.float32)
         face = Face(
-            landmarks=points, points68=points[:68, :2], blendshapes=np.zeros(52, np.float32),
-            yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, score=1.0, n_faces=1, quad=quad,
+            landmarks=points, blendshapes=np.zeros(52, np.float32),
+            yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, n_faces=1, quad=quad,
             factors=factors,
         )  # fmt: skip
         return [face] if image.any() else []

@@ -44,8 +44,8 @@ def face_in(image: np.ndarray) -> Face | None:
     mesh = np.concatenate([grid * side + (x, y), np.zeros((478, 1))], 1).astype(np.float32)
     corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * side / 2 + (x, y)
     return Face(
-        landmarks=mesh, points68=mesh[:68, :2], blendshapes=np.zeros(52, np.float32),
-        yaw_deg=float(image[0, 1, 0]) - 100, pitch_deg=0.0, roll_deg=0.0, score=1.0, n_faces=1,
+        landmarks=mesh, blendshapes=np.zeros(52, np.float32),
+        yaw_deg=float(image[0, 1, 0]) - 100, pitch_deg=0.0, roll_deg=0.0, n_faces=1,
         quad=corners, factors=np.full(11, x, np.float32),
 
     )  # fmt: skip

@@ -10,10 +10,22 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from xfer.face_finder import FaceFinder, Found, checked, chosen
-from xfer.landmarker import Landmarker, read_factors, region_of
-from xfer.media.align import Quad, crop
-from xfer.media.images import Pixels
+from xfer.errors import BadValue, MissingFile, NoFace
+from xfer.landmarker import Landmarker, crop_region, read_factors, region_of
+from xfer.media.align import Quad, crop, ffhq_quad
+from xfer.media.images import Pixels, to_tensor
+from xfer.perceptual import PerceptualFeatures
+
+# fmt: off
+POINTS_68 = [
+    127, 234, 93, 215, 138, 136, 149, 148, 152, 377, 378, 365, 367, 435, 323, 454, 356,  # jaw
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
+    168, 197, 195, 4, 75, 97, 2, 326, 305,  # nose
+    33, 160, 158, 155, 153, 144, 382, 385, 387, 263, 373, 380,  # eyes
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,  # mouth
+]
+"""Of the 478 points those that lie nearest to dlib's 68 on generated faces."""
+# fmt: on
 
 LOOKED_AT = 13
 """Frames at a video's start in which its main face is chosen."""
@@ -23,6 +35,10 @@ REACH = 0.01
 """Of a crop's side: movements well above it are the head's, those below are mostly jitter."""
 STILL, MOVING = 0.012, 0.03
 """Spread of a face's points over its width, of a portrait on the wall and of someone who talks."""
+SMALLEST = 24
+"""Width in pixels of the smallest face worth reading."""
+N_ANIMALS = 398
+"""The first of ImageNet's classes."""
 
 
 @dataclass
@@ -31,8 +47,6 @@ class Face:
 
     landmarks: Float[np.ndarray, "478 3"]
     """Pixels; z as x, smaller is nearer."""
-    points68: Float[np.ndarray, "68 2"]
-    """The iBUG points, in pixels: the landmarker's, or the detector's own."""
     blendshapes: Float[np.ndarray, "52"]
     yaw_deg: float
     """Positive to the image's right."""
@@ -40,7 +54,6 @@ class Face:
     """Positive upwards."""
     roll_deg: float
     """Positive clockwise."""
-    score: float
     n_faces: int
     """How many the image holds."""
     quad: Quad
@@ -48,20 +61,40 @@ class Face:
     factors: Float[np.ndarray, "n_factors"]
     """Read from that crop, as `xfer.landmarker.read_factors` has them."""
 
+    @property
+    def points68(self) -> Float[np.ndarray, "68 2"]:
+        """The iBUG points, in pixels."""
+        return self.landmarks[POINTS_68, :2]
+
+
+class Found(NamedTuple):
+    """Points of a face in an image."""
+
+    points: Float[np.ndarray, "478 3"]
+
+    @property
+    def quad(self) -> Quad:
+        return ffhq_quad(self.points[POINTS_68, :2])
+
+    @property
+    def width(self) -> float:
+        """Of the face itself, in pixels."""
+        return float(np.linalg.norm(self.points[454] - self.points[234]))
+
+    def is_at(self, region) -> bool:
+        """Whether it is the face that a region shows."""
+        return bool(np.linalg.norm(self.points.mean(0)[:2] - region[:2]) < 0.5 * region[2])
+
 
 class FaceReader:
     """Finds faces and reads them; one object may serve several threads.
 
     Images are uint8, height x width x 3.
-
-    Args:
-        detector: Who finds faces and gives the 68 points: landmarker, dlib or face-alignment.
-            All else comes from the landmarker.
     """
 
-    def __init__(self, detector: str = "landmarker"):
+    def __init__(self):
         self.landmarker = Landmarker()
-        self.finder = FaceFinder(self.landmarker, detector)
+        self.finder = FaceFinder(self.landmarker)
 
     def read(self, image: np.ndarray) -> list[Face]:
         """All faces, the main one first: the largest and most central."""
@@ -153,10 +186,8 @@ class FaceReader:
         factors = read_factors(torch.from_numpy(points)[None], torch.from_numpy(aligned)[None])
         return Face(
             found.points,
-            self.finder.points68(image, found),
             self.landmarker.blendshapes(found.points),
             *self.landmarker.pose(found.points, *image.shape[1::-1]).tolist(),
-            score=found.score,
             n_faces=n_faces,
             quad=quad,
             factors=factors[0].numpy(),
@@ -231,3 +262,88 @@ def motion(found: list[Found]) -> float:
     """How much a face's points move against one another and in the image, over its width."""
     points = np.stack([one.points[:, :2] for one in found])
     return float(points.std(0).mean() / found[0].width)
+
+
+class FaceFinder:
+    """Finds faces with the landmarker, and leaves out animals."""
+
+    def __init__(self, landmarker: Landmarker):
+        self.landmarker = landmarker
+        try:
+            self._classifier = PerceptualFeatures()
+        except MissingFile:  # then nothing tells animals from people
+            self._classifier = None
+
+    def find(self, image: Pixels, finest: int = 8) -> list[Found]:
+        """Human faces, the largest and most central first.
+
+        The detector sees faces down to a sixth of its image. So it gets the whole one, then its
+        halves if no face fills a third of it, then its quarters and eighths if there is none.
+
+        Args:
+            finest: 2, 4 or 8: when to stop.
+        """
+        found: list[Found] = []
+        whole = max(image.shape[:2])
+        for parts in (1, 2, 4, 8):
+            side = whole / parts
+            large = any(one.width > 0.3 * whole for one in found)
+            if large or parts > finest or (parts > 2 and found) or (parts > 1 and side < 64):
+                break
+            found += self._within(image, side, found)
+        size = np.array(image.shape[1::-1])
+        off = lambda one: np.linalg.norm((one.points[:, :2].mean(0) - size / 2) / size)
+        return sorted(found, key=lambda one: -one.width * (1 - 0.7 * min(off(one), 1)))
+
+    def _within(self, image: Pixels, side: float, known: list[Found]) -> list[Found]:
+        """New human faces in half overlapping squares that cover the image."""
+        starts = (
+            np.linspace(0, max(n - side, 0), 1 + int(np.ceil(max(n - side, 0) / (side / 2))))
+            for n in image.shape[:2]
+        )
+        found: list[Found] = []
+        for y, x in itertools.product(*(np.rint(start).astype(int) for start in starts)):
+            for region in self.landmarker.detect(image[y : y + round(side), x : x + round(side)]):
+                region = region + np.array([x, y, 0, 0, 0])
+                if any(one.is_at(region) for one in known + found):
+                    continue
+                again = lambda region: region_of(self.landmarker.landmarks(image, region)[0])
+                one = self.at(image, region) or self.at(image, again(region))
+                if one and not self._is_animal(image, one):
+                    found.append(one)
+        return found
+
+    def at(self, image: Pixels, region) -> Found | None:
+        """The face in a region, if there is one."""
+        points, score = self.landmarker.landmarks(image, region)
+        return Found(points) if score >= 0.5 else None
+
+    def _is_animal(self, image: Pixels, found: Found) -> bool:
+        if self._classifier is None:
+            return False
+        x, y, side, angle = region_of(found.points)
+        view = crop_region(image, (x, y, 1.5 * side, angle), 224, edge=True)
+        with torch.inference_mode():
+            classes = self._classifier.classify(to_tensor(view))[0]
+        return float(classes[:N_ANIMALS].sum()) > 0.7
+
+
+def chosen(found: list[Found], face: int | None, image: Pixels) -> Found:
+    """The main face or the one at a place from the left; NoFace says why there is none."""
+    if not found:
+        shape = f"{image.shape[1]} x {image.shape[0]} px"
+        raise NoFace(f"no human face of {SMALLEST} px or more was found in the image of {shape}")
+    if face is not None and not 1 <= face <= len(found):
+        raise NoFace(f"face {face} from the left is required, and the image has {len(found)}")
+    from_left = sorted(found, key=lambda one: one.points[:, 0].mean())
+    one = found[0] if face is None else from_left[face - 1]
+    if one.width < SMALLEST:
+        raise NoFace(f"the face is {one.width:.0f} px wide, at least {SMALLEST} px are needed")
+    return one
+
+
+def checked(image: np.ndarray) -> Pixels:
+    image = np.ascontiguousarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise BadValue(f"an image is uint8, height x width x 3; got {image.dtype} {image.shape}")
+    return image

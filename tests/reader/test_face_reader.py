@@ -12,8 +12,7 @@ from skimage.io import imread
 
 from xfer.assets import fetch
 from xfer.errors import BadValue, NoFace, XferError
-from xfer.face_finder import Found
-from xfer.face_reader import FaceReader, TrackedFrame, smooth_around, smooth_behind
+from xfer.face_reader import FaceReader, Found, TrackedFrame, smooth_around, smooth_behind
 from xfer.landmarker import LandmarkerTwin, read_factors
 from xfer.media.align import crop
 from xfer.media.images import to_tensor
@@ -124,7 +123,7 @@ def observed(places):
     class Fixed(Found):
         quad = property(lambda self: self.points)
 
-    return [TrackedFrame(None, i / 25, Fixed(square + x, 1.0), 1) for i, x in enumerate(places)]
+    return [TrackedFrame(None, i / 25, Fixed(square + x), 1) for i, x in enumerate(places)]
 
 
 def test_smoothing_takes_jitter_away_and_neither_lags_nor_cuts_turns_short():

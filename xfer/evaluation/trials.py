@@ -14,7 +14,6 @@ from torch import Tensor
 
 from xfer.data.synthesize import sample_motion
 from xfer.errors import BadValue, NoFace
-from xfer.face_finder import Dlib, face_box
 from xfer.face_reader import FaceReader
 from xfer.inversion import resized
 from xfer.landmarker import FACTOR_UNITS, FACTORS, Landmarker, read_factors
@@ -25,7 +24,7 @@ from xfer.metrics import correlation, measure, metric, slope
 from xfer.perceptual import PerceptualFeatures
 from xfer.pipeline import Identity, TransferPipeline
 from xfer.pipeline_inputs import parse_seed
-from xfer.recognition import DlibRecogniser
+from xfer.recognition import Dlib, DlibRecogniser, face_box
 from xfer.shapes import WPlus
 
 Frames = UInt8[np.ndarray, "n height width 3"]

@@ -18,7 +18,7 @@ from xfer.data import prepare as room
 from xfer.data.clips import open_clips
 from xfer.data.inputs import find_inputs, person_of
 from xfer.data.prepare import PrepareConfig, prepare
-from xfer.errors import BadFile, BadValue
+from xfer.errors import BadFile, RunError
 from xfer.face_reader import Face, FaceReader
 from xfer.media.images import kind_of
 from xfer.media.video import Frame
@@ -208,7 +208,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(films, monkeypatch):
 def test_a_folder_keeps_its_settings_and_follows_its_inputs(films):
     films("a.mp4", [frame()] * 10)
     run(films)
-    with pytest.raises(BadValue, match="another size"):
+    with pytest.raises(RunError, match="size was 64, not 128"):
         run(films, size=128)
     films("a.mp4", [frame()] * 15).write_bytes(b"another film")
     clips = open_clips(run(films, retries=3)[0]).clips

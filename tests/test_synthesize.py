@@ -9,7 +9,7 @@ from xfer.control import Control
 from xfer.data import synthesize as room
 from xfer.data.clips import open_clips, split_of
 from xfer.data.synthesize import UNITS, SynthesizeConfig, sample_motion, synthesize
-from xfer.errors import BadValue
+from xfer.errors import RunError
 from xfer.landmarker import FACTORS
 
 WIDTH = len(FACTORS)
@@ -109,7 +109,7 @@ def test_more_people_are_added_and_other_settings_refused(tiny, tmp_path):
     before = open_clips(tmp_path / "people").clips
     more = SynthesizeConfig(**{**vars(tiny), "people": 80, "clips": 0})
     assert synthesize(more)[0].clips[:60] == before
-    with pytest.raises(BadValue, match="another size"):
+    with pytest.raises(RunError, match="size was"):
         synthesize(SynthesizeConfig(**{**vars(tiny), "size": 64}))
 
 

@@ -6,6 +6,7 @@ Latent-based Editing of Real Images", 2021.
 """
 
 import copy
+import functools
 import hashlib
 import json
 import math
@@ -273,10 +274,9 @@ def resized(image: Image, size: int) -> Float[Tensor, "batch 3 size size"]:
     return F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def _networks(loaded: list[Any] = []) -> list[Any]:  # noqa: B006 (loaded once)
-    if not loaded:
-        loaded += [PerceptualFeatures(), LandmarkerTwin()]
-    return loaded
+@functools.cache
+def _networks() -> tuple[PerceptualFeatures, LandmarkerTwin]:
+    return PerceptualFeatures(), LandmarkerTwin()
 
 
 def _weighted(losses: dict[str, Tensor], config: InversionConfig) -> Tensor:

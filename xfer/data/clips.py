@@ -27,7 +27,7 @@ from safetensors.numpy import save
 
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.media.images import Pixels
-from xfer.runs import Run, atomic, read_json, sha256_of
+from xfer.runs import Run, atomic, refuse_changes, sha256_of
 
 INDEX = "index.jsonl"
 SPLITS = ("train", "val", "test")
@@ -265,14 +265,7 @@ def claim(folder: str | Path, config: Any, free: Collection[str]) -> Run:
         config: A dataclass of settings.
         free: Those that may change from run to run.
     """
-    record = Path(folder) / "run.json"
-    before = read_json(record)["config"] if record.exists() else asdict(config)
-    changed = [k for k, v in asdict(config).items() if k not in free and before.get(k) != v]
-    if changed:
-        raise BadValue(
-            f"{folder} was made with another {', '.join(changed)}; give the same settings to go "
-            "on, or another folder"
-        )
+    refuse_changes(Path(folder), config, free)
     run = Run(folder, config)
     for left in Path(folder).rglob(".*.part"):  # by a process that was killed
         left.unlink()

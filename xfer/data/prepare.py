@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -298,32 +297,24 @@ def _reader() -> FaceReader:
 
 
 def _work(inputs: Sequence[Input], config: PrepareConfig) -> Iterator[tuple[Input, dict[str, Any]]]:
-    """Prepare inputs, a task each, one at a time for each thread of the cluster."""
+    """Prepare inputs, a task of the cluster each."""
     if not inputs or (config.n_workers == 0 and not config.scheduler):
         yield from ((job, prepare_input(job, config)) for job in inputs)
         return
     from distributed import KilledWorker, as_completed
 
     with _client(config) as client:
-        waiting, running, done = iter(inputs), {}, as_completed()
-
-        def submit() -> None:
-            free = max(1, sum(client.nthreads().values())) - len(running)
-            for job in islice(waiting, max(0, free)):
-                retries = config.retries
-                future = client.submit(prepare_input, job, config, pure=False, retries=retries)
-                running[future] = job
-                done.add(future)
-
-        submit()
-        for future in done:
-            job = running.pop(future)
+        submit = lambda job: client.submit(
+            prepare_input, job, config, pure=False, retries=config.retries
+        )
+        jobs = {submit(job): job for job in inputs}
+        for future in as_completed(list(jobs)):
+            job = jobs.pop(future)
             try:
                 yield job, future.result()
             except KilledWorker:  # not noted on disk, so the next run tries again
                 why = f"every process that read it died, or hung for {config.hang_s:g} s"
                 yield job, _result(job, "damaged", why, _Cutter(job, config))
-            submit()
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class InversionConfig:
     """Of the squared distance of styles from their common w."""
     prior: float = 2e-4
     """Of the squared whitened length of w in P-space."""
-    tuning_rate: float = 5e-4
+    tuning_rate: float = 2e-4
     """Learning rate of the generator's weights in `refine`."""
     tuning_decay: float = 10.0
     """Of the squared change of the weights, relative to theirs."""

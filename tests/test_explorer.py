@@ -8,13 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from lamp import BrightnessReader, Lamp, moving
 
-from xfer.control import Control
 from xfer.errors import BadFile, BadValue, MissingFile, NoFace
 from xfer.explorer import FULL, CameraDriver, Explorer, State
 from xfer.explorer_panel import Panel
-from xfer.face_reader import Face, FaceReader
 from xfer.landmarker import FACTORS
 from xfer.media.images import read_image
 from xfer.media.provenance import Source
@@ -22,49 +20,7 @@ from xfer.media.video import VideoWriter
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
 
-STYLES, WIDTH = 3, 12
 N, SMILE = len(FACTORS), FACTORS.index("smile")
-
-
-class BrightGenerator(nn.Module):
-    n_styles, w_dim, z_dim, resolution = STYLES, WIDTH, WIDTH, 16
-    prepare = lambda self, size=None: self
-    mapping = lambda self, z: z / 3
-    truncate = lambda self, w_plus, psi: psi * w_plus
-    to_w_plus = lambda self, w: w[:, None].expand(-1, STYLES, -1)
-    synthesis = lambda self, w_plus: self.preview(w_plus, 16)
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("w_mean", torch.zeros(WIDTH))
-
-    def preview(self, w_plus, size):
-        return w_plus[:, 0, 0, None, None, None].expand(-1, 3, size, size)
-
-    def frames(self, w_plus):
-        level = (127.5 * w_plus[:, 0, 0] + 128).clamp(0, 255).to(torch.uint8).numpy()
-        return np.broadcast_to(level[:, None, None, None], (len(w_plus), FULL, FULL, 3))
-
-
-class BrightReader(FaceReader):
-    """Finds a face wherever an image is not black; its brightness is the smile."""
-
-    def __init__(self):
-        pass
-
-    def main(self, image, face=None):
-        factors = np.zeros(N, np.float32)
-        factors[SMILE] = image.mean() / 255
-        quad, points = (
-            np.array([[8.0, 8], [8, 24], [24, 24], [24, 8]]),
-            np.zeros((478, 3), np.float32),
-        )
-        shapes = np.zeros(52, np.float32)
-        face = Face(points, shapes, 0.0, 0.0, 0.0, 1, quad, factors)
-        return face if image.max() > 8 else None
-
-    def track(self, frames, *_, **__):
-        return (self.main(frame.image) for frame in frames)
 
 
 @pytest.fixture
@@ -72,12 +28,11 @@ def explorer(monkeypatch):
     monkeypatch.setattr(TransferPipeline, "_own_motion", lambda *_: torch.full((1, N), 0.24))
     monkeypatch.setattr(Explorer, "read", lambda self, image: {})
     monkeypatch.setattr(Explorer, "distance", lambda self, state, image: 0.25)
-    directions = torch.zeros(N, STYLES, WIDTH)
-    directions[SMILE, :2, 0] = 0.1
-    control = Control.from_directions(directions, torch.eye(WIDTH), n_styles=STYLES)
-    model = Transfer(BrightGenerator(), control=control)
+    model = Transfer(Lamp(), control=moving("smile", 0, 1))
     model.asset = "ffhq"  # whose random identities are plain w
-    return Explorer(TransferPipeline(model, device="cpu", reader=BrightReader()), lambda _: None)
+    return Explorer(
+        TransferPipeline(model, device="cpu", reader=BrightnessReader()), lambda _: None
+    )
 
 
 def test_without_moves_it_is_exactly_the_identity_and_each_control_moves_its_rows(explorer):

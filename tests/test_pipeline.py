@@ -8,15 +8,14 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from lamp import STYLES, WIDTH, BrightnessReader, Lamp
 from test_model import small_model
-from torch import nn
 
 from xfer import pipeline_outputs
 from xfer.control import Control
 from xfer.errors import BadFile, BadValue, MissingFile, NoFace, UnwritableFile
-from xfer.face_reader import Face, FaceReader
 from xfer.landmarker import FACTORS
-from xfer.media.images import read_image, to_array, write_image
+from xfer.media.images import read_image, write_image
 from xfer.media.provenance import Source
 from xfer.media.video import Frame, Video, VideoWriter, open_video, read_source
 from xfer.model import Transfer
@@ -34,63 +33,6 @@ from xfer.pipeline_inputs import (
 from xfer.pipeline_outputs import compose, square_quad, turned, write_video
 
 N = len(FACTORS)
-SMILE = FACTORS.index("smile")
-STYLES, WIDTH = 3, 8
-
-
-class Lamp(nn.Module):
-    """A generator whose image is as bright as the first number of its code."""
-
-    n_styles, w_dim, z_dim, resolution = STYLES, WIDTH, WIDTH, 16
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("w_mean", torch.zeros(WIDTH))
-
-    def prepare(self, size):
-        self.size = size
-        return self
-
-    def to_w_plus(self, w):
-        return w[:, None].expand(-1, STYLES, -1)
-
-    def synthesis(self, w_plus):
-        return w_plus.flatten(1)[:, 0, None, None, None].expand(-1, 3, self.size, self.size)
-
-    def frames(self, w_plus):
-        return to_array(self.synthesis(w_plus))
-
-    def stream(self, codes):
-        return (self.frames(w_plus)[0] for w_plus in codes)
-
-
-class BrightnessReader(FaceReader):
-    """Finds a face wherever an image is not black; its red is the smile, its green the yaw."""
-
-    def __init__(self):
-        pass
-
-    def read(self, image):
-        smile, yaw, _ = image.mean((0, 1)) / 255
-        factors = np.zeros(N, np.float32)
-        factors[[SMILE, 0]] = smile, 10 * yaw
-        quad = np.array([[8, 8], [8, 24], [24, 24], [24, 8]], np.float64)
-        points = np.random.default_rng(0).uniform(12, 20, (478, 3)).astype(np.float32)
-        face = Face(
-            landmarks=points, blendshapes=np.zeros(52, np.float32),
-            yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, n_faces=1, quad=quad,
-            factors=factors,
-        )  # fmt: skip
-        return [face] if image.any() else []
-
-    def main(self, image, face=None):
-        if not (faces := self.read(image)):
-            raise NoFace("a face is required; none was found")
-        return faces[0]
-
-    def track(self, frames, smoothing_s=0.1, face=None, fps=25.0, live=False):
-        for frame in frames:
-            yield next(iter(self.read(frame.image)), None)
 
 
 @pytest.fixture
@@ -306,7 +248,7 @@ def test_identities_are_seeds_latents_or_photos(tmp_path):
     with pytest.raises(MissingFile, match="there is no photo"):
         find_photos([str(tmp_path)])
     np.save(tmp_path / "w.npy", np.zeros((5, 9), np.float32))
-    with pytest.raises(BadFile, match="5 x 9; these weights take latents of 3 x 8"):
+    with pytest.raises(BadFile, match="5 x 9; these weights take latents of 3 x 12"):
         read_latent(tmp_path / "w.npy", STYLES, WIDTH)
     np.save(tmp_path / "o.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(BadFile, match="one array of numbers"):

@@ -7,17 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
+from lamp import STYLES, WIDTH, Lamp, moving
 
 from xfer import metrics
-from xfer.control import Control
 from xfer.errors import BadValue
 from xfer.evaluation import evaluate as module
 from xfer.evaluation.evaluate import EvaluateConfig, evaluate, write_tables
 from xfer.evaluation.trials import DriverVideo, Judges, Observation, Subject, measure_trial
 from xfer.face_reader import FaceReader
 from xfer.landmarker import FACTOR_UNITS, FACTORS
-from xfer.media.images import to_array
 from xfer.metrics import metric
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
@@ -98,22 +96,6 @@ def test_tables_have_means_intervals_and_paired_tests(tmp_path):
     assert "tabular" in (tmp_path / "summary.tex").read_text()
 
 
-class Bulb(nn.Module):
-    """A generator whose image is as bright as the first number of its code."""
-
-    n_styles, w_dim, z_dim, resolution = 3, 8, 8, 16
-    w_mean, prepare = torch.zeros(8), lambda self, size=None: self
-
-    def to_w_plus(self, w):
-        return w[:, None].expand(-1, 3, -1)
-
-    def synthesis(self, w_plus):
-        return w_plus.flatten(1)[:, :1, None, None].expand(-1, 3, 16, 16)
-
-    def stream(self, codes):
-        return (to_array(self.synthesis(w_plus))[0] for w_plus in codes)
-
-
 class Brightness(Judges):
     """Takes brightness for open lids, and counts frames."""
 
@@ -129,12 +111,9 @@ class Brightness(Judges):
 
 
 def test_an_evaluation_measures_methods_and_resumes(tmp_path, monkeypatch):
-    directions = torch.zeros(N, 3, 8)
-    directions[FACTORS.index("lids"), 0, 0] = 0.1
-    control = Control.from_directions(directions, torch.eye(8), n_styles=3)
     monkeypatch.setattr(TransferPipeline, "_own_motion", lambda *_: torch.zeros(1, N))
-    monkeypatch.setattr(Transfer, "random_identity", lambda *_: torch.zeros(1, 3, 8))
-    monkeypatch.setattr(module, "load", lambda _: Transfer(Bulb(), control=control))
+    monkeypatch.setattr(Transfer, "random_identity", lambda *_: torch.zeros(1, STYLES, WIDTH))
+    monkeypatch.setattr(module, "load", lambda _: Transfer(Lamp(), control=moving("lids", 0)))
     monkeypatch.setattr(module, "Judges", Brightness)
     levels = (128 + 40 * wave).astype(np.uint8)
     frames = np.broadcast_to(levels[:, None, None, None], (40, 8, 8, 3))

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from xfer.baselines import (
-    Copy,
     DriverMotion,
-    FactorMoves,
-    LatentDifference,
+    copy,
+    factor_moves,
     ganspace_directions,
+    latent_difference,
     linear_directions,
 )
 from xfer.control import unit_sizes
@@ -38,18 +38,18 @@ def motion(**more):
 
 
 def test_linear_moves_change_one_factor_and_hold_the_others():
-    baseline = FactorMoves(linear_directions(*world(), STYLES, ridge=1e-6))
+    baseline = factor_moves(linear_directions(*world(), STYLES, ridge=1e-6))
     identity = torch.randn(1, STYLES, W_DIM)
-    moved = baseline.latents(motion(), identity)
+    moved = baseline(motion(), identity)
     change = read(moved[:, 0]) - read(identity[:, 0])
     torch.testing.assert_close(change / unit_sizes(change), 0.3 * torch.eye(N), atol=1e-3, rtol=0)
-    assert torch.equal(baseline.latents(motion(), identity, 0.0), identity.expand(N, -1, -1))
+    assert torch.equal(baseline(motion(), identity, 0.0), identity.expand(N, -1, -1))
 
 
 def test_ganspace_takes_the_component_that_goes_with_each_factor():
-    baseline = FactorMoves(ganspace_directions(*world(), STYLES, count=N))
+    baseline = factor_moves(ganspace_directions(*world(), STYLES, count=N))
     identity = torch.randn(1, STYLES, W_DIM)
-    change = read(baseline.latents(motion(), identity)[:, 0]) - read(identity[:, 0])
+    change = read(baseline(motion(), identity)[:, 0]) - read(identity[:, 0])
     found = change / unit_sizes(change)
     assert (found.argmax(1) == torch.arange(N)).all()
     assert (found.diagonal() - 0.3).abs().max() < 0.1
@@ -59,8 +59,8 @@ def test_differences_of_latents_are_added_and_copies_do_not_move():
     torch.manual_seed(0)
     identity, frames, rest = (torch.randn(n, STYLES, W_DIM) for n in (1, N, 1))
     driven = motion(w_plus=frames, neutral_w_plus=rest)
-    half = LatentDifference().latents(driven, identity, 0.5)
+    half = latent_difference(driven, identity, 0.5)
     torch.testing.assert_close(half, identity + 0.5 * (frames - rest))
-    assert torch.equal(Copy().latents(driven, identity), identity.expand(N, -1, -1))
+    assert torch.equal(copy(driven, identity), identity.expand(N, -1, -1))
     with pytest.raises(BadValue, match="frames inverted"):
-        LatentDifference().latents(motion(), identity)
+        latent_difference(motion(), identity)

@@ -3,8 +3,8 @@
 Every baseline gives latents, so that all are rendered, read and compared alike.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -31,43 +31,32 @@ class DriverMotion:
     """The frames, inverted: what differences of latents need."""
     neutral_w_plus: Code | None = None
 
-    def change(self) -> Latents:
-        """What changed between the driver's resting latent and its frames."""
-        if self.w_plus is None or self.neutral_w_plus is None:
-            raise BadValue("this baseline needs the driver's frames inverted; give w_plus of both")
-        return self.w_plus - self.neutral_w_plus
+
+Baseline = Callable[[DriverMotion, Code, float], Latents]
+"""Latents of an identity with the motion of every frame; strength 0 leaves it as it is."""
 
 
-class Baseline(Protocol):
-    """Latents of an identity with the motion of every frame; strength 0 leaves it as it is."""
-
-    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents: ...
-
-
-class Copy:
+def copy(motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
     """The identity itself: the right person, who does not move."""
-
-    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
-        return identity.expand(len(motion.factors), -1, -1)
+    return identity.expand(len(motion.factors), -1, -1)
 
 
-class LatentDifference:
+def latent_difference(motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
     """The identity's latent plus what changed between the driver's (Tov et al., "e4e", 2021)."""
+    if motion.w_plus is None or motion.neutral_w_plus is None:
+        raise BadValue("this baseline needs the driver's frames inverted; give w_plus of both")
+    return identity + strength * (motion.w_plus - motion.neutral_w_plus)
 
-    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
-        return identity + strength * motion.change()
 
-
-@dataclass(frozen=True)
-class FactorMoves:
+def factor_moves(control: Control) -> Baseline:
     """Moves by named factors along a control's directions, whichever way they were found."""
 
-    control: Control
-
     @torch.no_grad()
-    def latents(self, motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
-        units = self.control.units(motion.factors, motion.own, motion.neutral)
-        return self.control.move(identity, strength * units)
+    def latents(motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
+        units = control.units(motion.factors, motion.own, motion.neutral)
+        return control.move(identity, strength * units)
+
+    return latents
 
 
 def linear_directions(w: W, factors: Factors, n_styles: int, ridge: float = 1.0) -> Control:

@@ -21,7 +21,7 @@ from xfer.face_reader import Face
 from xfer.media.align import Quad, crop, face_mask, paste, to_square
 from xfer.media.images import Pixels, read_image, write_image
 from xfer.media.provenance import Source
-from xfer.media.video import VideoWriter, open_camera, open_video, prefetch
+from xfer.media.video import Camera, VideoWriter, open_video, prefetch
 from xfer.model import Transfer
 from xfer.pipeline import Identity, Result, TransferOptions, TransferPipeline, roll_deg
 from xfer.pipeline_inputs import (
@@ -145,7 +145,7 @@ def write_video(pipeline: TransferPipeline, driver: Driver, identity: Identity, 
     A camera ends well with Ctrl-C; a file that is interrupted leaves nothing.
     """
     live, began, n, writer = driver.kind == "camera", time.monotonic(), 0, None
-    source = open_camera(driver.path) if live else open_video(driver.path)
+    source = Camera(driver.path) if live else open_video(driver.path)
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(_interruptible()) if live else threading.Event()
         results = pipeline.video(source, identity, live)

@@ -14,7 +14,7 @@ from PIL import Image
 from xfer.errors import BadFile, MissingFile
 from xfer.media.conversion import WIDE
 from xfer.media.images import read_image
-from xfer.media.video import open_camera, open_video, prefetch
+from xfer.media.video import Camera, open_video, prefetch
 
 CASES = Path(__file__).resolve().parents[2] / "../shared/cases"
 
@@ -249,7 +249,7 @@ def test_prefetching_keeps_order_and_errors_and_ends_with_its_reader():
 
 def test_a_camera_gives_its_newest_frame_and_drops_the_others(tmp_path):
     path = make_video(tmp_path / "a.mp4", ramps(12), fps=25)
-    camera = open_camera(f"live:{path}")
+    camera = Camera(f"live:{path}")
     times = []
     for frame in camera:
         times.append(frame.time_s)
@@ -257,7 +257,7 @@ def test_a_camera_gives_its_newest_frame_and_drops_the_others(tmp_path):
     assert 3 <= len(times) <= 8 and camera.n_dropped >= 3
     assert all(b > a for a, b in itertools.pairwise(times))
     with pytest.raises(MissingFile, match="no camera"):
-        open_camera("live:/dev/video99")
+        Camera("live:/dev/video99")
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared inputs are absent")

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from xfer.assets import locate
 from xfer.baselines import (
-    Copy,
+    Baseline,
     DriverMotion,
-    FactorMoves,
-    LatentDifference,
+    copy,
+    factor_moves,
     ganspace_directions,
+    latent_difference,
     linear_directions,
 )
 from xfer.control import Factors
@@ -181,10 +182,10 @@ def open_methods(
         people: Generated people whom linear and ganspace are fitted to.
     """
     model, n_styles = pipeline.model, pipeline.model.generator.n_styles
-    fit = lambda find: FactorMoves(find(*sample_people(pipeline, people), n_styles)).latents
+    fit = lambda find: factor_moves(find(*sample_people(pipeline, people), n_styles))
     makers: dict[str, Callable[[], Method]] = {
         "ours": lambda: _own(pipeline),
-        "copy": lambda: _rival(Copy().latents),
+        "copy": lambda: _rival(copy),
         "linear": lambda: _rival(fit(linear_directions)),
         "ganspace": lambda: _rival(fit(ganspace_directions)),
     }
@@ -194,7 +195,7 @@ def open_methods(
             TransferPipeline(model, learned, reader=pipeline.reader)
         )
     if model.identity_encoder is not None or all(d.w_plus is not None for d in drivers):
-        makers["latent_difference"] = lambda: _rival(LatentDifference().latents, pipeline)
+        makers["latent_difference"] = lambda: _rival(latent_difference, pipeline)
     if unknown := set(names) - makers.keys():
         raise BadValue(
             f"with these weights and drivers methods are {', '.join(makers)}; "
@@ -224,7 +225,7 @@ def _own(pipeline: TransferPipeline) -> Method:
     return move
 
 
-def _rival(latents: Callable[..., WPlus], encoder: TransferPipeline | None = None) -> Method:
+def _rival(latents: Baseline, encoder: TransferPipeline | None = None) -> Method:
     """A baseline on what the reader sees and, with an encoder, on the driver's codes."""
     known: dict[str, WPlus] = {}
 

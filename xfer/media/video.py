@@ -30,7 +30,7 @@ from xfer.media.provenance import Source, comment, find_source
 from xfer.media.reader import Animation, Frame, Video, VideoFile, decoded, open_container
 from xfer.runs import FULL, atomic
 
-__all__ = ["Frame", "Video", "VideoWriter", "open_camera", "open_video", "prefetch", "read_source"]
+__all__ = ["Camera", "Frame", "Video", "VideoWriter", "open_video", "prefetch", "read_source"]
 
 SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's name for cameras, by system."""
@@ -143,9 +143,6 @@ def _in_real_time(video: Video) -> Iterator[Frame]:
     for frame in video:
         time.sleep(max(0.0, start + frame.time_s - time.monotonic()))
         yield frame
-
-
-open_camera = Camera
 
 
 class VideoWriter:

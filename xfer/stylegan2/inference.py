@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import upfirdn2d
-from xfer.shapes import Features, Image, W, WPlus, Z
+from xfer.shapes import Features, Image, W, WPlus
 from xfer.stylegan2.layers import DEMODULATION_EPSILON, Noise, StyledLayer, upsample_rgb
 
 GAIN = math.sqrt(2)
@@ -45,11 +45,6 @@ class Prepared:
         if name in SAME_AS_GENERATOR:
             return getattr(self.generator, name)
         raise AttributeError(name)
-
-    @torch.no_grad()
-    def __call__(self, z: Z, psi: float = 1.0, cutoff: int | None = None) -> Image:
-        """Random images: mapping, truncation, synthesis."""
-        return self.synthesis(self.truncate(self.to_w_plus(self.mapping(z)), psi, cutoff))
 
     @torch.no_grad()
     def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored") -> Image:

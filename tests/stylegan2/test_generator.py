@@ -81,12 +81,6 @@ def test_stored_noise_repeats_and_random_noise_does_not(generator):
         render("loud")
 
 
-def test_a_sample_does_not_depend_on_its_batch(generator):
-    w_plus = latent(generator, 5)
-    together = generator.synthesis(w_plus)
-    torch.testing.assert_close(generator.synthesis(w_plus[3:4]), together[3:4])
-
-
 def test_bfloat16_stays_close_to_float32(generator):
     w_plus = latent(generator, 4)
     exact, rough = generator.synthesis(w_plus), generator.synthesis(w_plus, half=torch.bfloat16)

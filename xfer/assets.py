@@ -143,10 +143,8 @@ def asset_path(name: str) -> Path:
         named = f" {name}" if asset.optional else ""
         raise MissingFile(f"{name} is needed and not fetched: run `xfer weights fetch{named}`")
     if (size := asset.path.stat().st_size) != asset.size:
-        raise BadFile(
-            f"{asset.path} should have {asset.size} bytes, has {size}: "
-            f"run `xfer weights fetch {name}`"
-        )
+        again = f"run `xfer weights fetch {name}`"
+        raise BadFile(f"{asset.path} should have {asset.size} bytes, has {size}: {again}")
     return asset.path
 
 
@@ -161,10 +159,8 @@ def locate(name: str | Path) -> Path:
         if not PUBLIC[str(name)].path.exists():
             raise MissingFile(f"{name} is not fetched yet: run `xfer weights fetch {name}`")
         return PUBLIC[str(name)].path
-    raise MissingFile(
-        f"{path} does not exist, and no checkpoint has that name; names: "
-        f"{', '.join([*shipped, *PUBLIC])}"
-    )
+    known = ", ".join([*shipped, *PUBLIC])
+    raise MissingFile(f"{path} does not exist, and no checkpoint has that name; names: {known}")
 
 
 def listing() -> Iterator[str]:
@@ -217,9 +213,7 @@ def verify(names: Sequence[str] = ()) -> list[str]:
 def _named(names: Sequence[str]) -> dict[str, Asset]:
     known = ASSETS | PUBLIC
     if unknown := [name for name in names if name not in known]:
-        raise BadValue(
-            f"files that can be fetched are {', '.join(known)}; got {', '.join(unknown)}"
-        )
+        raise BadValue(f"files that can be fetched are {', '.join(known)}; got {unknown}")
     return {name: known[name] for name in names}
 
 
@@ -292,10 +286,8 @@ def _fetch_public(name: str, asset: Asset) -> None:
         raise
     except Exception as error:  # each client raises kinds of its own
         where = "Google Drive, id " * (asset.registry == "drive") + asset.address
-        raise MissingFile(
-            f"{name} could not be fetched ({error}): get it from {where} and put it there as "
-            f"{asset.path}"
-        ) from error
+        todo = f"get it from {where} and put it there as {asset.path}"
+        raise MissingFile(f"{name} could not be fetched ({error}): {todo}") from error
 
 
 def _download_public(asset: Asset, part: Path) -> None:

@@ -73,9 +73,8 @@ def read_parameters(path: Path) -> dict[str, Any]:
     except StopIteration:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
-        raise BadFile(
-            f"{path}: its parameters cell is not lines of 'name = literal': {error}"
-        ) from error
+        why = f"its parameters cell is not lines of 'name = literal': {error}"
+        raise BadFile(f"{path}: {why}") from error
 
 
 def _choose(folder: Path, names: tuple[str, ...], start: str) -> list[Path]:
@@ -106,9 +105,7 @@ def _plan(chosen: list[Path], settings: tuple[str, ...], preset: str) -> dict[Pa
     for name in wanted:
         if not any(name in parameters for parameters in known.values()):
             has = sorted({name for parameters in known.values() for name in parameters})
-            raise BadValue(
-                f"no chosen notebook has a parameter '{name}'; they have {', '.join(has)}"
-            )
+            raise BadValue(f"no chosen notebook has a parameter '{name}'; they have {has}")
     return {
         path: {name: _convert(name, wanted[name], has[name]) for name in wanted if name in has}
         for path, has in known.items()

@@ -92,10 +92,8 @@ class Driver(NamedTuple):
 def parse_drivers(texts: Sequence[str]) -> list[Driver]:
     """Drivers that texts name, folders taken apart; names of files come before factors."""
     if not texts or not all(text.strip() for text in texts):
-        raise BadValue(
-            "a driver is required: an image, a video, a folder, live:CAMERA, or factors such as "
-            "yaw=20,smile=.5"
-        )
+        kinds = "an image, a video, a folder, live:CAMERA, or factors such as yaw=20,smile=.5"
+        raise BadValue(f"a driver is required: {kinds}")
     drivers = []
     for text in texts:
         if exists(text) and Path(text).is_dir():

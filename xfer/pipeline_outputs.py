@@ -110,10 +110,7 @@ def reenact(config: ReenactConfig) -> Iterator[str]:
     """A video of an identity with the motion of a driver's video; sound and times are kept."""
     drivers = parse_drivers(config.driver)
     if len(drivers) != 1 or not drivers[0].moves:
-        raise BadValue(
-            f"reenact requires one video or camera as driver; got {' '.join(config.driver)}: "
-            "xfer transfer takes images, folders, factors and several drivers"
-        )
+        raise BadValue("reenact requires one video or camera as driver; transfer takes all others")
     yield from transfer(TransferConfig(**vars(config)))
 
 

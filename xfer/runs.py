@@ -171,9 +171,7 @@ class Run:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise RunError(
-                f"{self.folder} is in use by another run; wait for it or choose another folder"
-            ) from None
+            raise RunError(f"{self.folder} is in use by another run; choose another") from None
         self._began = time.monotonic()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.record = {"config": config, "seed": seed, "inputs": dict(inputs or {}), "started": now}

@@ -108,10 +108,7 @@ def prepare(config: PrepareConfig) -> Clips:
     print(f"{out}: {status}; {len(clips)} clips, {used} frames", file=sys.stderr)
     if not used:
         reason, count = Counter(line["reason"] for line in lines).most_common(1)[0]
-        raise BadFile(
-            f"every input was rejected, {count} of {len(lines)} since: {reason}; "
-            f"{out / MANIFEST} has the reasons of all"
-        )
+        raise BadFile(f"every input was rejected, {count} of {len(lines)} since: {reason}")
     return clips
 
 

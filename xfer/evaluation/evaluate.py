@@ -197,10 +197,7 @@ def open_methods(
     if model.identity_encoder is not None or all(d.w_plus is not None for d in drivers):
         makers["latent_difference"] = lambda: _rival(latent_difference, pipeline)
     if unknown := set(names) - makers.keys():
-        raise BadValue(
-            f"with these weights and drivers methods are {', '.join(makers)}; "
-            f"got {', '.join(sorted(unknown))}"
-        )
+        raise BadValue(f"methods are {', '.join(makers)} here; got {', '.join(sorted(unknown))}")
     return {name: makers[name]() for name in names or makers}
 
 

@@ -81,10 +81,8 @@ def opened_image(path: str | Path) -> Iterator[Image.Image]:
 def check_size(path: str | Path, width: int, height: int) -> None:
     """Refuse images and frames that would take too much memory."""
     if width * height > MOST_PIXELS:
-        raise BadFile(
-            f"{path} has {width} x {height} pixels; at most {MOST_PIXELS / 1e6:g} million "
-            "are read: make it smaller first"
-        )
+        most = f"at most {MOST_PIXELS / 1e6:g} million are read: make it smaller"
+        raise BadFile(f"{path} has {width} x {height} pixels; {most}")
 
 
 def words(error: Exception) -> str:

@@ -123,10 +123,8 @@ class Camera(Video):
             options = {"fflags": "nobuffer"}
             container = av.open(str(self.path), format=SYSTEMS.get(sys.platform), options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise MissingFile(
-                f"there is no camera {self.path} that can be opened ({words(error)}); "
-                "cameras are named like live:/dev/video0"
-            ) from error
+            why = f"({words(error)}); cameras are named like live:/dev/video0"
+            raise MissingFile(f"there is no camera {self.path} that can be opened {why}") from error
         converter, start = None, time.monotonic()
         with container:
             for frame in container.decode(video=0):
@@ -171,9 +169,7 @@ class VideoWriter:
     ):
         self.path, self.size, self.fps, self.audio_from = Path(path), size, fps, audio_from
         if self.path.suffix.lower() != ".mp4" or not 0 < fps < 10_000:
-            raise BadValue(
-                f"videos are written as .mp4, at some frames a second; got {path}, {fps}"
-            )
+            raise BadValue(f"videos are .mp4 with some frames a second; got {path}, {fps}")
         self._comment = comment(source, note)
         self.remarks, self.n_frames, self._last = list[str](), 0, -1
 

@@ -52,10 +52,8 @@ def upfirdn2d(
     sides = [sides[0], sides[0], sides[1], sides[1]] if len(sides) == 2 else sides
     f = torch.outer(f, f) if f.ndim == 1 else f
     if min(_output_size(x, f, [up, up], [down, down], sides)) <= 0:
-        raise BadValue(
-            f"a filter of {f.shape[0]} x {f.shape[1]} taps leaves nothing of {x.shape[2]} x "
-            f"{x.shape[3]} samples with up={up}, padding={padding}: pad more"
-        )
+        taps, samples = (" x ".join(map(str, t.shape[-2:])) for t in (f, x))
+        raise BadValue(f"a filter of {taps} taps leaves nothing of {samples} samples: pad more")
     f, gain = f.to(torch.float32), float(gain)
     return torch.ops.xfer.upfirdn2d(x, f, [up, up], [down, down], sides, flip_filter, gain)
 

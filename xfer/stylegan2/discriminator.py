@@ -74,10 +74,8 @@ class Discriminator(Storable, nn.Module):
     def forward(self, image: Image) -> Logits:
         edge, clamp = self.config.resolution, self.config.conv_clamp
         if image.shape[2:] != (edge, edge):
-            raise BadValue(
-                f"this discriminator takes images of {edge} px; "
-                f"got {image.shape[3]} x {image.shape[2]}"
-            )
+            got = f"{image.shape[3]} x {image.shape[2]}"
+            raise BadValue(f"this discriminator takes images of {edge} px; got {got}")
         x = self.from_rgb(image.contiguous(memory_format=torch.channels_last), clamp=clamp)
         for block in self.blocks:
             x = block(x, clamp=clamp)

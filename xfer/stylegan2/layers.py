@@ -157,10 +157,8 @@ class LatentSpace:
     def check(self, w_plus: Tensor) -> None:
         """Raise `BadValue` unless it is a W+ of this generator."""
         if tuple(w_plus.shape[1:]) != (self.n_styles, self.w_dim):
-            raise BadValue(
-                f"this generator takes W+ of {self.n_styles} styles x {self.w_dim}; "
-                f"got {' x '.join(map(str, w_plus.shape[1:]))}"
-            )
+            wanted, got = f"{self.n_styles} styles x {self.w_dim}", map(str, w_plus.shape[1:])
+            raise BadValue(f"this generator takes W+ of {wanted}; got {' x '.join(got)}")
 
     def mix(self, first: WPlus, second: WPlus, at: int) -> WPlus:
         """Style mixing: `first` for the styles below `at`, `second` from there on."""

@@ -97,10 +97,8 @@ def generator_from(network: Network) -> tuple[dict[str, Any], State]:
     w_dim, z_dim = state["mapping.layers.0.weight"].shape
     # A label's embedding is appended to z; only NVlabs' layout has a z that is not as wide as w.
     if z_dim != w_dim and (network.layout == "rosinality" or z_dim == 2 * w_dim):
-        raise BadFile(
-            f"a class-conditional generator (its mapping takes {z_dim} numbers and gives {w_dim}), "
-            "which xfer does not have; bring one that was trained without labels"
-        )
+        sizes = f"its mapping takes {z_dim} numbers and gives {w_dim}"
+        raise BadFile(f"a class-conditional generator ({sizes}); bring one without labels")
     widths = {4 << (i + 1) // 2: len(state[f"layers.{i}.weight"]) for i in range(layers)}
     if (mean := network.config.get("latent_avg")) is not None:
         state["w_mean"] = mean.reshape(-1, w_dim).mean(0)
@@ -182,10 +180,8 @@ def _channels(widths: Mapping[int, int]) -> dict[str, int]:
     base = max(width * edge for edge, width in widths.items())
     for edge, width in widths.items():
         if min(base // edge, top) != width:
-            raise BadFile(
-                f"{width} channels at {edge} px do not follow min(base / resolution, maximum) "
-                f"with base {base} and maximum {top}"
-            )
+            rule = f"min({base} / resolution, {top})"
+            raise BadFile(f"{width} channels at {edge} px do not follow {rule}")
     return {"channel_base": base, "channel_max": top}
 
 
@@ -223,10 +219,7 @@ def _check_plain(network: Network) -> None:
     """Refuse what shares the names of StyleGAN2 and is something else."""
     for name, tensor in network.tensors.items():
         if re.match(r"(mapping\.)?embed\.|b4\.cmap", name):
-            raise BadFile(
-                f"a class-conditional network ({name}), which xfer does not have; bring one that "
-                "was trained without labels"
-            )
+            raise BadFile(f"a class-conditional network ({name}); bring one without labels")
         if name.endswith((".kernel", "resample_filter")):
             kernel = tensor.float() / tensor.float().sum()
             if kernel.shape != (4, 4) or not torch.allclose(kernel, _blur(), atol=1e-3):

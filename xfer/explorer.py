@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.analysis.latent_directions import components
+from xfer.analysis import components
 from xfer.errors import BadFile, BadValue, MissingPackage, NoFace
 from xfer.face_reader import Face
 from xfer.landmarker import FACTORS, read_factors

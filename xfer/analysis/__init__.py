@@ -1,1 +1,0 @@
-"""Where pose, expression and identity live in latent codes."""

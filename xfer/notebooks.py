@@ -138,7 +138,7 @@ def _execute(path: Path, out: Path, parameters: dict[str, Any]) -> tuple[str, fl
     try:
         papermill.execute_notebook(
             path, page, parameters, cwd=path.parent, progress_bar=sys.stderr.isatty(),
-            kernel_name="python3", language="python",
+            kernel_name="python3", language="python", extra_arguments=["--log-level=ERROR"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as failure:
         error = f"{failure.ename}: {(failure.evalue.strip() or '-').splitlines()[0]}"

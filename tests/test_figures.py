@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xfer.figures import DRIVER, IDENTITY, bars, curves, image_grid
+from xfer.figures import DRIVER, IDENTITY, curves, image_grid
 from xfer.media.provenance import Source
 from xfer.media.video import read_source
 
@@ -32,12 +32,3 @@ def test_curves_carry_intervals_and_the_colours_of_driver_and_identity():
     assert (first.get_color(), second.get_color()) == (DRIVER, IDENTITY)
     assert list(first.get_ydata()) == y and len(figure.axes[0].collections) == 1
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("time, s", "yaw, deg")
-
-
-def test_bars_carry_numbers_and_intervals():
-    figure = bars({"distance": {"ours": (0.4, 0.35, 0.46), "copy": 0.7}, "r": {"ours": 0.9}})
-    place = figure.axes[0]
-    assert [text.get_text() for text in place.texts] == ["0.4", "0.7"]
-    assert [bar.get_width() for bar in place.patches] == [0.4, 0.7]
-    assert list(place.get_lines()[0].get_xdata()) == [0.35, 0.46]
-    assert figure.axes[1].get_xlabel() == "r"

@@ -1,4 +1,4 @@
-"""Figures in one style: images in a grid, curves and bars with their intervals.
+"""Figures in one style: images in a grid and curves with their intervals.
 
 Drivers are orange and identities blue everywhere. Figures are made without pyplot, so that they
 look and behave the same in a notebook, a test and a job without a screen.
@@ -113,29 +113,6 @@ def curves(
         place.set(xlabel=x_label, ylabel=quantity)
         if len(lines) > 1:
             place.legend()
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def bars(panels: Mapping[str, Mapping[str, float | Sequence[float]]], title: str = "") -> Figure:
-    """One panel a quantity, one horizontal bar a name, with its interval and its number.
-
-    Args:
-        panels: By quantity (with its unit) and name: the value, or value, low and high.
-    """
-    lines = max((len(values) for values in panels.values()), default=1)
-    figure, axes = _figure(1, len(panels), 3.6, 0.8 + 0.3 * lines, title)
-    for place, (quantity, values) in zip(axes[0], panels.items(), strict=True):
-        for colour, (name, given) in zip(_colours(values), values.items(), strict=True):
-            value, *interval = np.atleast_1d(given).tolist()
-            place.barh([name], [value], color=colour, height=0.6)
-            place.plot(interval, [name] * len(interval), color="black", linewidth=1)
-            place.annotate(f"{value:.3g}", (max([value, *interval]), name), (3, 0),
-                           textcoords="offset points", va="center")  # fmt: skip
-        place.invert_yaxis()
-        place.margins(x=0.15)
-        place.grid(axis="y", visible=False)
-        place.set_xlabel(quantity)
     return figure
 
 

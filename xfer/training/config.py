@@ -167,7 +167,8 @@ class TransferTraining(TrainingConfig):
     mapper_rate: float = 1.0
     """Of the mapper's directions, over learning_rate."""
     start: str = ""
-    """Control whose moves the mapper starts from: "ffhq", a file, or empty for none."""
+    """Weights whose control the mapper starts from, and whose motion encoder if they have one:
+    "ffhq", a file, or empty for none."""
     clip: float = 1.0
     ema_kimg: float = 2.0
     log_kimg: float = 0.4
@@ -200,8 +201,8 @@ class TransferTraining(TrainingConfig):
 
 
 _HELD = {
-    "start": "ffhq", "mapper_rate": 0.1, "readings": 1.0, "factors": 0.3, "explicit": 0.5,
-    "identity": 1.0, "surroundings": 2.0,
+    "start": "ffhq", "mapper_rate": 0.1, "readings": 1.0, "factors": 4.0, "explicit": 0.5,
+    "identity": 1.0, "surroundings": 1.0, "drift": 0.0,
     "pixels": 0.0, "perceptual": 0.0, "perceptual_crop": 0.0,
 }  # fmt: skip
 """From the explicit moves on. Same-person pairs need no images: their codes are known."""

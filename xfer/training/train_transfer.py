@@ -25,12 +25,12 @@ from xfer.backbones import fit
 from xfer.checkpoints import load_network, read_checkpoint, write_checkpoint
 from xfer.control import Control
 from xfer.data.clips import Clips, fingerprint, open_clips, sample_pair
-from xfer.data.synthesize import open_control
 from xfer.encoders import MotionEncoder
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
 from xfer.mapper import AffineMapper, LowRankMapper, Mapper, build_mapper
 from xfer.media.images import to_tensor
+from xfer.model import Transfer
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator
 from xfer.training.augment import degrade
@@ -79,7 +79,7 @@ class TransferTask(Task):
         data: Clips with codes and factors for every frame; each folder gives a like share of the
             pairs. People with one frame are drivers, others, and themselves.
         measures: As `open_measures` gives them.
-        control: Whose moves the mapper starts from.
+        start: Whose control's moves the mapper starts from, and whose encoder if it has one.
     """
 
     name = "transfer"
@@ -90,7 +90,7 @@ class TransferTask(Task):
         data: Sequence[Clips],
         generator: nn.Module,
         measures: dict[str, nn.Module],
-        control: Control | None = None,
+        start: Transfer | None = None,
         world: World | None = None,
     ):
         self.data = [(clips, clips.split("train")) for clips in data]
@@ -99,22 +99,26 @@ class TransferTask(Task):
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
             self.encoder = MotionEncoder(config.encoder).to(device)
             self.mapper = build_mapper(config.mapper).to(device)
-        if isinstance(self.mapper, AffineMapper) and (control or config.readings + config.factors):
+        if isinstance(self.mapper, AffineMapper) and (start or config.readings + config.factors):
             raise BadValue(
                 "the affine mapper has no coordinates of motion to start, read or check: set "
                 "start to nothing, readings and factors to 0, or take the low_rank mapper"
             )
         self.centre = torch.zeros(N_FACTORS, device=device)
-        if control is not None:
-            self.centre = start_from(self.mapper, control, *self._people()).to(device)
+        if start is not None:
+            self.centre = start_from(self.mapper, start.control, *self._people()).to(device)
+            if start.motion_encoder is not None:
+                self.encoder.load_state_dict(start.motion_encoder.state_dict())
+                for name in ("read_motion", "read_identity"):
+                    state = getattr(start.mapper, name).state_dict()
+                    getattr(self.mapper, name).load_state_dict(state)
+            self.mapper.bias.requires_grad_(False)  # where nothing is wanted, nothing moves
         self.generator = frozen(generator, device)
         self.measures = {name: frozen(network, device) for name, network in measures.items()}
         self.spread = latent_spread(self.generator)
         y, x = torch.meshgrid(*[torch.linspace(-1, 1, 32, device=device)] * 2, indexing="ij")
         self.outside = ((x / 0.62) ** 2 + ((y - 0.1) / 0.78) ** 2 > 1).float()
         networks = {"motion_encoder": self.encoder, "mapper": self.mapper}
-        if control is not None:  # where nothing is wanted, nothing moves
-            self.mapper.bias.requires_grad_(False)
         learned = {n: p for n, p in self.mapper.named_parameters() if p.requires_grad}
         fast = [learned.pop(name) for name in list(learned) if "read_motion" in name]
         rate = config.learning_rate
@@ -296,14 +300,14 @@ def train_transfer(
     generator = Generator.load(config.generator)
     perceptual = config.perceptual + config.perceptual_crop
     measures = open_measures(perceptual, config.identity, config.factors)
-    control = open_control(config.start) if config.start else None
+    start = Transfer.load(config.start) if config.start else None
     clips = [open_clips(place) for place in data]
-    task = TransferTask(config, clips, generator, measures, control, World.join(device))
+    task = TransferTask(config, clips, generator, measures, start, World.join(device))
     inputs = {place: fingerprint(place) for place in data} | {"generator": config.generator}
     inputs |= {name: type(network).__name__ for name, network in measures.items()}
     weights = train(task, folder, inputs, report)
-    if control is not None:
-        add_control(weights, generator, control.config.bound)
+    if start is not None:
+        add_control(weights, generator, start.control.config.bound)
     return weights
 
 

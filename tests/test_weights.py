@@ -46,7 +46,7 @@ def test_the_last_of_several_files_gives_a_network(tmp_path):
     model, other = small_model(), small_model()
     other.mapper.weight.data.add_(1)
     files = [model.save(tmp_path / "m.safetensors"), other.mapper.save(tmp_path / "n.safetensors")]
-    joined = load(convert(files[0], tmp_path / "j.safetensors", files[1]))
+    joined = load(convert(files[0], tmp_path / "j.safetensors", (files[1],)))
     assert torch.equal(joined.mapper.weight, other.mapper.weight)
     one, same = (dict(x.motion_encoder.named_parameters()) for x in (model, joined))
     assert all(torch.equal(value, same[name]) for name, value in one.items())

@@ -40,11 +40,14 @@ def load(path: str | Path) -> nn.Module:
     return load_network(checkpoint, role, _class(CLASSES[role]).from_network)
 
 
-def convert(path: str | Path, out: str | Path, *more: str | Path, half: bool = False) -> Path:
-    """Write a file's networks in our own layout; with those of more files, the last of a role.
+def convert(
+    path: str | Path, out: str | Path, more: tuple[str | Path, ...] = (), half: bool = False
+) -> Path:
+    """Write a file's networks in our own layout.
 
     Args:
         out: The new file, ".safetensors".
+        more: Further files whose networks are added; the last of a role counts.
         half: Store what was learned as float16, which halves the file.
     """
     packed, facts = {}, {}

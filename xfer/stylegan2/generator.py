@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xfer.checkpoints import Network, Storable
 from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import setup_filter
-from xfer.shapes import Image, W, WPlus, Z
+from xfer.shapes import Image, WPlus, Z
 from xfer.stylegan2 import inference
 from xfer.stylegan2.layers import (
     BLUR,
@@ -111,6 +111,11 @@ class Generator(Storable, LatentSpace, nn.Module):
             generator.w_mean.copy_(generator.estimate_w_mean()[0])
         return generator
 
+    @property
+    def noise_layers(self) -> nn.ModuleList:
+        """The layers with noise, in the order of use."""
+        return self.layers
+
     def styles(self, w_plus: WPlus) -> list[Float[Tensor, "batch _"]]:
         """W+ to style space S (Wu et al., "StyleSpace", 2021): one gain per input channel.
 
@@ -123,31 +128,19 @@ class Generator(Storable, LatentSpace, nn.Module):
             rows += [(pair[0], 2 * i - 1), (pair[1], 2 * i), (self.to_rgb[i], 2 * i + 1)]
         return [layer.affine(w_plus[:, row]) for layer, row in rows]
 
-    def synthesis(
-        self,
-        w_plus: WPlus | W,
-        noise: Noise = "stored",
-        half: torch.dtype | None = None,
-    ) -> Image:
-        """Render images from styles.
-
-        Args:
-            w_plus: One style per layer, or one for all.
-            noise: "stored" (the file's fixed images), "random", "none", or one tensor
-                `samples 1 r r` per layer.
-            half: Data type of the highest resolutions, e.g. `torch.bfloat16`; None for float32.
-        """
-        if w_plus.ndim == 2:
-            w_plus = self.to_w_plus(w_plus)
-        return self.synthesis_from_styles(self.styles(w_plus), noise, half)
-
     def synthesis_from_styles(
         self,
         styles: Sequence[Tensor],
         noise: Noise = "stored",
         half: torch.dtype | None = None,
     ) -> Image:
-        """Render images from style space (see `styles` for the order). Arguments as `synthesis`."""
+        """Render images from style space (see `styles` for the order).
+
+        Args:
+            noise: "stored" (the file's fixed images), "random", "none", or one tensor
+                `samples 1 r r` per layer.
+            half: Data type of the highest resolutions, e.g. `torch.bfloat16`; None for float32.
+        """
         wanted = len(self.layers) + len(self.to_rgb)
         if len(styles) != wanted:
             raise BadValue(f"style space has {wanted} vectors here; got {len(styles)}")
@@ -171,19 +164,6 @@ class Generator(Storable, LatentSpace, nn.Module):
     def _dtype(self, resolution: int, half: torch.dtype | None) -> torch.dtype:
         high = resolution > self.resolution >> self.config.half_resolutions
         return half if half is not None and high else self.const.dtype
-
-    def noise_images(self, noise: Noise, batch: int) -> list[Tensor | None]:
-        """One image of noise a layer, or None, for any of the choices of `synthesis`."""
-        if not isinstance(noise, str):
-            return list(noise)
-        if noise == "none":
-            return [None] * len(self.layers)
-        if noise == "stored":
-            return [layer.noise[None, None] for layer in self.layers]
-        if noise != "random":
-            raise BadValue(f"noise is stored, random or none; got {noise!r}")
-        shapes = [(batch, 1, layer.resolution, layer.resolution) for layer in self.layers]
-        return [torch.randn(shape, device=self.const.device) for shape in shapes]
 
 
 def z_from_seeds(seeds: Sequence[int], z_dim: int) -> Z:

@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from xfer.devices import full
 from xfer.errors import BadValue
 from xfer.ops.bias_act import bias_act
 from xfer.ops.upfirdn2d import setup_filter, upfirdn2d
-from xfer.shapes import Features, W, WPlus, Z
+from xfer.shapes import Features, Image, W, WPlus, Z
 
 BLUR = (1.0, 3.0, 3.0, 1.0)
 """Taps of the low-pass filter around every change of resolution."""
@@ -126,16 +127,47 @@ class MappingNetwork(nn.Module):
 
 
 class LatentSpace:
-    """What every generator does with its latents.
+    """What every generator does with its latents and its noise.
 
-    It needs `mapping`, `synthesis`, `w_mean` and the sizes `z_dim`, `w_dim` and `n_styles`.
+    It needs `mapping`, `styles`, `synthesis_from_styles`, `noise_layers`, `w_mean` and the sizes
+    `z_dim`, `w_dim` and `n_styles`.
     """
+
+    unit_noise = True
+    """Whether random noise has unit variance; else it is as strong as the stored one."""
 
     def forward(
         self, z: Z, psi: float = 1.0, cutoff: int | None = None, noise: Noise = "stored"
     ) -> Float[Tensor, "batch 3 resolution resolution"]:
         """Random images: mapping, truncation, synthesis."""
         return self.synthesis(self.truncate(self.to_w_plus(self.mapping(z)), psi, cutoff), noise)
+
+    def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored", **options: Any) -> Image:
+        """Render images from styles, one per layer or one for all.
+
+        Args:
+            options: As `synthesis_from_styles` has them.
+        """
+        w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
+        return self.synthesis_from_styles(self.styles(w_plus), noise, **options)
+
+    def noise_images(self, noise: Noise, batch: int) -> list[Tensor | None]:
+        """One image of noise a layer, or None, for any choice of noise."""
+        if not isinstance(noise, str):
+            return list(noise)
+        stored = [layer.noise[None, None] for layer in self.noise_layers]
+        if noise == "none":
+            return [None] * len(stored)
+        if noise == "stored":
+            return stored
+        if noise != "random":
+            raise BadValue(f"noise is stored, random or none; got {noise!r}")
+        images = [torch.randn_like(image.expand(batch, -1, -1, -1)) for image in stored]
+        return (
+            images
+            if self.unit_noise
+            else [image * one.std() for image, one in zip(images, stored, strict=True)]
+        )
 
     def to_w_plus(self, w: W) -> WPlus:
         """The same style for every layer."""

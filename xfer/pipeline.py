@@ -17,7 +17,7 @@ from xfer.devices import best_device
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import Face, FaceReader
 from xfer.inversion import invert, refine, resized
-from xfer.landmarker import FACTORS, read_factors
+from xfer.landmarker import FACTORS
 from xfer.media.align import Quad, crop
 from xfer.media.images import Pixels, read_image, to_array, to_tensor
 from xfer.media.video import Frame, Video, prefetch
@@ -169,11 +169,8 @@ class TransferPipeline:
         """What an aligned image tells, such as a generated one; as `motion` of a driver's crop."""
         if not self.explicit:
             return self.model.motion_encoder.bottleneck(resized(image, self.edge))
-        image = resized(image, 256)
-        points, _ = self.reader.landmarker.landmarks(to_array(image)[0], (128, 128, 256, 0.0))
-        shapes = self.reader.landmarker.blendshapes(points)
-        factors = read_factors(torch.from_numpy(points)[None], torch.from_numpy(shapes)[None])
-        return factors.to(self.model.generator.w_mean)
+        _, factors, _ = self.reader.landmarker.read_aligned(to_array(resized(image, 256))[0])
+        return torch.from_numpy(factors)[None].to(self.model.generator.w_mean)
 
     def main_face(self, image: Pixels, name: str | Path, face: int | None = None) -> Face:
         """The main face of an image, or a refusal that names it."""
@@ -234,7 +231,7 @@ class TransferPipeline:
         Args:
             live: The video is a camera: it is read once, and nothing waits for later frames.
         """
-        neutral = _Neutral(until_s=NEUTRAL_SECONDS) if live else self._survey(video)
+        neutral = Neutral(until_s=NEUTRAL_SECONDS) if live else self._survey(video)
         patience = PATIENCE if live else math.inf
         frames = prefetch(self.read(video, live, patience), 1 if live else FRAMES_QUEUED)
         return self._render(frames, identity, neutral)
@@ -243,7 +240,7 @@ class TransferPipeline:
         self,
         frames: Iterator[tuple[Frame, Face | None]],
         identity: Identity,
-        neutral: "_Neutral",
+        neutral: "Neutral",
     ) -> Iterator[Result]:
         pending: deque[tuple[WPlus, Frame, Face | None, float]] = deque()
 
@@ -301,18 +298,18 @@ class TransferPipeline:
                 return
             yield waiting.popleft(), face
 
-    def _survey(self, video: Video) -> "_Neutral":
+    def _survey(self, video: Video) -> "Neutral":
         """A first look through a video: its first face, and the median of frames spread evenly."""
         step = math.ceil((video.n_frames or 1) / NEUTRAL_READS) if self.explicit else 1
         for every in sorted({step, 1}, reverse=True):
             frames = self.read(islice(video, 0, None, every), live=True)
             motions = (self.motion(frame.image, face) for frame, face in frames if face)
             if known := list(motions if self.explicit and every == step else islice(motions, 1)):
-                return _Neutral(known)
+                return Neutral(known)
         raise NoFace(f"a face is required in some frame of {video.path}; none was found")
 
 
-class _Neutral:
+class Neutral:
     """A driver's neutral face: the median of a survey, or of a camera's first seconds so far."""
 
     def __init__(self, motions: Iterable[Motion] = (), until_s: float = -1.0):

@@ -35,7 +35,6 @@ from xfer.evaluation.trials import (
     face_images,
     generate_driver,
     measure_trial,
-    read_aligned,
     read_driver,
     render,
     true_frames,
@@ -262,9 +261,9 @@ def sample_people(pipeline: TransferPipeline, n: int) -> tuple[W, Factors]:
     w = generator.w_mean + psi * (w - generator.w_mean)
     small = getattr(generator, "preview", generator.synthesis)
     images = (to_array(resized(small(row), 256))[0] for row in generator.to_w_plus(w).split(1))
-    factors = [read_aligned(pipeline.reader.landmarker, image)[1] for image in images]
-    found = [i for i, row in enumerate(factors) if row is not None]
-    return w[found].cpu(), torch.from_numpy(np.stack([factors[i] for i in found]))
+    _, factors, scores = zip(*map(pipeline.reader.landmarker.read_aligned, images), strict=True)
+    found = np.flatnonzero(np.array(scores) >= 0.5)
+    return w[found].cpu(), torch.from_numpy(np.stack(factors)[found])
 
 
 def write_tables(table: pd.DataFrame, folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:

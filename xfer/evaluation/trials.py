@@ -16,7 +16,7 @@ from xfer.data.synthesize import sample_motion
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import FaceReader
 from xfer.inversion import resized
-from xfer.landmarker import FACTOR_UNITS, FACTORS, Landmarker, read_factors
+from xfer.landmarker import FACTOR_UNITS, FACTORS
 from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, to_array, to_tensor
 from xfer.media.video import open_video
@@ -93,8 +93,8 @@ class Judges:
         return Observation(*(np.array(column, np.float64) for column in zip(*rows, strict=True)))
 
     def _read(self, frame: Pixels, small: Pixels) -> tuple:
-        points, factors = read_aligned(self.reader.landmarker, small)
-        if factors is None:
+        points, factors, score = self.reader.landmarker.read_aligned(small)
+        if score < 0.5:
             return np.full(len(FACTORS), np.nan), np.nan, np.full(3, np.nan)
         roll_deg = self.reader.landmarker.pose(points, 256, 256)[2]
         box = face_box(points * len(frame) / 256)
@@ -113,15 +113,6 @@ class Judges:
         if identity.photo is None:
             return Subject(identity, still, still.codes)
         return Subject(identity, still, self._code(at_256(identity.portrait[None])[0])[None])
-
-
-def read_aligned(
-    landmarker: Landmarker, image: Pixels
-) -> tuple[Float[np.ndarray, "478 3"], Float[np.ndarray, " n_factors"] | None]:
-    """Points and factors of an aligned face of 256 px; no factors if there is none."""
-    points, score = landmarker.landmarks(image, (128.0, 128.0, 256.0, 0.0))
-    pair = (torch.from_numpy(x)[None] for x in (points, landmarker.blendshapes(points)))
-    return points, read_factors(*pair)[0].numpy() if score >= 0.5 else None
 
 
 def second_factors(p: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, " 3"]:

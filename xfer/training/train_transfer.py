@@ -164,6 +164,8 @@ class TransferTask(Task):
         if isinstance(self.mapper, LowRankMapper):
             change, reading_terms = self.changes(motion, batch)
             terms |= reading_terms if self.config.readings else {}
+            # What is wanted is not learned from images: else the less is wanted the better.
+            change = change.detach() if self.config.readings else change
             cross_w = self.mapper.moved(batch.other_w, change)
             wanted = change[:, :N_FACTORS].detach().clamp(-3, 3)
         else:

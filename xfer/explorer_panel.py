@@ -18,11 +18,13 @@ import numpy as np
 import traitlets
 from PIL import Image
 
+from xfer.data.clips import encode
 from xfer.errors import XferError
 from xfer.explorer import FULL, N_COMPONENTS, PREVIEW, CameraDriver, Explorer, State
 from xfer.landmarker import FACTORS
 from xfer.media.images import Pixels
 
+jpeg = partial(encode, quality=80)
 PAUSE_S = 0.15
 """Without a change, after which the full image follows the preview."""
 DRAG_S = 1.5
@@ -287,13 +289,6 @@ def button(text: str, act: Callable[[], None], width: str = "auto") -> widgets.B
     made = widgets.Button(description=text, layout=widgets.Layout(width=width))
     made.on_click(lambda _: act())
     return made
-
-
-def jpeg(image: Pixels) -> bytes:
-    """An image as the bytes of a JPEG file."""
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=80)
-    return data.getvalue()
 
 
 def described(read: dict[str, float]) -> str:

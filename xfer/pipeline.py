@@ -138,8 +138,9 @@ class TransferPipeline:
         if not self.explicit:
             response = self.model.person(w_plus)
         elif self.options.fit:
-            small = getattr(generator, "preview", generator.synthesis)
-            read = lambda codes: torch.cat([self._own_motion(small(c)) for c in codes.split(1)])
+            read = lambda codes: torch.cat(
+                [self._own_motion(generator.preview(code)) for code in codes.split(1)]
+            )
             control = personal(control, w_plus, read)
         return Identity(
             name, w_plus, motion, generator, control=control, response=response, **photo
@@ -264,7 +265,7 @@ class TransferPipeline:
 
     def _stream(self, identity: Identity, codes: Iterator[WPlus]) -> Iterator[Pixels]:
         """An image a code; the small size of videos comes from the generator's preview."""
-        if self.size == 256 and hasattr(self.model.generator, "preview"):
+        if self.size == 256:
             small = identity.generator.preview
             return (to_array(small(w_plus, 256))[0] for w_plus in codes)
         return identity.generator.stream(codes)

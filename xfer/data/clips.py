@@ -180,10 +180,10 @@ def stored(w_plus: np.ndarray) -> np.ndarray:
     return np.asarray(w_plus, np.float16).astype(np.float32)
 
 
-def encode(image: Pixels) -> bytes:
+def encode(image: Pixels, quality: int = JPEG_QUALITY) -> bytes:
     """A frame as JPEG."""
     data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=JPEG_QUALITY)
+    Image.fromarray(image).save(data, "JPEG", quality=quality)
     return data.getvalue()
 
 

@@ -190,7 +190,7 @@ def true_frames(
 def render(identity: Identity, w_plus: WPlus, size: int = 512) -> Frames:
     """Frames of codes: of whole images brought down, or at 256 px the generator's previews."""
     generator, codes = identity.generator, w_plus.split(1)
-    if size == 256 and hasattr(generator, "preview"):
+    if size == 256:
         return np.concatenate([to_array(generator.preview(row, 256)) for row in codes])
     return to_array(resized(to_tensor(np.stack(list(generator.stream(codes)))), size))
 

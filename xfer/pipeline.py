@@ -192,18 +192,26 @@ class TransferPipeline:
         return self.model.motion_encoder.bottleneck(aligned)
 
     @torch.no_grad()
-    def move(self, identity: Identity, motion: Motion, neutral: Motion | None) -> WPlus:
+    def move(
+        self,
+        identity: Identity,
+        motion: Motion,
+        neutral: Motion | None,
+        strength: float | None = None,
+    ) -> WPlus:
         """The identity's code with a motion; at strength 0 exactly its own.
 
         Args:
             neutral: The driver's own, which expression is relative to.
+            strength: By default that of the options.
         """
-        options, own = self.options, identity.motion
+        strength = self.options.strength if strength is None else strength
+        own, relative = identity.motion, self.options.relative
         if self.explicit:
-            units = self.model.control.units(motion, own, neutral, options.relative)
-            return self.moved(identity, options.strength * units * self.mask)
-        start = neutral if options.relative else own
-        return self.model.latents(own + options.strength * (motion - start), identity.response)
+            units = self.model.control.units(motion, own, neutral, relative)
+            return self.moved(identity, strength * units * self.mask)
+        start = neutral if relative else own
+        return self.model.latents(own + strength * (motion - start), identity.response)
 
     def moved(self, identity: Identity, units: Float[Tensor, "1 n_factors"]) -> WPlus:
         """The identity's code with explicit moves, in units of the factors."""

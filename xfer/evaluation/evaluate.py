@@ -205,18 +205,15 @@ def _own(pipeline: TransferPipeline) -> Method:
 
     @torch.no_grad()
     def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
-        identity, before = subject.identity, pipeline.options
+        identity = subject.identity
         if pipeline.explicit:
             motions = torch.from_numpy(driver.seen.factors).to(identity.w_plus)
         else:
             motions = pipeline.model.motion_encoder.bottleneck(_for_encoders(driver, pipeline))
             identity = pipeline.from_w_plus(identity.w_plus, generator=identity.generator)
         neutral = motions.median(0, keepdim=True).values
-        pipeline.options = replace(before, strength=strength)
-        try:
-            return torch.cat([pipeline.move(identity, row[None], neutral) for row in motions])
-        finally:
-            pipeline.options = before
+        rows = [pipeline.move(identity, row, neutral, strength) for row in motions.split(1)]
+        return torch.cat(rows)
 
     return move
 

@@ -42,7 +42,7 @@ VERBS = {
     "train transfer": Verb("training.train_transfer", "train_transfer", "motion encoder, mapper"),
     "train control": Verb("training.train_control", "train_control", "factors to moves in W+"),
     "train recogniser": Verb("training.train_recogniser", "train_recogniser", "of identities"),
-    "evaluate": Verb("evaluation.evaluate", "evaluate", "a model on drivers and identities"),
+    "evaluate": Verb("evaluation", "evaluate", "a model on drivers and identities"),
     "notebooks run": Verb("notebooks", "run", "the numbered notebooks, in order", "--names"),
     "weights list": Verb("assets", "listing", "files known by name, licence and origin"),
     "weights fetch": Verb("assets", "fetch", "get and check files that are not shipped", "--names"),

@@ -27,7 +27,16 @@ from xfer.baselines import (
 from xfer.control import Factors
 from xfer.data.synthesize import SynthesizeConfig, psi_of
 from xfer.errors import BadValue
-from xfer.evaluation.trials import (
+from xfer.inversion import resized
+from xfer.media.images import to_array, to_tensor, write_image
+from xfer.media.provenance import Source
+from xfer.metrics import METRICS, bootstrap, paired_test
+from xfer.pipeline import TransferPipeline
+from xfer.pipeline_inputs import TransferOptions, parse_seed
+from xfer.runs import Run, atomic, read_stats
+from xfer.shapes import Image, W, WPlus
+from xfer.stylegan2.generator import z_from_seeds
+from xfer.trials import (
     DriverVideo,
     Frames,
     Judges,
@@ -39,15 +48,6 @@ from xfer.evaluation.trials import (
     render,
     true_frames,
 )
-from xfer.inversion import resized
-from xfer.media.images import to_array, to_tensor, write_image
-from xfer.media.provenance import Source
-from xfer.metrics import METRICS, bootstrap, paired_test
-from xfer.pipeline import TransferPipeline
-from xfer.pipeline_inputs import TransferOptions, parse_seed
-from xfer.runs import Run, atomic, read_stats
-from xfer.shapes import Image, W, WPlus
-from xfer.stylegan2.generator import z_from_seeds
 from xfer.weights import load
 
 Method = Callable[[DriverVideo, Subject, float], WPlus]

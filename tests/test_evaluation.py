@@ -9,16 +9,16 @@ import pytest
 import torch
 from lamp import STYLES, WIDTH, Lamp, moving
 
+from xfer import evaluation as module
 from xfer import metrics
 from xfer.errors import BadValue
-from xfer.evaluation import evaluate as module
-from xfer.evaluation.evaluate import EvaluateConfig, evaluate, write_tables
-from xfer.evaluation.trials import DriverVideo, Judges, Observation, Subject, measure_trial
+from xfer.evaluation import EvaluateConfig, evaluate, write_tables
 from xfer.face_reader import FaceReader
 from xfer.landmarker import FACTOR_UNITS, FACTORS
 from xfer.metrics import metric
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
+from xfer.trials import DriverVideo, Judges, Observation, Subject, measure_trial
 
 N = len(FACTORS)
 

@@ -1,1 +1,0 @@
-"""How well a method moves a person like a driver and keeps the person."""

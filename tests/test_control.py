@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xfer.control import Control, ControlConfig, parse_factors, personal, units_of
+from xfer.control import Control, ControlConfig, parse_factors, units_of
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS
 
@@ -75,30 +75,6 @@ def test_explicit_factors_reach_angles_and_change_expressions():
 def test_bad_factors_are_refused_in_a_sentence(text):
     with pytest.raises(BadValue, match=r"factor|number"):
         parse_factors(text)
-
-
-def test_a_person_who_answers_weakly_is_moved_further():
-    # A face that answers to yaw as wanted, to smiles half, and to lids too much.
-    control = make_control()
-    flat = control.directions.data.flatten(1)
-    response = torch.ones(N)
-    response[FACTORS.index("smile")], response[FACTORS.index("lids")] = 0.5, 1.2
-
-    def read(w_plus):
-        delta = (w_plus - code())[:, :STYLES].flatten(1)
-        return delta @ torch.linalg.pinv(flat) * response * SIZES
-
-    fitted = personal(control, code(), read, amplitude=0.1)
-    gain = (fitted.directions / control.directions).mean((1, 2)).detach()
-    expected = {"yaw": 1.0, "smile": 1.25, "lids": 1.5 / 1.7, "brow_up": 1.0}
-    for name, value in expected.items():
-        assert gain[FACTORS.index(name)] == pytest.approx(value, abs=0.01)
-    units = torch.eye(N)
-    assert torch.allclose(
-        fitted.move(code(), 0.01 * units) - code(),
-        control.move(code(), 0.01 * units * gain) - code(),
-        atol=1e-5,
-    )
 
 
 def test_a_control_comes_back_from_a_file(tmp_path):

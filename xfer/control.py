@@ -7,7 +7,7 @@ each style goes may depend on who moves (`Control.from_mapper`).
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,39 +168,6 @@ class Control(Storable, nn.Module):
         control.directions.data = self.directions.data * gain[:, None, None]
         control.gram.copy_(self.gram * gain[:, None] * gain)
         return control.eval()
-
-
-FITTED = ("yaw", "pitch", "lip_gap", "smile", "lids")
-"""Factors whose amplitude is fitted to a person; the others answer too weakly to measure it."""
-
-
-@torch.no_grad()
-def personal(
-    control: Control,
-    w_plus: WPlus,
-    read: Callable[[WPlus], Factors],
-    amplitude: float = 1.2,
-    most: float = 1.25,
-) -> Control:
-    """A control fitted to one person: each factor's own response is measured, and evened out.
-
-    Faces answer more or less to one move: open mouths open further. Cross-talk is left alone: it
-    was tried to invert the whole response, and persons held less and followed no better.
-
-    Args:
-        w_plus: The person's code.
-        read: Codes to factors, by a preview and the landmarker.
-        amplitude: Units that a factor is moved for the measurement, both ways.
-        most: Greatest gain; the least is its inverse.
-    """
-    fitted = [FACTORS.index(name) for name in FITTED]
-    steps = amplitude * torch.eye(len(FACTORS), device=w_plus.device)[fitted]
-    found = read(control.move(w_plus, torch.cat([steps, -steps]))) / unit_sizes(w_plus)
-    there, back = found[:, fitted].chunk(2)
-    response = (there - back).diagonal() / (2 * amplitude)
-    gain = torch.ones(len(FACTORS), device=w_plus.device)
-    gain[fitted] = (1.5 / (response.clamp(min=0) + 0.5)).clamp(1 / most, most)  # damped inverse
-    return control.scaled(gain.to(control.directions))
 
 
 def bounded(x: Tensor, limit: float | Tensor) -> Tensor:

@@ -133,8 +133,7 @@ class Explorer:
             driven = pipeline.model.control.units(motion, own, neutral, state.relative)
             units = units + state.strength * driven * pipeline.mask
         if units.any():
-            fitted = self._own(state.unmoved()) if pipeline.options.fit else pipeline.model
-            w_plus = fitted.control.move(w_plus, units)
+            w_plus = pipeline.model.control.move(w_plus, units)
         for index, amount in state.components.items():
             w_plus += amount * self.directions[index]
         for row, amount in state.styles.items():

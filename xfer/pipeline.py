@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.control import PARTS, Control, personal, units_of
+from xfer.control import PARTS, units_of
 from xfer.devices import best_device
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import Face, FaceReader
@@ -56,8 +56,6 @@ class Identity(NamedTuple):
     """Prepared; tuned to the photo with `refine`."""
     portrait: Pixels
     """The aligned photo, or the generated image."""
-    control: Control | None = None
-    """For the explicit way; its own with `fit`."""
     response: Person | None = None
     """For the learned way."""
     photo: Pixels | None = None
@@ -134,16 +132,9 @@ class TransferPipeline:
         generator = photo.pop("generator", self.generator)
         image = generator.synthesis(w_plus)
         photo.setdefault("portrait", to_array(image)[0])
-        motion, control, response = self._own_motion(image), self.model.control, None
-        if not self.explicit:
-            response = self.model.person(w_plus)
-        elif self.options.fit:
-            read = lambda codes: torch.cat(
-                [self._own_motion(generator.preview(code)) for code in codes.split(1)]
-            )
-            control = personal(control, w_plus, read)
+        response = None if self.explicit else self.model.person(w_plus)
         return Identity(
-            name, w_plus, motion, generator, control=control, response=response, **photo
+            name, w_plus, self._own_motion(image), generator, response=response, **photo
         )
 
     def _from_photos(self, texts: Sequence[str]) -> Identity:
@@ -215,7 +206,7 @@ class TransferPipeline:
 
     def moved(self, identity: Identity, units: Float[Tensor, "1 n_factors"]) -> WPlus:
         """The identity's code with explicit moves, in units of the factors."""
-        return identity.control.move(identity.w_plus, units.to(identity.w_plus))
+        return self.model.control.move(identity.w_plus, units.to(identity.w_plus))
 
     # Images --------------------------------------------------------------------------------
 

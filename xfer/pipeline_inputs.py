@@ -52,8 +52,6 @@ class TransferOptions:
     motion: Literal["auto", "explicit", "learned"] = "auto"
     """Named factors through the control, or what motion encoder and mapper have learned; auto is
     explicit where the weights have a control."""
-    fit: bool = False
-    """Measure how this identity answers to the control and correct it: some seconds."""
     steps: int = 100
     """Of the inversion of photos."""
     refine: int = 0

@@ -316,10 +316,7 @@ def compare(table: pd.DataFrame) -> pd.DataFrame:
 def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     """Metrics down, methods across: means with their intervals."""
     cells = summary.assign(
-        metric=[
-            f"{name} ({METRICS[name].better})" if name in METRICS else name
-            for name in summary["metric"]
-        ],
+        metric=[str(METRICS.get(name, name)) for name in summary["metric"]],
         column=[f"{m} x{s:g}" if s != 1 else m for m, s in summary[["method", "strength"]].values],
         text=[
             f"{v:.2f} [{a:.2f}, {b:.2f}]" for v, a, b in summary[["value", "low", "high"]].values

@@ -45,6 +45,10 @@ class Metric(NamedTuple):
     better: Literal["higher", "lower"]
     unit: str
 
+    def __str__(self) -> str:
+        """Name, unit and which way is better."""
+        return f"{self.name} ({', '.join(filter(None, (self.unit, self.better)))})"
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the arguments without a default."""

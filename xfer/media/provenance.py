@@ -39,9 +39,9 @@ def xmp_packet(source: Source, note: str = "") -> bytes:
     return XMP.format(type=PREFIX + source.value, text=text).encode()
 
 
-def comment(source: Source, note: str = "") -> str:
+def comment(source: Source) -> str:
     """The same statement as one line, for a video's comment."""
-    return f"{WORDS[source]} {note}".strip() + f" DigitalSourceType={PREFIX}{source.value}"
+    return f"{WORDS[source]} DigitalSourceType={PREFIX}{source.value}"
 
 
 def find_source(text: str | bytes) -> Source | None:

@@ -153,7 +153,7 @@ class VideoWriter:
     Args:
         size: Width and height in pixels; odd ones are made even by repeating the last line.
         fps: Frames a second where `write` is given no time.
-        source: What the file says of its origin, with a `note` beside it.
+        source: What the file says of its origin.
         audio_from: A file whose sound is taken over, cut where the pictures end. What fails in
             it costs the sound and a remark, one sentence in `remarks`.
     """
@@ -164,13 +164,12 @@ class VideoWriter:
         size: tuple[int, int],
         fps: float,
         source: Source,
-        note: str = "",
         audio_from: str | Path | None = None,
     ):
         self.path, self.size, self.fps, self.audio_from = Path(path), size, fps, audio_from
         if self.path.suffix.lower() != ".mp4" or not 0 < fps < 10_000:
             raise BadValue(f"videos are .mp4 with some frames a second; got {path}, {fps}")
-        self._comment = comment(source, note)
+        self._comment = comment(source)
         self.remarks, self.n_frames, self._last = list[str](), 0, -1
 
     def __enter__(self) -> "VideoWriter":

@@ -127,11 +127,8 @@ def write(pipeline: TransferPipeline, driver: Driver, identity: Identity, out: P
     """One output of one driver; returns a line about it."""
     if driver.moves:
         return write_video(pipeline, driver, identity, out)
-    if driver.kind == "factors":
-        result = pipeline.factors(driver.factors, identity)
-    else:
-        result = pipeline.image(read_image(driver.path), identity, driver.text)
-        remark_faces(driver.text, result.face)
+    result = _still(pipeline, driver, identity)
+    remark_faces(driver.text, result.face)
     write_image(out, compose(result, identity, pipeline.options), source_of(pipeline.options))
     return str(out)
 
@@ -277,7 +274,7 @@ def _still(pipeline: TransferPipeline, driver: Driver, identity: Identity) -> Re
     if driver.kind == "factors":
         return pipeline.factors(driver.factors, identity)
     if driver.kind == "image":
-        return pipeline.image(read_image(driver.path), identity)
+        return pipeline.image(read_image(driver.path), identity, driver.text)
     for frame in open_video(driver.path):
         with contextlib.suppress(NoFace):
             return pipeline.image(frame.image, identity)

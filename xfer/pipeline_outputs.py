@@ -141,7 +141,8 @@ def write_video(pipeline: TransferPipeline, driver: Driver, identity: Identity, 
     live, began, n, writer = driver.kind == "camera", time.monotonic(), 0, None
     source = Camera(driver.path) if live else open_video(driver.path)
     with contextlib.ExitStack() as stack:
-        stopped = stack.enter_context(_interruptible()) if live else threading.Event()
+        stops = live and threading.current_thread() is threading.main_thread()
+        stopped = stack.enter_context(_interruptible()) if stops else threading.Event()
         results = pipeline.video(source, identity, live)
         ready = stack.enter_context(contextlib.closing(prefetch(results, IMAGES_QUEUED)))
         often = {"mininterval": 0.5 if sys.stderr.isatty() else 30}

@@ -201,7 +201,7 @@ class TransferTraining(TrainingConfig):
 
 
 _HELD = {
-    "start": "ffhq", "mapper_rate": 0.1, "readings": 1.0, "factors": 4.0, "explicit": 0.5,
+    "start": "ffhq", "mapper_rate": 0.5, "readings": 1.0, "factors": 4.0, "explicit": 0.5,
     "identity": 1.0, "surroundings": 1.0, "drift": 0.0,
     "pixels": 0.0, "perceptual": 0.0, "perceptual_crop": 0.0,
 }  # fmt: skip

@@ -124,7 +124,8 @@ class TransferTask(Task):
         rate = config.learning_rate
         groups = [
             {"params": [*self.encoder.parameters(), *fast], "lr": rate},
-            {"params": [*learned.values()], "lr": rate * config.mapper_rate},
+            # Their gradients are far smaller than Ranger's usual eps, which would stop them.
+            {"params": [*learned.values()], "lr": rate * config.mapper_rate, "eps": 1e-12},
         ]
         super().__init__(config, networks, {"all": Ranger(groups, rate)}, list(networks), world)
 

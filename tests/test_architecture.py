@@ -19,7 +19,7 @@ FLOORS = """
 shapes errors devices runs
 ops losses metrics media assets figures
 pickles checkpoints backbones stylegan2
-tflite landmarker perceptual face_reader recognition
+tflite landmarker perceptual detectors face_reader recognition
 encoders mapper control inversion model baselines weights
 data
 training pipeline_inputs pipeline pipeline_outputs trials evaluation analysis
@@ -29,7 +29,7 @@ __main__
 """Files and folders of the package: each may import what stands before it in this list."""
 ORDER = FLOORS.split()
 
-MAX_FILES, MAX_LINES, MAX_TEST_LINES = 70, 13_647, 7_369
+MAX_FILES, MAX_LINES, MAX_TEST_LINES = 71, 13_631, 7_317
 """What there is, and 1%: lower these as it shrinks. The wish is 65 files, 8,500 and 6,000 lines."""
 
 WORDS = """

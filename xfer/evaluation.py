@@ -87,7 +87,8 @@ class EvaluateConfig:
     def settings(self) -> str:
         """What all trials of a table share; after a change they are measured anew."""
         weights = hashlib.sha256(locate(self.weights).read_bytes()).hexdigest()[:12]
-        return f"{weights} {self.mode} {self.frames} {self.size} {self.people}"
+        metrics = " ".join(sorted(METRICS))
+        return f"{weights} {self.mode} {self.frames} {self.size} {self.people} {metrics}"
 
 
 def evaluate(config: EvaluateConfig, folder: str) -> str:

@@ -10,22 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from xfer.detectors import POINTS_68, Detector, Dlib, FaceAlignment
 from xfer.errors import BadValue, MissingFile, NoFace
 from xfer.landmarker import Landmarker, crop_region, region_of
 from xfer.media.align import Quad, crop, ffhq_quad
 from xfer.media.images import Pixels, to_tensor
 from xfer.perceptual import PerceptualFeatures
-
-# fmt: off
-POINTS_68 = [
-    127, 234, 93, 215, 138, 136, 149, 148, 152, 377, 378, 365, 367, 435, 323, 454, 356,  # jaw
-    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
-    168, 197, 195, 4, 75, 97, 2, 326, 305,  # nose
-    33, 160, 158, 155, 153, 144, 382, 385, 387, 263, 373, 380,  # eyes
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,  # mouth
-]
-"""Of the 478 points those that lie nearest to dlib's 68 on generated faces."""
-# fmt: on
 
 LOOKED_AT = 13
 """Frames at a video's start in which its main face is chosen."""
@@ -90,11 +80,14 @@ class FaceReader:
     """Finds faces and reads them; one object may serve several threads.
 
     Images are uint8, height x width x 3.
+
+    Args:
+        detector: What finds faces; the landmarker reads them all.
     """
 
-    def __init__(self):
+    def __init__(self, detector: Detector = "landmarker"):
         self.landmarker = Landmarker()
-        self.finder = FaceFinder(self.landmarker)
+        self.finder = FaceFinder(self.landmarker, detector)
 
     def read(self, image: np.ndarray) -> list[Face]:
         """All faces, the main one first: the largest and most central."""
@@ -263,10 +256,12 @@ def motion(found: list[Found]) -> float:
 
 
 class FaceFinder:
-    """Finds faces with the landmarker, and leaves out animals."""
+    """Finds faces with the landmarker or another detector, and leaves out animals."""
 
-    def __init__(self, landmarker: Landmarker):
+    def __init__(self, landmarker: Landmarker, detector: Detector = "landmarker"):
         self.landmarker = landmarker
+        others = {"dlib": Dlib, "face-alignment": FaceAlignment, "landmarker": lambda: landmarker}
+        self._detect = others[detector]().detect
         try:
             self._classifier = PerceptualFeatures()
         except MissingFile:  # then nothing tells animals from people
@@ -301,7 +296,7 @@ class FaceFinder:
         )
         found: list[Found] = []
         for y, x in itertools.product(*(np.rint(start).astype(int) for start in starts)):
-            for region in self.landmarker.detect(image[y : y + round(side), x : x + round(side)]):
+            for region in self._detect(image[y : y + round(side), x : x + round(side)]):
                 region = region + np.array([x, y, 0, 0, 0])
                 if any(one.is_at(region) for one in known + found):
                     continue

@@ -302,7 +302,7 @@ def _name(recogniser: nn.Module | None) -> str:
 def _place(tensors: list[Tensor], generator: Any, **settings: Any) -> Path:
     """Where the result of these settings is cached."""
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for tensor in (*tensors, generator.w_mean):
+    for tensor in (*tensors, generator.w_mean, *generator.parameters()):
         key.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return cache_folder() / "inversions" / f"{key.hexdigest()[:32]}.safetensors"
 

@@ -132,14 +132,17 @@ class Transfer(nn.Module):
 
     @torch.no_grad()
     def random_identity(self, seed: int, psi: float = 0.7, rounds: int | None = None) -> WPlus:
-        """A random person: w itself for "ffhq"; else, as in the paper, w -> image -> encoder.
+        """A random person: w itself for "ffhq" and without an encoder; else, as in the paper,
+        w -> image -> encoder.
 
         The paper's detour matters to its mapper, which never saw raw w in training.
         """
         generator = self.generator
         z = z_from_seeds([seed], generator.z_dim).to(generator.w_mean)
         w_plus = generator.truncate(generator.to_w_plus(generator.mapping(z)), psi)
-        return w_plus if self.asset else self.identify(generator.synthesis(w_plus), rounds)
+        if self.asset or self.identity_encoder is None:
+            return w_plus
+        return self.identify(generator.synthesis(w_plus), rounds)
 
     @torch.no_grad()
     def person(self, identity: WPlus) -> Person:

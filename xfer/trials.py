@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from xfer.data.synthesize import sample_motion
+from xfer.detectors import Dlib, face_box
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import FaceReader
 from xfer.inversion import resized
@@ -24,7 +25,7 @@ from xfer.metrics import correlation, measure, metric, slope
 from xfer.perceptual import PerceptualFeatures
 from xfer.pipeline import Identity, TransferPipeline
 from xfer.pipeline_inputs import parse_seed
-from xfer.recognition import Dlib, DlibRecogniser, face_box
+from xfer.recognition import DlibRecogniser
 from xfer.shapes import WPlus
 
 Frames = UInt8[np.ndarray, "n height width 3"]

@@ -166,3 +166,11 @@ def test_the_speaker_is_followed_and_not_the_painting(reader):
         pytest.skip("the folder of cases is not here")
     for face in reader.track(itertools.islice(open_video(file), 14)):
         assert face.n_faces == 2 and face.landmarks[:, 0].mean() > 600
+
+
+def test_dlib_may_find_the_faces_that_the_landmarker_reads(reader, portrait):
+    pytest.importorskip("dlib")
+    ours, theirs = reader.main(portrait), FaceReader("dlib").main(portrait)
+    eyes = np.linalg.norm(ours.landmarks[33, :2] - ours.landmarks[263, :2])
+    apart = np.linalg.norm((ours.landmarks - theirs.landmarks)[:, :2], axis=1)
+    assert apart.mean() < 0.03 * eyes

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from xfer.data.clips import Clips, claim, encode, split_of, write_clip, write_index
 from xfer.data.inputs import Input, find_inputs
+from xfer.detectors import Detector
 from xfer.errors import BadFile, NoFace, UnwritableFile, XferError
 from xfer.face_reader import Face, FaceReader
 from xfer.media.align import crop, to_square
@@ -58,6 +59,7 @@ class PrepareConfig:
         most_lost_s: A face lost for longer ends the shot.
         least_frames: A shot of a video with fewer frames is rejected as "short".
         most_frames: Longer shots become several clips.
+        detector: What finds faces: landmarker, dlib or face-alignment.
         n_workers: Processes; by default one for each core; 0 works in this process.
         scheduler: Address of a running `dask scheduler`, in place of processes of our own.
         retries: How often an input is tried again after its worker died.
@@ -78,6 +80,7 @@ class PrepareConfig:
     most_lost_s: float = 0.2
     least_frames: int = 8
     most_frames: int = 250
+    detector: Detector = "landmarker"
     n_workers: int | None = None
     scheduler: str | None = None
     retries: int = 1
@@ -114,7 +117,7 @@ def prepare(config: PrepareConfig) -> Clips:
 
 def prepare_input(job: Input, config: PrepareConfig) -> dict[str, Any]:
     """Make the clips of one input and note what came of it; raises what is not its fault."""
-    cutter, status, reason = _Cutter(job, config, _reader()), "ok", ""
+    cutter, status, reason = _Cutter(job, config, _reader(config.detector)), "ok", ""
     _watch(config)
     try:
         cutter.run()
@@ -288,9 +291,9 @@ def _watch(config: PrepareConfig) -> None:
 
 
 @cache
-def _reader() -> FaceReader:
+def _reader(detector: Detector) -> FaceReader:
     """One for all inputs of a process."""
-    return FaceReader()
+    return FaceReader(detector)
 
 
 def _work(inputs: Sequence[Input], config: PrepareConfig) -> Iterator[tuple[Input, dict[str, Any]]]:

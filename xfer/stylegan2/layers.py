@@ -130,7 +130,8 @@ class LatentSpace:
     """What every generator does with its latents and its noise.
 
     It needs `mapping`, `styles`, `synthesis_from_styles`, `noise_layers`, `w_mean` and the sizes
-    `z_dim`, `w_dim` and `n_styles`.
+    `z_dim`, `w_dim` and `n_styles`. A generator for the pipeline has `resolution`, `preview` and
+    `prepare(size)` besides; what `prepare` gives has `synthesis`, `frames` and `stream`.
     """
 
     unit_noise = True

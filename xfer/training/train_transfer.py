@@ -45,6 +45,9 @@ FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
 
 N_FACTORS = len(FACTORS)
 UNITS = np.array(list(FACTOR_UNITS.values()), np.float32)
+SAME_TERMS = ("pixels", "perceptual_crop", "perceptual", "contrastive")
+"""Terms for which the driver's own person is rendered too."""
+
 MOST_READ = 4000
 """People to whom the reading of an identity's own motion is fitted."""
 
@@ -206,7 +209,7 @@ class TransferTask(Task):
         config, size, terms = self.config, self.config.preview, {}
         stranger = fit(batch.stranger, size)
         cross = self.generator.preview(cross_w, size)
-        if config.pixels + config.perceptual_crop + config.perceptual + config.contrastive:
+        if any(getattr(config, name) for name in SAME_TERMS):
             same, driver = self.generator.preview(same_w, size), fit(batch.driver, size)
             crops = face_crop(same), face_crop(driver)
         if config.pixels:

@@ -205,8 +205,7 @@ _HELD = {
     "identity": 1.0, "surroundings": 1.0, "latent": 0.0, "drift": 0.0,
     "pixels": 0.0, "perceptual": 0.0, "perceptual_crop": 0.0,
 }  # fmt: skip
-"""From the explicit moves on: first the encoder learns to read, then images teach the moves. Known
-codes of the same person would shorten them, because readings are never without error."""
+"""From the explicit moves on; known codes would shorten them, for readings are not exact."""
 
 TRANSFER_PRESETS = {
     "conditioned": TransferTraining(**_HELD),

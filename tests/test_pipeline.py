@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import psutil
@@ -199,7 +200,14 @@ def test_an_interrupted_video_leaves_nothing(make, video, tmp_path, monkeypatch)
 def test_a_camera_ends_well_when_it_is_interrupted(make, video, tmp_path):
     pipeline, identity = make()
     camera = Driver("live:" + video(*[image(i / 100) for i in range(100)]), "camera")
-    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    def interrupt():
+        while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            time.sleep(0.01)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
     write_video(pipeline, camera, identity, tmp_path / "out.mp4")
     assert 5 < len(list(open_video(tmp_path / "out.mp4"))) < 80
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -81,7 +81,7 @@ def films(tmp_path, monkeypatch):
         remarks = ("stored mirrored",)
 
     monkeypatch.setattr(room, "open_video", open_script)
-    monkeypatch.setattr(room, "_reader", SlowReader)
+    monkeypatch.setattr(room, "_reader", lambda _: SlowReader())
     folder = tmp_path / "films"
     folder.mkdir()
 

@@ -69,7 +69,7 @@ def prefetch(items: Iterable[T], n: int = 4) -> Iterator[T]:
             pending.append(pool.submit(next, source, end))
             yield item
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # nobody else frees what its thread still decodes
 
 
 class Camera(Video):
@@ -94,7 +94,8 @@ class Camera(Video):
             self._frames = chain([next(frames)], frames)
 
     def __iter__(self) -> Iterator[Frame]:
-        threading.Thread(target=self._watch, daemon=True, name="camera").start()
+        watcher = threading.Thread(target=self._watch, daemon=True, name="camera")
+        watcher.start()
         try:
             while (frame := self._slot.get()) is not None:
                 yield frame
@@ -102,6 +103,7 @@ class Camera(Video):
             self._stopped.set()
             with contextlib.suppress(queue.Empty):
                 self._slot.get_nowait()
+            watcher.join(timeout=1)
 
     def _watch(self) -> None:
         """Keep the newest frame, in a thread of its own."""

@@ -197,7 +197,7 @@ def test_an_interrupted_video_leaves_nothing(make, video, tmp_path, monkeypatch)
     assert set(os.listdir(tmp_path)) == before
 
 
-@pytest.mark.long  # its signal sometimes ends a process that runs other tests beside it
+@pytest.mark.long  # workers of a whole run died near it, why is not known
 def test_a_camera_ends_well_when_it_is_interrupted(make, video, tmp_path):
     pipeline, identity = make()
     camera = Driver("live:" + video(*[image(i / 100) for i in range(100)]), "camera")

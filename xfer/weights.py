@@ -53,11 +53,11 @@ def convert(
     packed, facts = {}, {}
     for source in (path, *more):
         checkpoint = read_checkpoint(source)
-        for role, network in checkpoint.networks.items():
+        for role in checkpoint.networks:
             built = load_network(checkpoint, role, _class(CLASSES[role]).from_network)
             packed[role] = built.pack(torch.float16 if half else None)
-            ours = network.layout == "xfer"
-        facts |= checkpoint.facts if ours else {}
+        if all(network.layout == "xfer" for network in checkpoint.networks.values()):
+            facts |= checkpoint.facts
     names = [Path(source).name for source in (path, *more)]
     return write_checkpoint(out, packed, facts | {"converted_from": ", ".join(names)})
 

@@ -129,8 +129,11 @@ def test_changes_at_random_are_of_one_factor_or_of_all():
 
 
 def test_the_affine_mapper_has_no_coordinates_to_read(clips):
-    with pytest.raises(BadValue, match="low_rank"):
-        transfer(clips, mapper=MapperConfig("affine", **SIZES))
+    for mapper in (MapperConfig("affine", **SIZES), MapperConfig("low_rank", **SIZES, rank=10)):
+        with pytest.raises(BadValue, match="low_rank"):
+            transfer(clips, mapper=mapper)
+    with pytest.raises(BadValue, match="motion encoder of these sizes"):
+        transfer(clips, keep_encoder=True)
 
 
 def test_frames_without_codes_are_refused(tmp_path):

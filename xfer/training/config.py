@@ -167,8 +167,9 @@ class TransferTraining(TrainingConfig):
     mapper_rate: float = 1.0
     """Of the mapper's directions, over learning_rate."""
     start: str = ""
-    """Weights whose control the mapper starts from, and whose motion encoder if they have one:
-    "ffhq", a file, or empty for none."""
+    """Weights whose control the mapper starts from: "ffhq", a file, or empty for none."""
+    keep_encoder: bool = False
+    """Go on from the motion encoder of `start`, too."""
     clip: float = 1.0
     ema_kimg: float = 2.0
     log_kimg: float = 0.4

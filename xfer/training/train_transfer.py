@@ -28,7 +28,7 @@ from xfer.data.clips import Clips, fingerprint, open_clips, sample_pair
 from xfer.encoders import MotionEncoder
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
-from xfer.mapper import AffineMapper, LowRankMapper, Mapper, build_mapper
+from xfer.mapper import LowRankMapper, Mapper, build_mapper
 from xfer.media.images import to_tensor
 from xfer.model import Transfer
 from xfer.shapes import Image, WPlus
@@ -82,7 +82,11 @@ class TransferTask(Task):
         data: Clips with codes and factors for every frame; each folder gives a like share of the
             pairs. People with one frame are drivers, others, and themselves.
         measures: As `open_measures` gives them.
-        start: Whose control's moves the mapper starts from, and whose encoder if it has one.
+        start: Whose control's moves the mapper starts from, and with `keep_encoder` whose encoder.
+
+    Raises:
+        BadValue: The mapper has too few coordinates for what is wanted of it, or `start` lacks a
+            control, or a fitting encoder where it is kept.
     """
 
     name = "transfer"
@@ -102,20 +106,21 @@ class TransferTask(Task):
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
             self.encoder = MotionEncoder(config.encoder).to(device)
             self.mapper = build_mapper(config.mapper).to(device)
-        if isinstance(self.mapper, AffineMapper) and (start or config.readings + config.factors):
+        self.has_factors = bool(start or config.readings or config.factors or config.explicit)
+        kind, rank = config.mapper.kind, config.mapper.rank
+        if self.has_factors and (kind == "affine" or rank < N_FACTORS):
             raise BadValue(
-                "the affine mapper has no coordinates of motion to start, read or check: set "
-                "start to nothing, readings and factors to 0, or take the low_rank mapper"
+                f"start, readings, factors and explicit require a mapper low_rank or conditioned, "
+                f"of rank {N_FACTORS} or more; got {kind} of rank {rank}"
             )
         self.centre = torch.zeros(N_FACTORS, device=device)
         if start is not None:
+            if start.control is None:
+                raise BadValue(f"start requires weights with a control; {config.start} has none")
             self.centre = start_from(self.mapper, start.control, *self._people()).to(device)
-            if start.motion_encoder is not None:
-                self.encoder.load_state_dict(start.motion_encoder.state_dict())
-                for name in ("read_motion", "read_identity"):
-                    state = getattr(start.mapper, name).state_dict()
-                    getattr(self.mapper, name).load_state_dict(state)
             self.mapper.bias.requires_grad_(False)  # where nothing is wanted, nothing moves
+        if config.keep_encoder:
+            self._keep_encoder(start)
         self.generator = frozen(generator, device)
         self.measures = {name: frozen(network, device) for name, network in measures.items()}
         self.spread = latent_spread(self.generator)
@@ -131,6 +136,18 @@ class TransferTask(Task):
             {"params": [*learned.values()], "lr": rate * config.mapper_rate, "eps": 1e-12},
         ]
         super().__init__(config, networks, {"all": Ranger(groups, rate)}, list(networks), world)
+
+    @torch.no_grad()
+    def _keep_encoder(self, start: Transfer | None) -> None:
+        """Go on from a motion encoder, and from how motion is read from its code and identities."""
+        encoder, mapper = (start.motion_encoder, start.mapper) if start else (None, None)
+        if encoder is None or encoder.config != self.encoder.config or mapper is None:
+            raise BadValue("keep_encoder requires a start with a motion encoder of these sizes")
+        self.encoder.load_state_dict(encoder.state_dict())
+        for name in ("read_motion", "read_identity"):
+            theirs = dict(getattr(mapper, name).named_parameters())
+            for key, ours in getattr(self.mapper, name).named_parameters():
+                ours[:N_FACTORS] = theirs[key][:N_FACTORS]
 
     def _people(self) -> tuple[WPlus, Float[Tensor, "people n_factors"]]:
         """Codes of the training people of the first folder, and their factors in units."""
@@ -165,7 +182,7 @@ class TransferTask(Task):
         batch = TransferBatch(*(part.to(self.world.device) for part in batch))
         motion, wanted, terms = self.encoder(batch.photo), batch.change, {}
         same_w = self.mapper(batch.same_w, motion)
-        if isinstance(self.mapper, LowRankMapper):
+        if self.has_factors:
             change, reading_terms = self.changes(motion, batch)
             terms |= reading_terms if self.config.readings else {}
             # What is wanted is not learned from images: else the less is wanted the better.

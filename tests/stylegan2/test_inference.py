@@ -1,7 +1,6 @@
 """A prepared generator renders the plain one's images."""
 
 import copy
-import importlib.util
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 
 from xfer.errors import BadValue
 from xfer.stylegan2.generator import Generator, GeneratorConfig
-from xfer.stylegan2.inference import PreparedWavelet
+from xfer.stylegan2.inference import Prepared, PreparedWavelet
 from xfer.stylegan2.preview import Preview, PreviewConfig
 from xfer.stylegan2.wavelet import WaveletGenerator
 
@@ -99,22 +98,17 @@ def wavelets():
     return made.requires_grad_(False).eval()
 
 
-@pytest.mark.parametrize("engine", ["openvino", "pytorch"])
-def test_a_prepared_wavelet_generator_renders_the_plain_one_s_images(wavelets, engine, monkeypatch):
-    if engine == "openvino":
-        pytest.importorskip("openvino")
-    else:
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+@pytest.mark.parametrize("kind", [PreparedWavelet, Prepared])
+def test_a_prepared_wavelet_generator_renders_the_plain_one_s_images(wavelets, kind):
     w_plus = styles(wavelets, 2)
-    whole, fast = wavelets.synthesis(w_plus), wavelets.prepare()
-    assert isinstance(fast, PreparedWavelet) == (engine == "openvino")
+    whole, fast = wavelets.synthesis(w_plus), kind(wavelets)
     assert_same(fast.synthesis(w_plus), whole)
     assert_same(fast.synthesis(w_plus, "none"), wavelets.synthesis(w_plus, "none"))
     for size in (128, 256):
         assert_same(fast.preview(w_plus, size), wavelets.preview(w_plus, size))
     for size in (256, 128):
         averaged = F.adaptive_avg_pool2d(whole, size)
-        assert_same(wavelets.prepare(size=size).synthesis(w_plus), averaged)
+        assert_same(kind(wavelets, size).synthesis(w_plus), averaged)
 
 
 def test_frames_are_bytes_and_come_in_order_when_streamed(wavelets):

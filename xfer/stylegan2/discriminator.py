@@ -13,21 +13,16 @@ from torch import Tensor, nn
 from xfer.checkpoints import Network, Storable
 from xfer.errors import BadValue
 from xfer.shapes import Features, Image, Logits
-from xfer.stylegan2.layers import Conv, Linear, Widths, check_resolution, minibatch_stddev
+from xfer.stylegan2.layers import Conv, Linear, Sizes, minibatch_stddev
 from xfer.stylegan2.layouts import discriminator_from
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig(Widths):
-    """Sizes of a discriminator; widths as in `GeneratorConfig`."""
+class DiscriminatorConfig(Sizes):
+    """Sizes of a discriminator."""
 
-    resolution: int = 1024
-    """Edge of the image in pixels: a power of two, 8 to 1024."""
     stddev_group: int = 4
     """Samples that share one minibatch standard deviation."""
-
-    def __post_init__(self):
-        check_resolution(self.resolution, "discriminator")
 
 
 class ResidualBlock(nn.Module):

@@ -23,10 +23,9 @@ from xfer.stylegan2.layers import (
     LatentSpace,
     MappingNetwork,
     Noise,
+    Sizes,
     StyledLayer,
     ToRGB,
-    Widths,
-    check_resolution,
     upsample_rgb,
 )
 from xfer.stylegan2.layouts import generator_from
@@ -34,18 +33,13 @@ from xfer.stylegan2.wavelet import WaveletGenerator
 
 
 @dataclass(frozen=True)
-class GeneratorConfig(Widths):
+class GeneratorConfig(Sizes):
     """Sizes of a generator. The defaults are the public FFHQ model's."""
 
-    resolution: int = 1024
-    """Edge of the image in pixels: a power of two, 8 to 1024."""
     z_dim: int = 512
     w_dim: int = 512
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
-
-    def __post_init__(self):
-        check_resolution(self.resolution, "generator")
 
     @property
     def resolutions(self) -> tuple[int, ...]:

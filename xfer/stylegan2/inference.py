@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import importlib.util
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -254,7 +253,5 @@ def prepare(generator: nn.Module, size: int | None = None, compile: bool = True)
         return PreparedHalf(generator, size, compile)
     if hasattr(generator, "to_rgb"):
         return PreparedStyleGAN2(generator, size)
-    has_openvino = importlib.util.find_spec("openvino") is not None
-    if has_openvino and generator.const.device.type == "cpu":
-        return PreparedWavelet(generator, size)
-    return Prepared(generator, size)
+    kind = PreparedWavelet if generator.const.device.type == "cpu" else Prepared
+    return kind(generator, size)

@@ -7,7 +7,7 @@ standard deviation); "Analyzing and Improving the Image Quality of StyleGAN", 20
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -30,10 +30,13 @@ Noise = str | Sequence[Tensor]
 """Where noise comes from: "stored", "random", "none", or one tensor `samples 1 r r` per layer."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Widths:
+@dataclass(frozen=True)
+class Sizes:
     """Settings that generator and discriminator share."""
 
+    resolution: int = 1024
+    """Edge of the image in pixels: a power of two, 8 to 1024."""
+    _: KW_ONLY
     channel_base: int = 32768
     """A layer at resolution r has min(channel_base / r, channel_max) channels."""
     channel_max: int = 512
@@ -42,15 +45,13 @@ class Widths:
     half_resolutions: int = 4
     """How many of the highest resolutions run in half precision when it is asked for."""
 
+    def __post_init__(self):
+        if self.resolution not in [2**i for i in range(3, 11)]:
+            raise BadValue(f"a resolution is a power of two, 8 to 1024; got {self.resolution}")
+
     def channels(self, resolution: int) -> int:
         """Width of the layers at a resolution."""
         return max(1, min(self.channel_base // resolution, self.channel_max))
-
-
-def check_resolution(resolution: int, network: str) -> None:
-    """Raise `BadValue` unless a network can have this resolution."""
-    if resolution not in [2**i for i in range(3, 11)]:
-        raise BadValue(f"a {network}'s resolution is a power of two, 8 to 1024; got {resolution}")
 
 
 def pixel_norm(x: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch channels"]:
@@ -163,12 +164,11 @@ class LatentSpace:
             return stored
         if noise != "random":
             raise BadValue(f"noise is stored, random or none; got {noise!r}")
-        images = [torch.randn_like(image.expand(batch, -1, -1, -1)) for image in stored]
-        return (
-            images
-            if self.unit_noise
-            else [image * one.std() for image, one in zip(images, stored, strict=True)]
-        )
+        strengths = [1 if self.unit_noise else image.std() for image in stored]
+        return [
+            strength * torch.randn_like(image.expand(batch, -1, -1, -1))
+            for image, strength in zip(stored, strengths, strict=True)
+        ]
 
     def to_w_plus(self, w: W) -> WPlus:
         """The same style for every layer."""
@@ -266,9 +266,7 @@ def modulated_conv2d(
     """
     weight = weight / math.sqrt(weight[0].numel())
     if demodulate:
-        if (
-            x.dtype == torch.float16
-        ):  # keep products inside the range of float16; demodulation undoes it
+        if x.dtype == torch.float16:  # keep products inside its range; demodulation undoes it
             weight = weight / weight.abs().amax((1, 2, 3), keepdim=True)
             styles = styles / styles.abs().amax(1, keepdim=True)
         energy = full(styles).square() @ full(weight).square().sum((2, 3)).T

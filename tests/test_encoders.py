@@ -91,16 +91,6 @@ def test_the_pooled_head_starts_with_one_w_for_all_styles_and_sees_previews():
 
 
 @torch.no_grad()
-def test_folding_norms_into_convolutions_changes_nothing():
-    torch.manual_seed(0)
-    encoder = MotionEncoder(MotionEncoderConfig(**SLIM, n_styles=4, w_dim=6, bottleneck=5, pool=2))
-    encoder.train()(torch.randn(8, 3, 32, 32))  # gives the norms statistics of their own
-    encoder.eval()
-    image = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(encoder.backbone.folded()(image), encoder.backbone(image))
-
-
-@torch.no_grad()
 def test_the_motion_code_is_linear_in_the_bottleneck():
     config = MotionEncoderConfig(**SLIM, n_styles=4, w_dim=6, bottleneck=5, pool=2)
     encoder = MotionEncoder(config).eval()
@@ -120,21 +110,16 @@ def small_generator():
 def test_an_inversion_starts_at_the_mean_and_adds_one_offset_a_round():
     generator = small_generator()
     encoder = IdentityEncoder(
-        IdentityEncoderConfig(**SLIM, n_styles=generator.n_styles, w_dim=6, rounds=3)
+        IdentityEncoderConfig(**SLIM, n_styles=generator.n_styles, w_dim=6, rounds=2)
     ).eval()
     image = torch.randn(2, 3, 16, 16)
-    rounds = list(encoder.refine(image, generator))
-    assert len(rounds) == 3
     mean = generator.to_w_plus(generator.w_mean[None]).expand(2, -1, -1)
     first = mean + encoder(image, generator.synthesis(mean))
-    torch.testing.assert_close(rounds[0].latent, first)
-    second = first + encoder(image, rounds[0].image)
-    torch.testing.assert_close(rounds[1].latent, second)
-    torch.testing.assert_close(rounds[1].image, generator.synthesis(second))
-    assert torch.equal(encoder.invert(image, generator), rounds[-1].latent)
-    assert torch.equal(encoder.invert(image, generator, rounds=1), rounds[0].latent)
+    second = first + encoder(image, generator.synthesis(first))
+    torch.testing.assert_close(encoder.invert(image, generator, rounds=1), first)
+    torch.testing.assert_close(encoder.invert(image, generator), second)
     with pytest.raises(BadValue, match="at least one round; got 0"):
-        next(encoder.refine(image, generator, rounds=0))
+        encoder.invert(image, generator, rounds=0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from xfer.checkpoints import read_checkpoint, write_checkpoint
 from xfer.control import Control, ControlConfig
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
 from xfer.errors import BadFile, BadValue, MissingFile
-from xfer.mapper import MapperConfig, build_mapper
+from xfer.mapper import Mapper, MapperConfig
 from xfer.model import Transfer
 from xfer.stylegan2.generator import Generator, GeneratorConfig, z_from_seeds
 from xfer.stylegan2.wavelet import WaveletGenerator
@@ -55,7 +55,7 @@ def small_model(kind="affine", w_dim=6):
     torch.manual_seed(0)
     generator = Generator(GeneratorConfig(16, 6, w_dim, 1, channel_base=64, channel_max=8))
     sizes = {"n_styles": generator.n_styles, "w_dim": w_dim}
-    mapper = build_mapper(MapperConfig(kind, **sizes, rank=3, gates=2))
+    mapper = Mapper.build(MapperConfig(kind, **sizes, rank=3, gates=2))
     with torch.no_grad():
         for parameter in mapper.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -74,9 +74,8 @@ def test_the_cheap_path_equals_the_plain_one(kind):
     driver, photo = torch.randn(3, 3, 40, 40), torch.randn(1, 3, 16, 16)
     identity = model.identify(photo)
     plain = model(driver, identity.expand(3, -1, -1))
-    for form in (model, model.prepare()):
-        for given_identity in (photo, identity, form.person(identity)):
-            assert_agree(form.transfer(driver, given_identity), plain)
+    for given_identity in (photo, identity, model.person(identity)):
+        assert_agree(model.transfer(driver, given_identity), plain)
 
 
 @pytest.mark.parametrize("kind", ["affine", "low_rank", "conditioned"])
@@ -85,15 +84,10 @@ def test_as_many_people_as_drivers_move_each_in_their_own_way(kind):
     driver, identity = torch.randn(3, 3, 32, 32), torch.randn(3, 6, 6)
     with torch.no_grad():
         plain = model(driver, identity)
-    moved = model.prepare().transfer(driver, identity)
+    moved = model.transfer(driver, identity)
     assert_agree(moved, plain)
     assert not moved.requires_grad
     assert model(driver, identity).requires_grad
-
-
-def test_a_prepared_model_cannot_be_saved(tmp_path):
-    with pytest.raises(BadValue, match="save the model it was prepared from"):
-        small_model().prepare().save(tmp_path / "fast.safetensors")
 
 
 @torch.no_grad()
@@ -161,10 +155,8 @@ def test_a_model_moves_people_by_encoder_and_mapper_or_by_control(tmp_path):
     path = Transfer(model.generator, control=control).save(tmp_path / "m.safetensors")
     explicit = Transfer.load(path)
     assert torch.equal(explicit.control.directions, control.directions)
-    person = explicit.prepare().person(torch.zeros(1, 6, 6))
-    assert person.response is None
     with pytest.raises(BadValue, match="no motion encoder"):
-        explicit.transfer(torch.zeros(1, 3, 32, 32), person)
+        explicit.transfer(torch.zeros(1, 3, 32, 32), torch.zeros(1, 6, 6))
 
 
 def test_a_file_without_a_mapper_is_refused(tmp_path):

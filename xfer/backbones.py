@@ -4,7 +4,6 @@ Sources: Deng et al., "ArcFace", CVPR 2019 (the improved residual unit); Hu et a
 "Squeeze-and-Excitation Networks", CVPR 2018.
 """
 
-import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
 
 from xfer.errors import BadValue
 from xfer.shapes import Features, Image
@@ -122,20 +120,6 @@ class Backbone(nn.Module):
         """In the data type of the weights, whichever the images come in."""
         x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
         return self.blocks(self.stem(x))
-
-    def folded(self) -> "Backbone":
-        """A copy for inference: eval mode, channels-last, batch norms folded where exact.
-
-        The first norm of a unit stays: zero padding stands between it and its convolution.
-        """
-        twin = copy.deepcopy(self).eval().requires_grad_(False)
-        twin.stem[0], twin.stem[1] = fuse_conv_bn_eval(*twin.stem[:2]), nn.Identity()
-        for unit in twin.blocks:
-            unit.residual[3] = fuse_conv_bn_eval(*unit.residual[3:5])
-            unit.residual[4] = nn.Identity()
-            if unit.shortcut is not None:
-                unit.shortcut = fuse_conv_bn_eval(*unit.shortcut)
-        return twin.to(memory_format=torch.channels_last)
 
 
 def fit(image: Image, resolution: int) -> Float[Tensor, "batch 3 resolution resolution"]:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -65,9 +65,18 @@ class Storable:
     """Of the network in a file."""
 
     @classmethod
-    def load(cls, path: str | Path) -> Any:
-        """Open a file of any known layout, or a name that `xfer weights` lists, in eval mode."""
-        return load_network(path, cls.role, cls.from_network)
+    def load(cls, source: "str | Path | Checkpoint", role: str | None = None) -> Any:
+        """Open a network in eval mode.
+
+        Args:
+            source: A file of any known layout, a name that `xfer weights` lists, or what
+                `read_checkpoint` gave.
+            role: Of the network in the file; by default the class's own.
+        """
+        checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
+        network = checkpoint.pick(role or cls.role)
+        with _about(checkpoint.path):
+            return cls.from_network(network)
 
     @classmethod
     def from_network(cls, network: Network) -> Any:
@@ -157,16 +166,6 @@ def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         raise BadFile(f"the tensors do not fit {type(module).__name__}: {'; '.join(faults)}")
     if not any(tensor.is_meta for tensor in wanted.values()):
         module.load_state_dict(state)
-
-
-def load_network(
-    source: str | Path | Checkpoint, role: str, build: Callable[[Network], Any]
-) -> Any:
-    """Build the network of one role from a file, or from what `read_checkpoint` gave."""
-    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
-    network = checkpoint.pick(role)
-    with _about(checkpoint.path):
-        return build(network)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

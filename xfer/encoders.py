@@ -5,12 +5,11 @@ CVPR 2021 (a head for every style); Alaluf et al., "ReStyle", ICCV 2021 (refinem
 Tov et al., "Designing an Encoder for StyleGAN", 2021 (one w and small offsets).
 """
 
-import copy
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -78,8 +77,7 @@ class MotionEncoder(Storable, nn.Module):
 
     def bottleneck(self, image: Image) -> Bottleneck:
         """h: all that is known of the driver's motion."""
-        features = self.backbone(fit(image, self.config.resolution))
-        return self.head(features.to(self.to_code.weight.dtype))
+        return self.head(self.backbone(fit(image, self.config.resolution)))
 
     def code(self, h: Bottleneck) -> WPlus:
         """Motion codes of bottlenecks."""
@@ -89,12 +87,6 @@ class MotionEncoder(Storable, nn.Module):
         """A and b with flattened code = A h + b."""
         return self.to_code.weight / math.sqrt(self.config.bottleneck), self.to_code.bias
 
-    def folded(self, dtype: torch.dtype = torch.float32) -> "MotionEncoder":
-        """A copy for inference; `dtype` is that of the convolutions, h stays float32."""
-        twin = copy.deepcopy(self).eval().requires_grad_(False)
-        twin.backbone = twin.backbone.folded().to(dtype)
-        return twin
-
 
 @runtime_checkable
 class Synthesis(Protocol):
@@ -103,14 +95,6 @@ class Synthesis(Protocol):
     w_mean: Tensor
 
     def synthesis(self, w_plus: WPlus) -> Image: ...
-
-
-class Round(NamedTuple):
-    """One round of an inversion."""
-
-    latent: WPlus
-    image: Image
-    """What the generator makes of the latent, at the generator's size."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +241,11 @@ class IdentityEncoder(Storable, nn.Module):
             return offsets
         return torch.cat([offsets[:, :1], offsets[:, :1] + offsets[:, 1:]], dim=1)
 
-    def start(self, generator: Synthesis, samples: int = 1) -> Round:
-        """The mean latent and its image, rendered once for all samples."""
+    def start(self, generator: Synthesis) -> tuple[WPlus, Image]:
+        """The mean latent and its image."""
         mean = self.latent_mean if self.config.own_mean else generator.w_mean
         latent = mean.expand(1, self.config.n_styles, self.config.w_dim)
-        both = (latent, self.render(generator, latent))
-        return Round(*(x.expand(samples, *x.shape[1:]) for x in both))
+        return latent, self.render(generator, latent)
 
     def render(self, generator: Synthesis, latent: WPlus) -> Image:
         """What a round looks at."""
@@ -270,28 +253,14 @@ class IdentityEncoder(Storable, nn.Module):
             return generator.preview(latent, size=self.config.resolution)
         return generator.synthesis(latent)
 
-    def refine(
-        self, image: Image, generator: Synthesis, rounds: int | None = None
-    ) -> Iterator[Round]:
-        """Rounds of the inversion one by one, each rendered only when the next is wanted."""
-        found = self.start(generator, len(image))
-        for _ in range(self._count(rounds)):
-            found = self._round(image, generator, found)
-            yield found
-
     def invert(self, image: Image, generator: Synthesis, rounds: int | None = None) -> WPlus:
-        """The last round's latents; their image is not rendered."""
-        found = self.start(generator, len(image))
-        for _ in range(self._count(rounds) - 1):
-            found = self._round(image, generator, found)
-        return found.latent + self(image, found.image)
-
-    def _round(self, image: Image, generator: Synthesis, before: Round) -> Round:
-        latent = before.latent + self(image, before.image)
-        return Round(latent, self.render(generator, latent))
-
-    def _count(self, rounds: int | None) -> int:
+        """The latents after the last round; by default of as many as the configuration says."""
         rounds = self.config.rounds if rounds is None else rounds
         if rounds < 1:
             raise BadValue(f"an inversion takes at least one round; got {rounds}")
-        return rounds
+        latent, current = (x.expand(len(image), *x.shape[1:]) for x in self.start(generator))
+        for left in range(rounds - 1, -1, -1):
+            latent = latent + self(image, current)
+            if left:  # the image of the last round is not needed
+                current = self.render(generator, latent)
+        return latent

@@ -10,7 +10,7 @@ encoder's bottleneck h. So z = offset + matrix h, with both computed once per pe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -50,10 +50,7 @@ class MapperConfig:
         if self.kind not in KINDS:
             raise BadValue(f"a mapper is {', '.join(KINDS)}; got {self.kind!r}")
         if self.init != "identity" and (self.init, self.kind) != ("paper", "affine"):
-            raise BadValue(
-                "a mapper starts from 'identity', or the affine one from 'paper'; "
-                f"got {self.init!r} for the {self.kind} one"
-            )
+            raise BadValue(f"init is identity, or paper if affine; got {self.init}, {self.kind}")
 
     @property
     def size(self) -> int:
@@ -66,8 +63,8 @@ class MapperConfig:
         return min(self.motion_styles or self.n_styles, self.n_styles)
 
 
-class Response(NamedTuple):
-    """How people answer to motion: z = offset + matrix h."""
+class Person(NamedTuple):
+    """How someone answers to motion, z = offset + matrix h; rows are people."""
 
     offset: WPlus
     matrix: Float[Tensor, "_ n_styles w_dim bottleneck"]
@@ -102,18 +99,16 @@ class Mapper(Storable, nn.Module, ABC):
 
     @classmethod
     def build(cls, config: MapperConfig) -> "Mapper":
-        return build_mapper(config)
+        """The mapper of the kind that the configuration names."""
+        return KINDS[config.kind](config)
 
     @abstractmethod
     def forward(self, identity: WPlus, motion: WPlus) -> WPlus:
         """The plain path: `motion` is the motion encoder's code."""
 
     @abstractmethod
-    def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
-        """The cheap path for motion codes `weight h + bias`.
-
-        What is common to all people is computed now; the function returned takes identity codes.
-        """
+    def person(self, identity: WPlus, weight: MotionWeight, bias: MotionBias) -> Person:
+        """The cheap path for motion codes `weight h + bias`."""
 
 
 class AffineMapper(Mapper):
@@ -132,17 +127,11 @@ class AffineMapper(Mapper):
         both = torch.cat([identity.flatten(1), motion.flatten(1)], dim=1)
         return F.linear(both, self.weight, self.bias).view_as(identity)
 
-    def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
+    def person(self, identity: WPlus, weight: MotionWeight, bias: MotionBias) -> Person:
         of_identity, of_motion = self.weight.chunk(2, dim=1)
-        codes = (self.config.n_styles, self.config.w_dim)
-        matrix = (of_motion @ weight).unflatten(0, codes)[None]
-        constant = of_motion @ bias + self.bias
-
-        def respond(identity: WPlus) -> Response:
-            offset = F.linear(identity.flatten(1), of_identity, constant)
-            return Response(offset.view_as(identity), matrix)
-
-        return respond
+        offset = F.linear(identity.flatten(1), of_identity, of_motion @ bias + self.bias)
+        matrix = (of_motion @ weight).view(1, *identity.shape[1:], -1)
+        return Person(offset.view_as(identity), matrix)
 
 
 class LowRankMapper(Mapper):
@@ -164,18 +153,15 @@ class LowRankMapper(Mapper):
 
     def moved(self, identity: WPlus, change: Float[Tensor, "batch rank"]) -> WPlus:
         """Identity codes after a change of motion q."""
-        written = self._written(self.gains(identity) * change[:, None])
+        acting = self.gains(identity) * change[:, None]
+        written = torch.einsum("lwr,blr->blw", self.write, acting)
         return identity + self._all_styles(written) + self.bias
 
-    def responder(self, weight: MotionWeight, bias: MotionBias) -> Callable[[WPlus], Response]:
-        read, constant = self.read_motion.weight @ weight, self.read_motion(bias)
-
-        def respond(identity: WPlus) -> Response:
-            offset = self.moved(identity, constant - self.own_motion(identity))
-            matrix = (self.write * self.gains(identity)[:, :, None]) @ read
-            return Response(offset, self._all_styles(matrix))
-
-        return respond
+    def person(self, identity: WPlus, weight: MotionWeight, bias: MotionBias) -> Person:
+        offset = self.moved(identity, self.read_motion(bias) - self.own_motion(identity))
+        read = self.read_motion.weight @ weight
+        matrix = (self.write * self.gains(identity)[:, :, None]) @ read
+        return Person(offset, self._all_styles(matrix))
 
     def own_motion(self, identity: WPlus) -> Float[Tensor, "_ rank"]:
         """N i: what of the motion read is the identity's own and subtracted."""
@@ -184,11 +170,6 @@ class LowRankMapper(Mapper):
     def gains(self, identity: WPlus) -> Float[Tensor, "_ moved rank"]:
         """How strongly each style takes part in each direction: here alike for all."""
         return identity.new_ones(1, self.config.moved, self.config.rank)
-
-    def _written(
-        self, change: Float[Tensor, "batch moved rank"]
-    ) -> Float[Tensor, "batch moved w_dim"]:
-        return torch.einsum("lwr,blr->blw", self.write, change)
 
     def _all_styles(self, x: Float[Tensor, "batch moved *_"]) -> Float[Tensor, "batch n_styles *_"]:
         """With zeros for the styles that do not move."""
@@ -214,8 +195,3 @@ class ConditionedMapper(LowRankMapper):
 
 
 KINDS = {"affine": AffineMapper, "low_rank": LowRankMapper, "conditioned": ConditionedMapper}
-
-
-def build_mapper(config: MapperConfig) -> Mapper:
-    """The mapper of the kind that the configuration names."""
-    return KINDS[config.kind](config)

@@ -3,35 +3,25 @@
 Source: Jahoda and Cech, "Pose and Facial Expression Transfer by using StyleGAN", CVWW 2024.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.assets import ASSETS
-from xfer.checkpoints import Checkpoint, load_network, read_checkpoint, write_checkpoint
+from xfer.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from xfer.control import Control
 from xfer.encoders import IdentityEncoder, MotionEncoder
 from xfer.errors import BadFile, BadValue, MissingFile
-from xfer.mapper import Mapper, Response
+from xfer.mapper import Mapper, Person
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator, z_from_seeds
 from xfer.stylegan2.wavelet import WaveletGenerator
 
 PARTS = {kind.role: kind for kind in (MotionEncoder, Mapper, IdentityEncoder, Control)}
 """The networks of a model by their role in a file, beside the generator."""
-
-
-class Person(NamedTuple):
-    """Someone who can be shown moving: what is computed once, however many frames follow."""
-
-    identity: WPlus
-    """The identity code: one row a person."""
-    response: Response | None
-    """Latents as an affine function of the motion encoder's bottleneck; None without a mapper."""
 
 
 class Transfer(nn.Module):
@@ -83,7 +73,7 @@ class Transfer(nn.Module):
         """
         checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
         parts = {
-            role: load_network(checkpoint, role, kind.from_network)
+            role: kind.load(checkpoint)
             for role, kind in PARTS.items()
             if role in checkpoint.networks
         }
@@ -115,23 +105,18 @@ class Transfer(nn.Module):
         packed = {role: part.pack(dtype) for role, part in parts.items() if part is not None}
         return write_checkpoint(path, packed, facts)
 
-    def prepare(self, **options: Any) -> "PreparedTransfer":
-        """An inference copy, several times faster; options as the generator's `prepare`."""
-        return PreparedTransfer(self, **options)
-
     @torch.no_grad()
-    def identify(self, image: Image, rounds: int | None = None) -> WPlus:
+    def identify(self, image: Image) -> WPlus:
         """Identity codes of aligned photos: their latents after the last round of inversion."""
         if self.identity_encoder is None:
             raise MissingFile(
-                "this model has no identity encoder, which photos need: load one with "
-                "Transfer.load(path, identity_encoder=FILE), or invert the photo by "
-                "xfer.inversion.invert and give its latent"
+                "photos need an identity encoder, and this model has no identity encoder: use "
+                "Transfer.load(path, identity_encoder=FILE) or xfer.inversion.invert"
             )
-        return self.identity_encoder.invert(image, self.generator, rounds)
+        return self.identity_encoder.invert(image, self.generator)
 
     @torch.no_grad()
-    def random_identity(self, seed: int, psi: float = 0.7, rounds: int | None = None) -> WPlus:
+    def random_identity(self, seed: int, psi: float = 0.7) -> WPlus:
         """A random person: w itself for "ffhq" and without an encoder; else, as in the paper,
         w -> image -> encoder.
 
@@ -142,13 +127,13 @@ class Transfer(nn.Module):
         w_plus = generator.truncate(generator.to_w_plus(generator.mapping(z)), psi)
         if self.asset or self.identity_encoder is None:
             return w_plus
-        return self.identify(generator.synthesis(w_plus), rounds)
+        return self.identify(generator.synthesis(w_plus))
 
     @torch.no_grad()
     def person(self, identity: WPlus) -> Person:
         """Prepare people for many frames, from their identity codes."""
         self._check_codes(tuple(identity.shape[1:]), "the identity has")
-        return Person(identity, None if self.mapper is None else self._responder()(identity))
+        return self.mapper.person(identity, *self.motion_encoder.linear())
 
     def forward(
         self, driver: Image, identity: WPlus
@@ -161,9 +146,7 @@ class Transfer(nn.Module):
         self, h: Float[Tensor, "batch bottleneck"], person: Person
     ) -> Float[Tensor, "_ n_styles w_dim"]:
         """Latents of motions (`motion_encoder.bottleneck`): one product a frame."""
-        if person.response is None:
-            raise BadValue("this model has no motion encoder: move identities by its control")
-        return person.response.latents(h)
+        return person.latents(h)
 
     @torch.no_grad()
     def transfer(
@@ -178,18 +161,15 @@ class Transfer(nn.Module):
             identity: A photo (aligned), a latent, or a prepared `Person` for many calls: one for
                 all drivers, or one for each.
         """
-        if not isinstance(identity, Person):
-            identity = self.person(self.identify(identity) if identity.ndim == 4 else identity)
-        people = len(identity.identity)
-        if people not in (1, len(driver)):
-            raise BadValue(f"one identity, or one for each of {len(driver)} drivers; got {people}")
         if self.motion_encoder is None:
             raise BadValue("this model has no motion encoder: move identities by its control")
+        if not isinstance(identity, Person):
+            identity = self.person(self.identify(identity) if identity.ndim == 4 else identity)
+        people = len(identity.offset)
+        if people not in (1, len(driver)):
+            raise BadValue(f"one identity, or one for each of {len(driver)} drivers; got {people}")
         h = self.motion_encoder.bottleneck(driver)
         return self.generator.synthesis(self.latents(h, identity))
-
-    def _responder(self) -> Callable[[WPlus], Response]:
-        return self.mapper.responder(*self.motion_encoder.linear())
 
     def _check_codes(self, found: tuple[int, int], whose: str) -> None:
         wanted = (self.generator.n_styles, self.generator.w_dim)
@@ -200,34 +180,6 @@ class Transfer(nn.Module):
             )
 
 
-class PreparedTransfer(Transfer):
-    """A model arranged for speed, with the same methods and no gradients.
-
-    The motion encoder's norms are folded, the generator is prepared, and what the cheap path
-    computes for all people alike is computed once. Part of the weights stay the model's own: when
-    they change, prepare it anew.
-    """
-
-    def __init__(self, model: Transfer, **options: Any):
-        nn.Module.__init__(self)
-        self.generator, self.asset = model.generator.prepare(**options), model.asset
-        self.mapper, self.identity_encoder = model.mapper, model.identity_encoder
-        self.motion_encoder, self.control = None, model.control
-        if self.mapper is not None:
-            dtype = getattr(self.generator, "dtype", torch.float32)
-            self.motion_encoder = model.motion_encoder.folded(dtype)
-            with torch.no_grad():
-                self._respond = self.mapper.responder(*self.motion_encoder.linear())
-        self.eval()
-
-    def save(self, *_: Any, **__: Any) -> Path:
-        """Refused: a prepared copy is no file; save the model it was made from."""
-        raise BadValue("a prepared model cannot be saved; save the model it was prepared from")
-
-    def _responder(self) -> Callable[[WPlus], Response]:
-        return self._respond
-
-
 def asset_hashes(asset: str) -> dict[str, str]:
     """The sha256 of each file of a generator that is fetched."""
     return {name: ASSETS[name].sha256 for name in ASSETS if name.rpartition("-")[0] == asset}
@@ -236,7 +188,7 @@ def asset_hashes(asset: str) -> dict[str, str]:
 def _generator(checkpoint: Checkpoint, usual: str | Path) -> Any:
     """The generator that a file contains or names."""
     if {"generator", "generator_raw"} & checkpoint.networks.keys():
-        return load_network(checkpoint, "generator", Generator.from_network)
+        return Generator.load(checkpoint)
     facts = checkpoint.facts.get("generator")
     if isinstance(facts, dict):
         usual = facts.get("asset")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from xfer.checkpoints import load_network, read_checkpoint, write_checkpoint
+from xfer.checkpoints import read_checkpoint, write_checkpoint
 from xfer.errors import BadFile
 
 CLASSES = {
@@ -37,7 +37,7 @@ def load(path: str | Path) -> nn.Module:
     role = next((role for role in CLASSES if role in roles), None)
     if role is None:
         raise BadFile(f"{checkpoint.path} holds only {', '.join(roles)}: unknown here")
-    return load_network(checkpoint, role, _class(CLASSES[role]).from_network)
+    return _class(CLASSES[role]).load(checkpoint, role)
 
 
 def convert(
@@ -54,7 +54,7 @@ def convert(
     for source in (path, *more):
         checkpoint = read_checkpoint(source)
         for role in checkpoint.networks:
-            built = load_network(checkpoint, role, _class(CLASSES[role]).from_network)
+            built = _class(CLASSES[role]).load(checkpoint, role)
             packed[role] = built.pack(torch.float16 if half else None)
         if all(network.layout == "xfer" for network in checkpoint.networks.values()):
             facts |= checkpoint.facts

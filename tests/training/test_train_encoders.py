@@ -13,7 +13,7 @@ from xfer.data.clips import write_clip, write_index
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
 from xfer.errors import BadValue, MissingFile
 from xfer.landmarker import FACTORS
-from xfer.mapper import Mapper, MapperConfig, build_mapper
+from xfer.mapper import Mapper, MapperConfig
 from xfer.runs import Checkpoints, read_stats
 from xfer.training.augment import degrade
 from xfer.training.config import InverterTraining, TransferTraining
@@ -105,7 +105,7 @@ def test_a_mapper_that_starts_from_a_control_moves_by_its_units():
     draw = lambda *shape: torch.randn(*shape, generator=generator)
     n, w_dim = len(FACTORS), 16
     control = Control.from_directions(0.1 * draw(n, 2, w_dim), torch.eye(w_dim), n_styles=3)
-    mapper = build_mapper(MapperConfig("conditioned", 3, w_dim, rank=n + 1, motion_styles=2))
+    mapper = Mapper.build(MapperConfig("conditioned", 3, w_dim, rank=n + 1, motion_styles=2))
     w = draw(400, w_dim)
     codes, readings = w[:, None].expand(-1, 3, -1), 5 + w @ draw(w_dim, n)
     centre = start_from(mapper, control, codes, readings)

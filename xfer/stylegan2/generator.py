@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.checkpoints import Network, Storable
+from xfer.checkpoints import Checkpoint, Network, Storable
 from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import setup_filter
 from xfer.shapes import Image, WPlus, Z
@@ -80,16 +80,16 @@ class Generator(Storable, LatentSpace, nn.Module):
         self.register_buffer("blur", setup_filter(BLUR), persistent=False)
 
     @classmethod
-    def load(cls, path: str | Path) -> Any:
+    def load(cls, source: str | Path | Checkpoint, role: str | None = None) -> Any:
         """Open a generator in eval mode on the CPU.
 
         Args:
-            path: "ffhq" for the fetched `WaveletGenerator`; a StyleGAN2 file of any known layout;
+            source: "ffhq" for the fetched `WaveletGenerator`; a StyleGAN2 file of any known layout;
                 or the name of a fetched public one ("stylegan2-ffhq-1024").
         """
-        if str(path) == "ffhq":
+        if source == "ffhq":
             return WaveletGenerator.load()
-        return super().load(path)
+        return super().load(source, role)
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[GeneratorConfig, dict[str, Tensor]]:

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from xfer import losses
 from xfer.assets import cache_folder
 from xfer.backbones import fit
-from xfer.checkpoints import load_network, read_checkpoint, write_checkpoint
+from xfer.checkpoints import read_checkpoint, write_checkpoint
 from xfer.control import Control
 from xfer.data.clips import Clips, fingerprint, open_clips, sample_pair
 from xfer.encoders import MotionEncoder
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
-from xfer.mapper import LowRankMapper, Mapper, build_mapper
+from xfer.mapper import LowRankMapper, Mapper
 from xfer.media.images import to_tensor
 from xfer.model import Transfer
 from xfer.shapes import Image, WPlus
@@ -105,7 +105,7 @@ class TransferTask(Task):
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
             self.encoder = MotionEncoder(config.encoder).to(device)
-            self.mapper = build_mapper(config.mapper).to(device)
+            self.mapper = Mapper.build(config.mapper).to(device)
         self.has_factors = bool(start or config.readings or config.factors or config.explicit)
         kind, rank = config.mapper.kind, config.mapper.rank
         if self.has_factors and (kind == "affine" or rank < N_FACTORS):
@@ -337,9 +337,8 @@ def train_transfer(
 @torch.no_grad()
 def add_control(weights: Path, generator: Any, bound: float) -> None:
     """Store beside a trained mapper its moves by named factors, for explicit control."""
-    checkpoint, parts = read_checkpoint(weights), {}
-    for kind in (MotionEncoder, Mapper):
-        parts[kind.role] = load_network(checkpoint, kind.role, kind.from_network)
+    checkpoint = read_checkpoint(weights)
+    parts = {kind.role: kind.load(checkpoint) for kind in (MotionEncoder, Mapper)}
     precision = torch.linalg.inv(latent_covariance(generator)).float()
     parts[Control.role] = Control.from_mapper(parts[Mapper.role], precision, bound)
     packed = {role: part.pack() for role, part in parts.items()}

@@ -4,6 +4,7 @@ A verb's module is imported when it is called; dataclasses among its arguments a
 flags. A training's `--preset NAME` gives the defaults that further flags override.
 """
 
+import argparse
 import importlib
 import inspect
 import os
@@ -92,8 +93,13 @@ def run(arguments: list[str]) -> int:
     verb = VERBS[name]
     flags = arguments[words:]
     function = getattr(importlib.import_module(f"xfer.{verb.module}"), verb.function)
-    preset = _popped(flags, "--preset") if name.startswith("train ") else None
-    call = _flagged(function, _preset(verb.function, preset) if preset else None)
+    preset = None
+    if name.startswith("train "):
+        chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        chooser.add_argument("--preset")
+        chosen, flags = chooser.parse_known_args(flags)
+        preset = _preset(verb.function, chosen.preset) if chosen.preset else None
+    call = _flagged(function, preset)
     bare = f" Words before all flags are {verb.bare}." if verb.bare else ""
     described = f"{inspect.getdoc(function) or verb.summary}".split("\n\n")[0] + bare
     flags = gathered(flags, verb.bare)
@@ -138,16 +144,6 @@ def gathered(arguments: Sequence[str], bare: str = "") -> list[str]:
     return words + [word for flag, values in groups.items() for word in (flag, *values)]
 
 
-def _popped(flags: list[str], name: str) -> str | None:
-    """A flag's value, taken out of the flags."""
-    if name not in flags:
-        return None
-    at = flags.index(name)
-    _, value, *_ = *flags[at : at + 2], ""
-    del flags[at : at + 2]
-    return value
-
-
 def _preset(function: str, name: str) -> Any:
     """A training's configuration by name, such as the toy of GENERATOR_PRESETS."""
     from xfer.training import config
@@ -158,23 +154,20 @@ def _preset(function: str, name: str) -> Any:
     return presets[name]
 
 
-def _flagged(function: Callable, config: Any = None) -> Callable:
-    """A function whose signature tyro turns into flat flags; callbacks stay away.
+def _flagged(function: Callable, preset: Any = None) -> Callable:
+    """A function whose signature tyro turns into flat flags.
 
     Args:
-        config: Default of the argument of its type.
+        preset: Default of the dataclass among the arguments.
     """
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
         kind = hints[parameter.name]
-        if typing.get_origin(kind) is not None and "Callable" in str(kind):
-            continue
         if is_dataclass(kind):
-            if config is not None and isinstance(config, kind):
-                parameter = parameter.replace(default=config, kind=parameter.KEYWORD_ONLY)
             kind = Annotated[kind, tyro.conf.arg(name="")]
-        if parameter.name == "folder":
+            parameter = parameter if preset is None else parameter.replace(default=preset)
+        elif parameter.name == "folder":
             kind = Annotated[kind, tyro.conf.arg(name="out")]
         parameters.append(parameter.replace(annotation=kind, kind=parameter.KEYWORD_ONLY))
 

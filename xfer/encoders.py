@@ -122,17 +122,11 @@ class IdentityEncoderConfig(BackboneConfig):
     def __post_init__(self):
         super().__post_init__()
         if self.in_channels != 6:
-            raise BadValue(
-                "an identity encoder reads an image and its reconstruction, 6 channels; "
-                f"got {self.in_channels}"
-            )
+            raise BadValue(f"two images have 6 channels; got {self.in_channels}")
         if self.head not in ("styles", "summed", "pooled"):
             raise BadValue(f"head is styles, summed or pooled; got {self.head!r}")
         if self.head != "pooled" and self.features & (self.features - 1):
-            raise BadValue(
-                "the style heads halve the feature map down to one pixel: its edge is a power of "
-                f"two; got {self.features}"
-            )
+            raise BadValue(f"style heads take features of 2^n pixels; got {self.features}")
 
 
 class StyleHead(nn.Module):

@@ -160,16 +160,14 @@ def bootstrap(
     statistic: Callable[..., float],
     *data: Rows,
     people: People | None = None,
-    share: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """A statistic of some rows with its percentile interval.
+    """A statistic of some rows with its 95% percentile interval.
 
     Args:
         statistic: Of arrays shaped as `data` with any number of rows, such as `numpy.mean`.
         people: Rows of one number are drawn together; by default each row alone.
-        share: Of the draws, inside the interval.
     """
     rows = _rows_of_each(len(data[0]), people)
 
@@ -182,7 +180,7 @@ def bootstrap(
     if len(rows) == 1:
         return Interval(value, value, value)
     limits = stats.bootstrap(
-        (everyone,), of_rows, vectorized=False, n_resamples=draws, confidence_level=share,
+        (everyone,), of_rows, vectorized=False, n_resamples=draws, confidence_level=0.95,
         method="percentile", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return Interval(value, float(limits.low), float(limits.high))
@@ -192,7 +190,6 @@ def paired_test(
     first: Float[np.ndarray, " n"],
     second: Float[np.ndarray, " n"],
     people: People | None = None,
-    share: float = 0.95,
     draws: int = 4000,
     seed: int = 0,
 ) -> Difference:
@@ -203,7 +200,7 @@ def paired_test(
     """
     gap = first - second
     gaps = np.array([gap[rows].mean() for rows in _rows_of_each(len(gap), people)])
-    value, low, high = bootstrap(np.mean, gaps, share=share, draws=draws, seed=seed)
+    value, low, high = bootstrap(np.mean, gaps, draws=draws, seed=seed)
     if len(gaps) == 1 or not gaps.any():
         return Difference(value, low, high, 1.0)
     test = stats.permutation_test(

@@ -31,14 +31,12 @@ MAX_EXPANDED = 1 << 20
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """Of files of `torch.save` before PyTorch 1.6."""
 
-KINDS = (
-    "Double float64 Float float32 Half float16 BFloat16 bfloat16 Long int64 Int int32 Short int16"
-)
-KINDS = f"{KINDS} Char int8 Byte uint8 Bool bool".split()
-DTYPES = {
-    f"torch.{name}Storage": getattr(torch, dtype)
-    for name, dtype in zip(KINDS[::2], KINDS[1::2], strict=True)
-}
+KINDS = {
+    "Double": torch.float64, "Float": torch.float32, "Half": torch.float16,
+    "BFloat16": torch.bfloat16, "Long": torch.int64, "Int": torch.int32, "Short": torch.int16,
+    "Char": torch.int8, "Byte": torch.uint8, "Bool": torch.bool,
+}  # fmt: skip
+DTYPES = {f"torch.{name}Storage": dtype for name, dtype in KINDS.items()}
 
 OPCODES = """
     PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG

@@ -9,9 +9,8 @@ from PIL import Image
 
 from xfer.errors import BadValue
 from xfer.runs import Checkpoints, read_stats
-from xfer.stylegan2.discriminator import DiscriminatorConfig
 from xfer.stylegan2.generator import Generator, GeneratorConfig
-from xfer.training.config import GENERATOR_PRESETS, GeneratorTraining
+from xfer.training.config import GeneratorTraining
 from xfer.training.loop import train
 from xfer.training.train_generator import FolderImages, GeneratorTask, train_generator
 
@@ -19,7 +18,6 @@ TINY = GeneratorTraining(
     generator=GeneratorConfig(
         resolution=8, z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8
     ),
-    discriminator=DiscriminatorConfig(resolution=8, channel_base=64, channel_max=8),
     batch=4, kimg=0.024, log_kimg=0.008, save_kimg=0.008, r1_gamma=0.1,
     r1_interval=2, path_interval=2, ema_kimg=0.05,
 )  # fmt: skip
@@ -81,9 +79,3 @@ def test_a_resumed_game_equals_a_straight_one_bit_for_bit(folder, tmp_path):
         for name, state in states[0][kind].items():
             for key, value in state.items():
                 assert torch.equal(value, states[1][kind][name][key]), (kind, name, key)
-
-
-def test_every_preset_fits_together():
-    for config in GENERATOR_PRESETS.values():
-        assert config.generator.resolution == config.discriminator.resolution
-        assert config.batch % config.discriminator.stddev_group == 0

@@ -4,7 +4,7 @@ Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,11 @@ class DiscriminatorConfig(Sizes):
 
     stddev_group: int = 4
     """Samples that share one minibatch standard deviation."""
+
+    @classmethod
+    def beside(cls, generator: Sizes) -> "DiscriminatorConfig":
+        """For the images of a generator, and as wide."""
+        return cls(**{field.name: getattr(generator, field.name) for field in fields(Sizes)})
 
 
 class ResidualBlock(nn.Module):

@@ -141,18 +141,18 @@ def _result(request: Any) -> Frame:
 
 
 class PreparedHalf(Prepared):
-    """Any generator on a GPU: float16 where it is safe and, with `compile`, CUDA graphs."""
+    """Any generator on a GPU: float16 where it is safe, and CUDA graphs."""
 
-    def __init__(self, generator: Any, size: int | None = None, compile: bool = True):
+    def __init__(self, generator: Any, size: int | None = None):
         super().__init__(generator, size)
         self._copy, options = copy.deepcopy(generator), {"half": torch.float16}
         if not hasattr(generator, "to_rgb"):  # the wavelets' range is small everywhere
             self._copy, options = self._copy.half().to(memory_format=torch.channels_last), {}
             self._copy.preview_heads.half()
         self._dtype = self._copy.const.dtype
-        wrap = lambda f: torch.compile(f, mode="reduce-overhead") if compile else f
-        self._render = wrap(functools.partial(self._copy.synthesis, **options))
-        self._small = wrap(self._copy.preview)
+        graph = functools.partial(torch.compile, mode="reduce-overhead")
+        self._render = graph(functools.partial(self._copy.synthesis, **options))
+        self._small = graph(self._copy.preview)
 
     @torch.no_grad()
     def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored") -> Image:
@@ -242,15 +242,14 @@ class _Convolution:
         return x.add_(self.bias[:, None, None])
 
 
-def prepare(generator: nn.Module, size: int | None = None, compile: bool = True) -> Prepared:
+def prepare(generator: nn.Module, size: int | None = None) -> Prepared:
     """The fastest copy of a generator for the device that it is on.
 
     Args:
         size: Edge of the images in pixels: the generator's, a half or a quarter of it (averaged).
-        compile: On a GPU, whether to use CUDA graphs through torch.compile.
     """
     if generator.const.device.type == "cuda":
-        return PreparedHalf(generator, size, compile)
+        return PreparedHalf(generator, size)
     if hasattr(generator, "to_rgb"):
         return PreparedStyleGAN2(generator, size)
     kind = PreparedWavelet if generator.const.device.type == "cpu" else Prepared

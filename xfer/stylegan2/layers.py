@@ -139,10 +139,10 @@ class LatentSpace:
     """Whether random noise has unit variance; else it is as strong as the stored one."""
 
     def forward(
-        self, z: Z, psi: float = 1.0, cutoff: int | None = None, noise: Noise = "stored"
+        self, z: Z, psi: float = 1.0, noise: Noise = "stored"
     ) -> Float[Tensor, "batch 3 resolution resolution"]:
         """Random images: mapping, truncation, synthesis."""
-        return self.synthesis(self.truncate(self.to_w_plus(self.mapping(z)), psi, cutoff), noise)
+        return self.synthesis(self.truncate(self.to_w_plus(self.mapping(z)), psi), noise)
 
     def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored", **options: Any) -> Image:
         """Render images from styles, one per layer or one for all.
@@ -174,8 +174,8 @@ class LatentSpace:
         """The same style for every layer."""
         return w[:, None].expand(-1, self.n_styles, -1)
 
-    def truncate(self, w_plus: WPlus, psi: float, cutoff: int | None = None) -> WPlus:
-        """Move the first `cutoff` styles (default: all) towards the mean, keeping `psi` of the way.
+    def truncate(self, w_plus: WPlus, psi: float) -> WPlus:
+        """Move styles towards the mean, keeping `psi` of the way.
 
         Source: StyleGAN (Karras et al., 2019), section B of the appendix.
         """
@@ -183,9 +183,7 @@ class LatentSpace:
             raise BadValue(f"psi is the share of the way from the mean to w, 0 to 1; got {psi}")
         if psi == 1.0:  # exact, also where w_mean is unknown
             return w_plus
-        cutoff = self.n_styles if cutoff is None else cutoff
-        moved = self.w_mean.to(w_plus.dtype).lerp(w_plus[:, :cutoff], psi)
-        return torch.cat([moved, w_plus[:, cutoff:]], dim=1)
+        return self.w_mean.to(w_plus.dtype).lerp(w_plus, psi)
 
     def check(self, w_plus: Tensor) -> None:
         """Raise `BadValue` unless it is a W+ of this generator."""

@@ -1,12 +1,10 @@
 """All settings of all trainings: one frozen dataclass each, and the presets by name."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from xfer.encoders import IdentityEncoderConfig, MotionEncoderConfig
 from xfer.mapper import MapperConfig
 from xfer.recognition import FaceRecogniserConfig
-from xfer.stylegan2.discriminator import DiscriminatorConfig
 from xfer.stylegan2.generator import GeneratorConfig
 
 FREE = ("kimg", "hours", "log_kimg", "save_kimg", "workers")
@@ -42,7 +40,6 @@ class GeneratorTraining(TrainingConfig):
     """StyleGAN2 from scratch; learning_rate, r1_gamma and the intervals as in its paper."""
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     batch: int = 32
     kimg: float = 25000.0
     learning_rate: float = 2e-3
@@ -59,24 +56,17 @@ class GeneratorTraining(TrainingConfig):
     path_interval: int = 4
 
 
-def _stylegan2(resolution: int, r1_gamma: float, batch: int, **settings: Any) -> GeneratorTraining:
-    widths = {k: settings.pop(k) for k in ("channel_base", "channel_max") if k in settings}
-    dims = {k: settings.pop(k) for k in ("z_dim", "w_dim", "mapping_layers") if k in settings}
-    return GeneratorTraining(
-        generator=GeneratorConfig(resolution=resolution, **widths, **dims),
-        discriminator=DiscriminatorConfig(resolution=resolution, **widths),
-        r1_gamma=r1_gamma, batch=batch, **settings,
-    )  # fmt: skip
-
-
 GENERATOR_PRESETS = {
-    "toy": _stylegan2(
-        32, 0.05, 16, channel_base=1024, channel_max=64, z_dim=64, w_dim=64, mapping_layers=4,
-        kimg=40.0, ema_kimg=1.0, log_kimg=0.32, save_kimg=4.0,
+    "toy": GeneratorTraining(
+        generator=GeneratorConfig(32, 64, 64, 4, channel_base=1024, channel_max=64),
+        r1_gamma=0.05, batch=16, kimg=40.0, ema_kimg=1.0, log_kimg=0.32, save_kimg=4.0,
     ),
-    "64": _stylegan2(64, 0.1, 32, channel_base=8192, channel_max=256, mapping_layers=4),
-    "256": _stylegan2(256, 1.0, 32, channel_base=16384),
-    "1024": _stylegan2(1024, 10.0, 32),
+    "64": GeneratorTraining(
+        generator=GeneratorConfig(64, mapping_layers=4, channel_base=8192, channel_max=256),
+        r1_gamma=0.1,
+    ),
+    "256": GeneratorTraining(generator=GeneratorConfig(256, channel_base=16384), r1_gamma=1.0),
+    "1024": GeneratorTraining(),
 }  # fmt: skip
 """By resolution; r1_gamma as StyleGAN2-ADA's rule gives it."""
 

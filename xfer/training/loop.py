@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,9 @@ class Task:
     def batch(self, step: int) -> Any:
         """The data of a step on the CPU, a function of seed and step alone."""
 
+    def __getitem__(self, step: int) -> Any:
+        return self.batch(step)  # so that a DataLoader takes it for a dataset of batches
+
     def step(self, step: int, batch: Any) -> dict[str, Tensor]:
         """Updates of the networks; returns the terms to report."""
         raise AssertionError("a task has a step of its own")
@@ -119,7 +122,6 @@ def train(
     task: Task,
     folder: str | Path | None = None,
     inputs: Mapping[str, str] | None = None,
-    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """Train to the end of the budget, going on from what the folder holds; returns the weights.
 
@@ -127,7 +129,6 @@ def train(
         folder: Of the run: run.json, stats.jsonl, checkpoints/, tensorboard/, weights.safetensors;
             by default runs/NAME in the cache folder.
         inputs: What the run learns from, by name, for its record: paths, sizes, sha256.
-        report: Called with every record of stats.jsonl, for live plots.
 
     Raises:
         Stopped: After Ctrl-C or SIGTERM, everything saved.
@@ -136,7 +137,7 @@ def train(
     folder = Path(folder or cache_folder() / "runs" / task.name)
     loop = _Loop(task, folder, inputs or {})
     with _signals() as caught, contextlib.closing(loop):
-        loop.run(caught, report)
+        loop.run(caught)
     if caught:
         raise Stopped(
             f"{folder} was stopped by {caught[0]} after step {loop.done} and saved; "
@@ -173,7 +174,7 @@ class _Loop:
             raise
         self.logged, self.saved = (self.done, self.began), self.done
 
-    def run(self, caught: list[str], report: Callable[[dict[str, Any]], None] | None) -> None:
+    def run(self, caught: list[str]) -> None:
         """Steps until the budget is spent or a signal is caught; everything is saved then."""
         total = max(1, round(self.config.kimg * 1000 / self.config.batch))
         every = lambda kimg: max(1, round(kimg * 1000 / self.config.batch))
@@ -181,7 +182,7 @@ class _Loop:
         is_over = lambda: self.world.any(bool(caught) or self._hours() >= hours)
         hours = self.config.hours or float("inf")
         batches = DataLoader(
-            _Steps(self.task), None, sampler=range(self.done, total),
+            self.task, None, sampler=range(self.done, total),
             num_workers=self.config.workers, worker_init_fn=_ignore_signals,
         )  # fmt: skip
         with tqdm(
@@ -193,7 +194,7 @@ class _Loop:
                 self.done = step + 1
                 over = is_over()
                 if over or self.done == total or self.done % every(self.config.log_kimg) == 0:
-                    self._log(bar, report)
+                    self._log(bar)
                 if over:
                     break
                 if self.done % every(self.config.save_kimg) == 0:
@@ -231,7 +232,7 @@ class _Loop:
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = (total + value.detach(), count + 1)
 
-    def _log(self, bar: tqdm, report: Callable[[dict[str, Any]], None] | None) -> None:
+    def _log(self, bar: tqdm) -> None:
         now, (step, then) = time.monotonic(), self.logged
         images = (self.done - step) * self.config.batch
         record = {
@@ -252,8 +253,6 @@ class _Loop:
             self.board.add_scalar(name, record[name], self.done)
         record = self.record.log(**record)
         bar.set_postfix({k: v for k, v in record.items() if k != "step"}, refresh=False)
-        if report is not None:
-            report(record)
 
     def _hours(self) -> float:
         """Of training, those of earlier stays included."""
@@ -287,16 +286,6 @@ class _Loop:
             self.record.close()
         if self.board is not None:
             self.board.close()
-
-
-class _Steps:
-    """A task's batches by step, as a DataLoader asks for them."""
-
-    def __init__(self, task: Task):
-        self.task = task
-
-    def __getitem__(self, step: int) -> Any:
-        return self.task.batch(step)
 
 
 def _ignore_signals(_: int) -> None:

@@ -3,10 +3,9 @@
 Non-saturating logistic loss, lazy R1 and path length penalties, style mixing, averaged weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -20,7 +19,7 @@ from xfer.data.clips import INDEX, open_clips
 from xfer.errors import BadValue
 from xfer.media.images import list_media, read_image, to_tensor
 from xfer.shapes import Image, WPlus
-from xfer.stylegan2.discriminator import Discriminator
+from xfer.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from xfer.stylegan2.generator import Generator
 from xfer.training.config import GeneratorTraining
 from xfer.training.distributed import World, epoch_order, normal, rng, uniform
@@ -72,19 +71,21 @@ class GeneratorTask(Task):
         self, config: GeneratorTraining, images: Sequence[Pixels], world: World | None = None
     ):
         self.images, device = images, (world or World()).device
+        sizes = DiscriminatorConfig.beside(config.generator)
         with torch.random.fork_rng():
             torch.manual_seed(rng(config.seed, "init", 0).initial_seed())
             self.generator = Generator(config.generator).to(device)
-            self.discriminator = Discriminator(config.discriminator).to(device)
+            self.discriminator = Discriminator(sizes).to(device)
         self.running = nn.Module()
         self.running.register_buffer("path_length", torch.zeros((), device=device))
         networks = {"generator": self.generator, "discriminator": self.discriminator}
+        rate, lazy = config.learning_rate, (config.path_interval, config.r1_interval)
         optimisers = {
-            "generator": _adam(self.generator, config.learning_rate, config.path_interval),
-            "discriminator": _adam(self.discriminator, config.learning_rate, config.r1_interval),
+            name: _adam(network, rate, interval)
+            for (name, network), interval in zip(networks.items(), lazy, strict=True)
         }
         networks["running"] = self.running
-        group = min(config.discriminator.stddev_group, config.batch)
+        group = min(sizes.stddev_group, config.batch)
         super().__init__(config, networks, optimisers, ["generator"], world, group)
 
     def batch(self, step: int) -> Image:
@@ -164,7 +165,6 @@ def train_generator(
     data: str | Path | None = None,
     folder: str | Path | None = None,
     device: str = "auto",
-    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """Train StyleGAN2; returns the weights' path.
 
@@ -175,7 +175,7 @@ def train_generator(
     data = data or cache_folder() / "data" / "people"
     images = FolderImages(data, config.generator.resolution)
     inputs = {"images": f"{data}, {len(images)} images"}
-    return train(GeneratorTask(config, images, World.join(device)), folder, inputs, report)
+    return train(GeneratorTask(config, images, World.join(device)), folder, inputs)
 
 
 def _adam(network: nn.Module, learning_rate: float, interval: int) -> torch.optim.Adam:

@@ -7,9 +7,9 @@ Sources: Alaluf et al., "ReStyle", ICCV 2021; Tov et al., "Designing an Encoder 
 Manipulation" (e4e), 2021: one w, and offsets of styles that are kept small.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -192,7 +192,6 @@ def train_inverter(
     data: Sequence[str] = (),
     folder: str | Path | None = None,
     device: str = "auto",
-    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """Train the identity encoder; returns the weights' path.
 
@@ -207,4 +206,4 @@ def train_inverter(
     task = InverterTask(config, clips, generator, measures, World.join(device))
     inputs = {place: fingerprint(place) for place in data} | {"generator": config.generator}
     inputs |= {name: type(network).__name__ for name, network in measures.items()}
-    return train(task, folder, inputs, report)
+    return train(task, folder, inputs)

@@ -6,7 +6,6 @@ colours in the fine styles, and the damage that photos have; CosFace tells the p
 Source: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +108,10 @@ def train_recogniser(
     config: RecogniserTraining,
     folder: str | Path | None = None,
     device: str = "auto",
-    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """Train a recogniser for losses; returns the weights' path."""
     world = World.join(device)
     generator = frozen(Generator.load(config.generator), world.device).prepare()
     task = RecogniserTask(config, generator, Control.load(config.control), world)
     inputs = {"generator": config.generator, "control": config.control}
-    return train(task, folder, inputs, report)
+    return train(task, folder, inputs)

@@ -7,7 +7,7 @@ from an explicit control's moves. Codes of generated people are known, so a firs
 images: `latent_kimg` of it cost a tenth of the rest.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -310,7 +310,6 @@ def train_transfer(
     data: Sequence[str] = (),
     folder: str | Path | None = None,
     device: str = "auto",
-    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """Train motion encoder and mapper; returns the weights' path.
 
@@ -328,7 +327,7 @@ def train_transfer(
     task = TransferTask(config, clips, generator, measures, start, World.join(device))
     inputs = {place: fingerprint(place) for place in data} | {"generator": config.generator}
     inputs |= {name: type(network).__name__ for name, network in measures.items()}
-    weights = train(task, folder, inputs, report)
+    weights = train(task, folder, inputs)
     if start is not None:
         add_control(weights, generator, start.control.config.bound)
     return weights

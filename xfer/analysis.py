@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from scipy import stats
 from scipy.linalg import subspace_angles
@@ -23,6 +24,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LassoCV, RidgeCV
 from sklearn.metrics import mutual_info_score
 from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
@@ -165,8 +167,7 @@ def _gap(scores: Float[np.ndarray, "factors width"]) -> Float[np.ndarray, " fact
 
 def _standardised(x: Code) -> Code:
     """Zero mean and unit spread, column by column; what never changes becomes 0."""
-    spread = x.std(0)
-    return np.where(spread > 1e-9, (x - x.mean(0)) / np.maximum(spread, 1e-9), 0.0)
+    return StandardScaler().fit_transform(x)
 
 
 def _binned(column: Values) -> Int[np.ndarray, " n"]:
@@ -209,7 +210,8 @@ def boundary(w: W, label: Float[Tensor, " n"]) -> Direction:
     centred = ((w[rows] - w.mean(0)) / w.std()).numpy()
     model = LinearSVC(C=0.1, dual="auto", max_iter=20_000, random_state=0)
     model.fit(centred, (label[rows] >= high).numpy())
-    return _scaled(w, torch.from_numpy(model.coef_[0]).to(w))
+    normal = F.normalize(torch.from_numpy(model.coef_[0]).to(w), dim=0)
+    return normal * ((w - w.mean(0)) @ normal).std()
 
 
 def components(w: W, count: int = 20) -> Float[Tensor, "count w_dim"]:
@@ -314,11 +316,6 @@ def angles_deg(
 ) -> Float[np.ndarray, " count"]:
     """Principal angles between the spans of two sets of directions, smallest first."""
     return np.degrees(subspace_angles(first.double().T.numpy(), second.double().T.numpy()))[::-1]
-
-
-def _scaled(w: W, direction: Direction) -> Direction:
-    unit = direction / direction.norm()
-    return unit * ((w - w.mean(0)) @ unit).std()
 
 
 def _slope(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:

@@ -15,7 +15,6 @@ UNEVEN = torch.arange(1.0, 17).reshape(4, 4) / 40
 """No symmetry, so that a tap taken for its neighbour or its mirror image shows."""
 RESAMPLINGS = {
     "blur": (UNEVEN, {"padding": 1}),
-    "correlation": (UNEVEN, {"padding": 1, "flip_filter": True}),
     "upsampling": (UNEVEN, {"up": 2, "padding": (2, 1, 2, 1), "gain": 4.0}),
     "upsampling in the other phase": (UNEVEN, {"up": 2, "padding": (1, 2, 1, 2), "gain": 4.0}),
     "downsampling": (UNEVEN, {"down": 2, "padding": 1}),

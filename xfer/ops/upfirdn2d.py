@@ -11,6 +11,10 @@ from xfer.errors import BadValue
 from xfer.ops import build
 from xfer.shapes import Features
 
+Pair = list[int]
+"""Along x and y."""
+Sides = list[int]
+"""Left, right, top, bottom."""
 Count = int | torch.SymInt
 """A number that torch.compile may leave open."""
 FEW_CHANNELS = 8
@@ -33,7 +37,6 @@ def upfirdn2d(
     down: int = 1,
     padding: int | Sequence[int] = 0,
     gain: float = 1.0,
-    flip_filter: bool = False,
 ) -> Float[Tensor, "batch channels height_out width_out"]:
     """Insert zeros, pad, convolve with `f`, keep every `down`-th sample.
 
@@ -46,7 +49,6 @@ def upfirdn2d(
         padding: Zeros added around the upsampled image: one number, (x, y), or (left, right, top,
             bottom); negative numbers crop.
         gain: Factor on the output.
-        flip_filter: Correlate instead of convolving.
     """
     sides = [padding] * 4 if isinstance(padding, int) else list(padding)
     sides = [sides[0], sides[0], sides[1], sides[1]] if len(sides) == 2 else sides
@@ -55,7 +57,7 @@ def upfirdn2d(
         taps, samples = (" x ".join(map(str, t.shape[-2:])) for t in (f, x))
         raise BadValue(f"a filter of {taps} taps leaves nothing of {samples} samples: pad more")
     f, gain = f.to(torch.float32), float(gain)
-    return torch.ops.xfer.upfirdn2d(x, f, [up, up], [down, down], sides, flip_filter, gain)
+    return torch.ops.xfer.upfirdn2d(x, f, [up, up], [down, down], sides, False, gain)
 
 
 def _output_size(
@@ -70,15 +72,9 @@ def _output_size(
 
 @torch.library.custom_op("xfer::upfirdn2d", mutates_args=())
 def _upfirdn2d(
-    x: Tensor,
-    f: Tensor,
-    up: list[int],
-    down: list[int],
-    padding: list[int],
-    flip_filter: bool,
-    gain: float,
+    x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Sides, flip_filter: bool, gain: float
 ) -> Tensor:
-    """Pairs are (x, y), the four sides left, right, top, bottom."""
+    """`flip_filter` correlates instead of convolving, as the gradient of a convolution does."""
     y = _empty_output(x, f, up, down, padding)
     if build.has_work_for_kernels(y):
         x, f = x.contiguous(memory_format=_layout(x)), f.contiguous()
@@ -131,13 +127,7 @@ _upfirdn2d.register_autograd(_gradient, setup_context=_save)
 
 
 def resample(
-    x: Tensor,
-    f: Tensor,
-    up: list[int],
-    down: list[int],
-    padding: list[int],
-    flip_filter: bool,
-    gain: float,
+    x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Sides, flip_filter: bool, gain: float
 ) -> Tensor:
     """The reference in plain PyTorch: one depthwise convolution, transposed where samples are
     inserted, so that no zero is ever stored or multiplied with."""
@@ -153,14 +143,16 @@ def resample(
     return correlate(x.to(dtype), weight, up, down, padding)
 
 
-def _correlate(x: Tensor, weight: Tensor, up: list, down: list, padding: list) -> Tensor:
+def _correlate(x: Tensor, weight: Tensor, up: Pair, down: Pair, padding: Sides) -> Tensor:
     left, right, top, bottom = padding
     both = (max(0, min(top, bottom)), max(0, min(left, right)))
     x = _pad(x, [left - both[1], right - both[1], top - both[0], bottom - both[0]])
     return F.conv2d(x, weight, stride=(down[1], down[0]), padding=both, groups=x.shape[1])
 
 
-def _insert_and_correlate(x: Tensor, weight: Tensor, up: list, down: list, padding: list) -> Tensor:
+def _insert_and_correlate(
+    x: Tensor, weight: Tensor, up: Pair, down: Pair, padding: Sides
+) -> Tensor:
     left, right, top, bottom = padding
     rows, columns = weight.shape[2:]
     # A transposed convolution comes out as if padded by taps - 1 before and taps - up after.
@@ -176,14 +168,7 @@ def _pad(x: Tensor, sides: list[int]) -> Tensor:
 
 
 def _launch(
-    x: Tensor,
-    f: Tensor,
-    y: Tensor,
-    up: list[int],
-    down: list[int],
-    padding: list[int],
-    flip_filter: bool,
-    gain: float,
+    x: Tensor, f: Tensor, y: Tensor, up: Pair, down: Pair, padding: Sides, flip: bool, gain: float
 ) -> build.Launch:
     """The kernel for a call. Args: `x` and `y` share a layout, contiguous or channels-last."""
     batch, channels, height, width = x.shape
@@ -198,8 +183,8 @@ def _launch(
     if small and max(strips, x.numel() // outer, y.numel() // outer) < 2**31:
         steps = (*up, *down, columns, rows, left % up[0], top % up[1], vec)
         kernel = f"upfirdn2d_strip<{build.TYPES[x.dtype]}, {', '.join(map(str, steps))}>"
-        rest = (left // up[0], top // up[1], int(flip_filter), float(gain))
+        rest = (left // up[0], top // up[1], int(flip), float(gain))
         return build.Launch("upfirdn2d.cu", kernel, strips, (x, f, y), (*sizes, *rest))
-    rest = (*up, *down, columns, rows, left, top, int(flip_filter), float(gain))
+    rest = (*up, *down, columns, rows, left, top, int(flip), float(gain))
     kernel = f"upfirdn2d_any<{build.TYPES[x.dtype]}>"
     return build.Launch("upfirdn2d.cu", kernel, y.numel(), (x, f, y), (*sizes, *rest))

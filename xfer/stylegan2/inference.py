@@ -46,19 +46,22 @@ class Prepared:
         raise AttributeError(name)
 
     @torch.no_grad()
-    def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored") -> Image:
+    def synthesis(
+        self, w_plus: WPlus | W, noise: Noise = "stored"
+    ) -> Float[Tensor, "batch 3 resolution resolution"]:
         """Images of styles; arguments as `Generator.synthesis`."""
-        w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
-        return self.resize(self.generator.synthesis(w_plus, noise))
+        image = self.render(self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus, noise)
+        whole = image.shape[2] == self.resolution
+        return image if whole else F.adaptive_avg_pool2d(image, self.resolution)
+
+    def render(self, w_plus: WPlus, noise: Noise) -> Image:
+        """Images of the generator's size or of this one's."""
+        return self.generator.synthesis(w_plus, noise)
 
     @torch.no_grad()
     def preview(self, w_plus: WPlus, size: int = 256) -> Image:
         """Small images, as `Generator.preview`."""
         return self.generator.preview(w_plus, size)
-
-    def resize(self, image: Image) -> Float[Tensor, "batch 3 resolution resolution"]:
-        """A whole image averaged down to this one's size."""
-        return F.adaptive_avg_pool2d(image, self.resolution)
 
     def frames(self, w_plus: WPlus) -> UInt8[np.ndarray, "batch height width 3"]:
         """Images as bytes, channels last."""
@@ -79,15 +82,12 @@ class PreparedWavelet(Prepared):
         self._models: dict[tuple[str, str], Any] = {}
         self._requests: dict[str, Any] = {}
 
-    @torch.no_grad()
-    def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored") -> Image:
-        """Images of styles; noise other than the stored one is left to PyTorch."""
+    def render(self, w_plus: WPlus, noise: Noise) -> Image:
+        """Noise other than the stored one is left to PyTorch."""
         if noise != "stored":
-            return super().synthesis(w_plus, noise)
-        w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
+            return super().render(w_plus, noise)
         return torch.from_numpy(self._run("image", w_plus))
 
-    @torch.no_grad()
     def preview(self, w_plus: WPlus, size: int = 256) -> Image:
         return torch.from_numpy(self._run(f"preview_{size}", w_plus))
 
@@ -154,9 +154,8 @@ class PreparedHalf(Prepared):
         self._render = graph(functools.partial(self._copy.synthesis, **options))
         self._small = graph(self._copy.preview)
 
-    @torch.no_grad()
-    def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored") -> Image:
-        return self.resize(self._render(w_plus.to(self._dtype), noise).float())
+    def render(self, w_plus: WPlus, noise: Noise) -> Image:
+        return self._render(w_plus.to(self._dtype), noise).float()
 
     @torch.no_grad()
     def preview(self, w_plus: WPlus, size: int = 256) -> Image:
@@ -180,22 +179,19 @@ class PreparedStyleGAN2(Prepared):
                 for rgb in generator.to_rgb
             ]
 
-    @torch.no_grad()
-    def synthesis(self, w_plus: WPlus | W, noise: Noise = "stored") -> Image:
-        w_plus = self.to_w_plus(w_plus) if w_plus.ndim == 2 else w_plus
+    def render(self, w_plus: WPlus, noise: Noise) -> Image:
         styles = self.generator.styles(w_plus)
         noises = self.generator.noise_images(noise, len(w_plus))
         images = []
         for i in range(len(w_plus)):
             own = [n if n is None or len(n) == 1 else n[i : i + 1] for n in noises]
-            images.append(self._render([style[i] for style in styles], own))
-        return self.resize(torch.cat(images))
+            images.append(self._one([style[i] for style in styles], own))
+        return torch.cat(images)
 
-    @torch.no_grad()
     def preview(self, w_plus: WPlus, size: int = 256) -> Image:
         return F.adaptive_avg_pool2d(self.synthesis(w_plus), size)
 
-    def _render(self, styles: list[Tensor], noises: list[Tensor | None]) -> Image:
+    def _one(self, styles: list[Tensor], noises: list[Tensor | None]) -> Image:
         blur, clamp = self.generator.blur, self.generator.config.conv_clamp
         bound = lambda x: x if clamp is None else x.clamp_(-clamp, clamp)
         x, rgb = self.generator.const[None].contiguous(memory_format=torch.channels_last), None

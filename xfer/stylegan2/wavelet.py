@@ -31,16 +31,20 @@ WIDTHS = (512, 512, 512, 512, 512, 256, 128, 64)
 class ModulatedConv(nn.Module):
     """Modulation, convolution, noise, bias, leaky ReLU. Demodulation is part of the weights."""
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int):
+    def __init__(
+        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, separable: bool
+    ):
         super().__init__()
         self.affine = nn.Linear(w_dim, in_channels)
-        self.conv = self.convolution(in_channels, out_channels)
+        if separable:  # 3x3 for each channel, then 1x1 across channels
+            self.conv = nn.Sequential(
+                nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False),
+                nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            )
+        else:
+            self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("noise", torch.zeros(resolution, resolution))
-
-    def convolution(self, in_channels: int, out_channels: int) -> nn.Module:
-        """What follows the modulation."""
-        return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
 
     def forward(
         self, x: Features, style: Float[Tensor, "batch channels"], noise: Tensor | None
@@ -50,16 +54,6 @@ class ModulatedConv(nn.Module):
         return F.leaky_relu(x if noise is None else x + noise, 0.2)
 
 
-class ModulatedDepthwiseConv(ModulatedConv):
-    """The same with a separable convolution: 3x3 for each channel, then 1x1 across channels."""
-
-    def convolution(self, in_channels: int, out_channels: int) -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False),
-            nn.Conv2d(in_channels, out_channels, 1, bias=False),
-        )
-
-
 class WaveletBlock(nn.Module):
     """Modulation and inverse Haar transform to twice the resolution, then two convolutions."""
 
@@ -67,8 +61,9 @@ class WaveletBlock(nn.Module):
         super().__init__()
         self.up = nn.Linear(w_dim, in_channels)
         self.haar = InverseHaar()
-        self.conv0 = ModulatedDepthwiseConv(in_channels // 4, out_channels, w_dim, resolution)
-        self.conv1 = ModulatedDepthwiseConv(out_channels, out_channels, w_dim, resolution)
+        sizes = (out_channels, w_dim, resolution)
+        self.conv0 = ModulatedConv(in_channels // 4, *sizes, separable=True)
+        self.conv1 = ModulatedConv(out_channels, *sizes, separable=True)
 
 
 class ToWavelets(nn.Module):
@@ -102,7 +97,7 @@ class WaveletGenerator(LatentSpace, nn.Module):
         self.n_styles, self.resolution = 2 * len(widths), 4 << len(widths)
         self.mapping = MappingNetwork(w_dim, w_dim)
         self.const = nn.Parameter(torch.randn(widths[0], 4, 4))
-        self.conv = ModulatedConv(widths[0], widths[0], w_dim, 4)
+        self.conv = ModulatedConv(widths[0], widths[0], w_dim, 4, separable=False)
         self.blocks = nn.ModuleList(
             WaveletBlock(a, b, w_dim, 8 << i) for i, (a, b) in enumerate(itertools.pairwise(widths))
         )

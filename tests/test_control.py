@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xfer.control import Control, ControlConfig, parse_factors, units_of
+from xfer.control import Calibration, Control, ControlConfig, parse_factors, units_of
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS
 
@@ -46,15 +46,33 @@ def test_moves_are_odd_in_the_units():
     assert torch.allclose(plus, -minus, atol=1e-6)
 
 
-def test_pose_is_absolute_and_expression_relative_to_neutral():
+def test_pose_and_smile_are_absolute_and_lids_relative_to_neutral():
     own, motion, neutral = torch.zeros(1, N), torch.zeros(1, N), torch.zeros(1, N)
     own[0, 0], motion[0, 0], neutral[0, 0] = 5.0, 20.0, 10.0
-    own[0, 3], motion[0, 3], neutral[0, 3] = 0.9, 0.6, 0.36
+    own[0, 3], motion[0, 3], neutral[0, 3] = 0.84, 0.6, 0.36
+    own[0, 5], motion[0, 5], neutral[0, 5] = 0.5, 0.4, 0.3
     units = make_control().units(motion, own, neutral)
-    assert units[0, 0] == pytest.approx(1.0, abs=0.02)
-    assert units[0, 3] == pytest.approx(1.0)
+    assert units[0, [0, 3, 5]].numpy() == pytest.approx([1.0, -1.0, 1.0], abs=0.02)
     relative = make_control().units(motion, own, neutral, relative=True)
-    assert relative[0, 0] == pytest.approx(10 / 15, abs=0.02)
+    assert relative[0, [0, 3, 5]].numpy() == pytest.approx([10 / 15, 1.0, 1.0], abs=0.02)
+
+
+def test_calibrated_moves_reach_what_was_requested():
+    control = make_control()
+    strength = torch.linspace(0.8, 1.4, N)
+    strength[4] = 0.0  # this face does not answer there
+
+    def read(codes: torch.Tensor) -> torch.Tensor:
+        delta = (codes - code())[:, 0]
+        moves = torch.linalg.lstsq(control.directions[:, 0].T, delta.T).solution.T
+        return (moves.sign() * strength * moves.abs() ** 0.8) * SIZES
+
+    calibrate = Calibration.of(control, code(), read)
+    wanted = torch.diag(torch.linspace(-1.5, 1.5, N))
+    reached = (read(control.move(code(), calibrate(wanted))) / SIZES).diagonal().detach()
+    answers = strength > 0
+    assert reached[answers].numpy() == pytest.approx(wanted.diagonal()[answers].numpy(), abs=0.15)
+    assert torch.equal(calibrate(wanted)[:, 4], wanted[:, 4])
 
 
 def test_a_driver_like_the_person_asks_for_nothing():

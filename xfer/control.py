@@ -7,9 +7,9 @@ each style goes may depend on who moves (`Control.from_mapper`).
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,8 @@ Factors = Float[Tensor, "_ n_factors"]
 Units = Float[Tensor, "_ n_factors"]
 """Wanted changes of the factors, each over its unit in `FACTOR_UNITS`."""
 
+Reader = Callable[[WPlus], Factors]
+
 PARTS: dict[str, tuple[str, ...]] = {
     "pose": ("yaw", "pitch"),
     "mouth": ("lip_gap", "smile", "pucker", "upper_lip"),
@@ -36,6 +38,13 @@ PARTS: dict[str, tuple[str, ...]] = {
 PARTS["expression"] = PARTS["mouth"] + PARTS["eyes"] + PARTS["brows"]
 """Factors by the part of the motion that they belong to."""
 
+ABSOLUTE = ("yaw", "pitch", "lip_gap", "smile")
+"""Factors that are zero for every face at rest, so that the driver's values are the person's too;
+others differ between faces at rest, and the driver's change from neutral counts."""
+FAR = 2.5
+"""Units of the wider move that calibration reads."""
+MOST_GAIN = 2.0
+"""By which calibration lengthens a move, or shortens it, at most."""
 REACH = {"yaw": 45.0, "pitch": 25.0}
 """Degrees either way that FFHQ holds; wanted poses approach them and never pass."""
 
@@ -146,20 +155,18 @@ class Control(Storable, nn.Module):
     ) -> Units:
         """How the person shall change to move like the driver.
 
-        Pose is the driver's own; expression is the driver's change from neutral, because the
-        absolute shape of a face is the person and not the motion.
+        Pose, smile and the gap of the lips are the driver's own; other factors are the driver's
+        change from neutral, because how lids and brows stand at rest is the person, not the motion.
 
         Args:
             motion: Read from the driver.
             own: Read from the person as generated from the unmoved code.
-            neutral: The driver's neutral face; None takes the expression as absolute.
-            relative: Take pose as a change from the driver's neutral too.
+            neutral: The driver's neutral face; None takes all factors as absolute.
+            relative: Take all factors as changes from the driver's neutral.
         """
         reach = torch.tensor([REACH.get(name, math.inf) for name in FACTORS]).to(motion)
-        pose = reach.isfinite()
-        reference = own if neutral is None else neutral
-        absolute = pose if neutral is None or not relative else torch.zeros_like(pose)
-        start = torch.where(absolute, own, reference)
+        absolute = torch.tensor([name in ABSOLUTE and not relative for name in FACTORS])
+        start = own if neutral is None else torch.where(absolute.to(own.device), own, neutral)
         return (bounded(motion, reach) - bounded(start, reach)) / unit_sizes(motion)
 
     def scaled(self, gain: Float[Tensor, " n_factors"]) -> "Control":
@@ -168,6 +175,43 @@ class Control(Storable, nn.Module):
         control.directions.data = self.directions.data * gain[:, None, None]
         control.gram.copy_(self.gram * gain[:, None] * gain)
         return control.eval()
+
+
+class Calibration(NamedTuple):
+    """How far one person's factors really go: requested units to those that reach them."""
+
+    near: Float[Tensor, "2 n_factors"]
+    """Units that a move of 1 was read to give, downwards and upwards."""
+    far: Float[Tensor, "2 n_factors"]
+    """The same of a move of `FAR`."""
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls, control: Control, w_plus: Float[Tensor, "1 n_styles w_dim"], read: Reader
+    ) -> "Calibration":
+        """Move every factor of a person alone and read what comes.
+
+        Args:
+            read: Codes to factors, as seen in their images.
+        """
+        moves = torch.eye(len(FACTORS)).to(w_plus)
+        moves = torch.stack([-moves, moves, -FAR * moves, FAR * moves])
+        found = read(control.move(w_plus, moves.flatten(0, 1))) - read(w_plus)
+        found = (found / unit_sizes(w_plus)).view_as(moves).diagonal(dim1=1, dim2=2)
+        found = found * found.new_tensor([[-1.0], [1.0], [-1.0], [1.0]])
+        near = found[:2].clamp(1 / MOST_GAIN, MOST_GAIN)
+        far = torch.maximum(found[2:], near + (FAR - 1) / MOST_GAIN)
+        # A mouth that is closed cannot close: what does not answer is not pushed.
+        alive = found[2:] > FAR / MOST_GAIN / 2
+        return cls(torch.where(alive, near, 1.0), torch.where(alive, far, FAR))
+
+    def __call__(self, units: Units) -> Units:
+        """Moves that change the factors by these units, as nearly as they can."""
+        near, far = (torch.where(units < 0, x[0], x[1]) for x in self)
+        size = units.abs()
+        beyond = (size - near).clamp(min=0)
+        return units.sign() * (size.minimum(near) / near + beyond * (FAR - 1) / (far - near))
 
 
 def bounded(x: Tensor, limit: float | Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xfer.analysis import components
+from xfer.control import Units
 from xfer.errors import BadFile, BadValue, MissingPackage, NoFace
 from xfer.face_reader import Face
 from xfer.landmarker import FACTORS
@@ -49,7 +50,7 @@ class State:
     driver: str = ""  # a photo or a video; none leaves the identity's own motion
     frame: int = 0  # of the video
     strength: float = 1.0  # of the driver's motion, 0 to 2
-    relative: bool = False  # pose too is relative to the driver's neutral face
+    relative: bool = False  # all motion is relative to the driver's neutral face
     factors: dict[str, float] = field(default_factory=dict, hash=False)  # moves in units, by name
     style_component: int = 0  # the principal component of W that single styles move along
     styles: dict[int, float] = field(default_factory=dict, hash=False)  # moves of rows of W+
@@ -101,6 +102,7 @@ class Explorer:
         self.track = lru_cache(maxsize=4)(self._track)
         self._open = lru_cache(maxsize=32)(self._open)
         self._own = lru_cache(maxsize=32)(self._own)
+        self._calibrate = lru_cache(maxsize=32)(self._calibrate)
         self._code = lru_cache(maxsize=32)(lambda state: _judge().code(self.view(state)))
 
     def identity(self, state: State) -> tuple[WPlus, Any]:
@@ -131,7 +133,8 @@ class Explorer:
             motion, neutral = driver
             own = self._own(state.unmoved()).motion
             driven = pipeline.model.control.units(motion, own, neutral, state.relative)
-            units = units + state.strength * driven * pipeline.mask
+            driven = state.strength * driven * pipeline.mask
+            units = units + self._calibrate(state.identity, state.psi)(driven)
         if units.any():
             w_plus = pipeline.model.control.move(w_plus, units)
         for index, amount in state.components.items():
@@ -197,6 +200,12 @@ class Explorer:
         w_plus, generator = self.identity(state)
         with self._lock:
             return self.pipeline.from_w_plus(w_plus, generator=generator)
+
+    def _calibrate(self, text: str, psi: float) -> Callable[[Units], Units]:
+        """Of an identity's motion by drivers; sliders are the control's own units."""
+        own = self._own(State(text, psi))
+        with self._lock:
+            return self.pipeline.calibrated(own).calibration or (lambda units: units)
 
     def _track(self, path: str) -> Track:
         """Frames whose face is lost repeat the one before."""

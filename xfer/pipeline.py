@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xfer.control import PARTS, units_of
+from xfer.control import PARTS, Calibration, units_of
 from xfer.devices import best_device
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import Face, FaceReader
@@ -58,6 +58,8 @@ class Identity(NamedTuple):
     """The aligned photo, or the generated image."""
     response: Person | None = None
     """For the learned way."""
+    calibration: Calibration | None = None
+    """For the explicit way: how far its own factors go."""
     photo: Pixels | None = None
     face: Face | None = None
     """In the photo."""
@@ -123,7 +125,7 @@ class TransferPipeline:
             w_plus = read_latent(names[0], generator.n_styles, generator.w_dim)
         else:
             w_plus = self.model.random_identity(seed, self.options.psi)
-        return self.from_w_plus(w_plus, names[0])
+        return self.calibrated(self.from_w_plus(w_plus, names[0]))
 
     @torch.no_grad()
     def from_w_plus(self, w_plus: WPlus, name: str = "latent", **photo: Any) -> Identity:
@@ -136,6 +138,17 @@ class TransferPipeline:
         return Identity(
             name, w_plus, self._own_motion(image), generator, response=response, **photo
         )
+
+    def calibrated(self, identity: Identity) -> Identity:
+        """The identity with its `Calibration`, where motion is explicit and options want it."""
+        if not (self.explicit and self.options.calibrate):
+            return identity
+        preview = identity.generator.preview
+        read = lambda codes: torch.cat(
+            [self._own_motion(preview(code, 256)) for code in codes.split(1)]
+        )
+        calibration = Calibration.of(self.model.control, identity.w_plus, read)
+        return identity._replace(calibration=calibration)
 
     def _from_photos(self, texts: Sequence[str]) -> Identity:
         paths = find_photos(texts)
@@ -154,7 +167,7 @@ class TransferPipeline:
         if self.options.refine:
             tuned = refine(inversion, image[:1], generator, self.options.refine, recogniser)
             facts["generator"] = tuned.prepare(self.size)
-        return self.from_w_plus(inversion.w_plus, texts[0], **facts)
+        return self.calibrated(self.from_w_plus(inversion.w_plus, texts[0], **facts))
 
     @torch.no_grad()
     def _own_motion(self, image: Float[Tensor, "1 3 _ _"]) -> Motion:
@@ -206,7 +219,10 @@ class TransferPipeline:
 
     def moved(self, identity: Identity, units: Float[Tensor, "1 n_factors"]) -> WPlus:
         """The identity's code with explicit moves, in units of the factors."""
-        return self.model.control.move(identity.w_plus, units.to(identity.w_plus))
+        units = units.to(identity.w_plus)
+        if identity.calibration is not None:
+            units = identity.calibration(units)
+        return self.model.control.move(identity.w_plus, units)
 
     # Images --------------------------------------------------------------------------------
 

@@ -35,12 +35,14 @@ class TransferOptions:
 
     size: Literal[256, 512, 1024] | None = None
     """Edge of the generated square in pixels, the generator's own by default; 256 is fast."""
+    calibrate: bool = True
+    """Measure how far each factor of the identity really goes, and move it as far as requested."""
     strength: float = 1.0
     """Of the motion: 0 is the identity's own, 1 the driver's."""
     only: tuple[Part, ...] = ()
     """Parts to transfer; all by default."""
     relative: bool = False
-    """Pose too is relative to the driver's own neutral, not only expression."""
+    """All motion is a change from the driver's own neutral, pose, smile and lips as well."""
     paste: Literal["none", "photo", "driver"] = "none"
     """Put the face back into the identity's photo, or into the driver's image or video."""
     roll: bool = False

@@ -64,5 +64,5 @@ class BrightnessReader(FaceReader):
             raise NoFace("a face is required; none was found")
         return faces[0]
 
-    def track(self, frames, smoothing_s=0.1, face=None, fps=25.0, live=False):
+    def track(self, frames, smoothing_s=0.1, face=None, live=False):
         return (next(iter(self.read(frame.image)), None) for frame in frames)

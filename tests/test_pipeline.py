@@ -200,7 +200,7 @@ def test_a_camera_ends_well_when_it_is_interrupted(make, video, tmp_path):
     camera = Driver("live:" + video(*[image(i / 100) for i in range(100)]), "camera")
 
     def interrupt():
-        while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        while not list(tmp_path.glob(".*.part")):
             time.sleep(0.01)
         time.sleep(1.0)
         os.kill(os.getpid(), signal.SIGINT)
@@ -208,7 +208,6 @@ def test_a_camera_ends_well_when_it_is_interrupted(make, video, tmp_path):
     threading.Thread(target=interrupt, daemon=True).start()
     write_video(pipeline, camera, identity, tmp_path / "out.mp4")
     assert 5 < len(list(open_video(tmp_path / "out.mp4"))) < 80
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_face_is_pasted_into_the_driver_and_nothing_else_changes(make):

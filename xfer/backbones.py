@@ -40,15 +40,10 @@ class BackboneConfig:
     """Squeeze-and-excitation passes through channels / reduction numbers."""
 
     def __post_init__(self):
-        if len(self.channels) != len(self.blocks) or min(self.channels + self.blocks) < 1:
+        if len(self.channels) != len(self.blocks) or self.resolution % 2 ** len(self.blocks):
             raise BadValue(
-                "an IR-SE backbone has a width and at least one unit for every stage; "
-                f"got channels {self.channels} and blocks {self.blocks}"
-            )
-        if self.features < 1 or self.resolution % 2 ** len(self.channels):
-            raise BadValue(
-                f"{len(self.channels)} stages halve the input as often: the resolution is a "
-                f"multiple of {2 ** len(self.channels)}; got {self.resolution}"
+                "an IR-SE backbone has a width and units for every stage, each of which halves the "
+                f"resolution; got {self.channels}, {self.blocks} and {self.resolution} px"
             )
 
     @property

@@ -71,10 +71,8 @@ class FaceAlignment:
         except ImportError as error:
             raise MissingPackage("face-alignment is needed: pip install face-alignment") from error
         except OSError as error:  # URLError is one
-            raise MissingFile(
-                f"detector face-alignment requires weights that it fetches itself: {error}; "
-                "take the detector landmarker where there is no network"
-            ) from error
+            why = f"cannot fetch its weights ({error}): take the detector landmarker"
+            raise MissingFile(f"detector face-alignment {why}") from error
 
     def detect(self, image: Pixels) -> Regions:
         boxes = np.reshape(self._network.face_detector.detect_from_image(image.copy()), (-1, 5))

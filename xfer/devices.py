@@ -22,10 +22,7 @@ def best_device(name: str = "auto") -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise BadValue(
-                f"device {name} needs an NVIDIA GPU, its driver and a PyTorch built for it; "
-                f"{count or 'none'} can be used here: take cpu, or auto for the best there is"
-            )
+            raise BadValue(f"device {name} needs an NVIDIA GPU; {count} can be used here: take cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise BadValue(f"device {name} needs a Mac with Apple silicon: take cpu or auto")
     return device

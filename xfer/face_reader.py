@@ -15,6 +15,7 @@ from xfer.errors import BadValue, MissingFile, NoFace
 from xfer.landmarker import Landmarker, crop_region, region_of
 from xfer.media.align import Quad, crop, ffhq_quad
 from xfer.media.images import Pixels, to_tensor
+from xfer.media.reader import Frame
 from xfer.perceptual import PerceptualFeatures
 
 LOOKED_AT = 13
@@ -107,10 +108,9 @@ class FaceReader:
 
     def track(
         self,
-        frames: Iterable,
+        frames: Iterable[Frame],
         smoothing_s: float = 0.08,
         face: int | None = None,
-        fps: float = 25.0,
         live: bool = False,
     ) -> Iterator[Face | None]:
         """The main face of each frame, None where it is lost; its crops do not jitter.
@@ -118,29 +118,23 @@ class FaceReader:
         The main face of a video is large, central and moves; a portrait on the wall does not.
 
         Args:
-            frames: Images, or objects with `image` and `time_s`.
             smoothing_s: Standard deviation of the crop's smoothing in time. It looks as far ahead
                 as back, so nothing lags; three times as many seconds of frames are read ahead.
             face: As in `main`, in the first frame that shows faces.
-            fps: Frames a second, of frames without a time.
             live: Smooth by the past only, and the less the faster the face moves.
         """
-        observed = self._follow(frames, face, fps, 1 if live else LOOKED_AT)
+        observed = self._follow(iter(frames), face, 1 if live else LOOKED_AT)
         for seen, quad in (smooth_behind if live else smooth_around)(observed, smoothing_s):
             yield seen.found and self._face(seen.image, seen.found, seen.n_faces, quad)
 
     def _follow(
-        self, frames: Iterable, face: int | None, fps: float, n_first: int
+        self, frames: Iterator[Frame], face: int | None, n_first: int
     ) -> Iterator["TrackedFrame"]:
         """The same face in each frame: near where it was, else found anew."""
-        timed = (
-            (checked(getattr(frame, "image", frame)), getattr(frame, "time_s", i / fps))
-            for i, frame in enumerate(frames)
-        )
-        first = deque(itertools.islice(timed, n_first))
+        first = deque(itertools.islice(frames, n_first))
         people = self._people([image for image, _ in first], face)
         near, seen_s = people[0] if people else None, 0.0
-        while first or (first := deque(itertools.islice(timed, 1))):
+        while first or (first := deque(itertools.islice(frames, 1))):
             image, time_s = first.popleft()
             found = None if near is None else self.finder.at(image, near)
             if found is None:

@@ -7,12 +7,14 @@ differentiable PyTorch for aligned faces. Both read the same file, the asset `fa
 
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections import defaultdict
 
 import numpy as np
 import openvino
 import torch
 import torch.nn.functional as F
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 from jaxtyping import Float, UInt8
 from PIL import Image as Pillow
 from torch import Tensor, nn
@@ -287,13 +289,13 @@ class HeadModel:
     """
 
     def __init__(self, data: bytes):
-        numbers = lambda parts: np.frombuffer(b"".join(parts), "<f4").astype(float)
-        mesh = b"".join(value for key, value in protobuf_fields(data) if key == 1)
-        entries = [dict(protobuf_fields(value)) for key, value in protobuf_fields(data) if key == 2]
-        vertices = numbers(value for key, value in protobuf_fields(mesh) if key == 3)
-        self.index = np.array([entry[1] for entry in entries])
-        self.points = vertices.reshape(-1, 5)[self.index, :3]  # then comes a place in a texture
-        self.weights = numbers(entry[2] for entry in entries)[:, None]
+        floats = lambda bits: np.array(bits, np.uint32).view(np.float32).astype(float)
+        fields = protobuf_fields(data)
+        entries = [protobuf_fields(entry) for entry in fields[2]]
+        vertices = floats(protobuf_fields(fields[1][0])[3]).reshape(-1, 5)
+        self.index = np.array([entry[1][0] for entry in entries])
+        self.points = vertices[self.index, :3]  # then comes a place in a texture
+        self.weights = floats([entry[2] for entry in entries])
 
     def rotation(
         self, landmarks: Float[np.ndarray, "478 3"], width: int, height: int
@@ -328,23 +330,9 @@ def angles(turn: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
     return np.degrees([yaw, pitch, np.arctan2(-turn[1, 0], turn[0, 0])])
 
 
-def protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Numbers of one message's fields, with integers as such and all else as bytes."""
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        start = at
-        while data[at] > 127:
-            at += 1
-        at += 1
-        return sum((byte & 127) << 7 * place for place, byte in enumerate(data[start:at]))
-
-    while at < len(data):
-        key = varint()
-        if key & 7 == 0:
-            yield key >> 3, varint()
-        else:
-            size = 4 if key & 7 == 5 else varint()
-            at += size
-            yield key >> 3, data[at - size : at]
+def protobuf_fields(message: bytes) -> dict[int, list]:
+    """Values of a message's fields by their numbers; of floats the bits, as integers."""
+    fields = defaultdict(list)
+    for field in UnknownFieldSet(Empty.FromString(message)):
+        fields[field.field_number].append(field.data)
+    return fields

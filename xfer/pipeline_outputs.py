@@ -1,9 +1,7 @@
 """`xfer transfer` and `xfer reenact`: what a pipeline gives, written as images and videos."""
 
 import contextlib
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from tyro.conf import arg
 from xfer import weights
 from xfer.errors import BadValue, NoFace, RunError, XferError
 from xfer.face_reader import Face
+from xfer.landmarker import rotation
 from xfer.media.align import Quad, crop, face_mask, paste, to_square
 from xfer.media.images import Pixels, read_image, write_image
 from xfer.media.provenance import Source
@@ -40,15 +39,16 @@ MASK_SIZE = 128
 
 
 @dataclass(frozen=True)
-class ReenactConfig:
+class TransferConfig:
     """What is to be written, and with which model."""
 
     driver: Annotated[tuple[str, ...], arg(aliases=["--source"])]
-    """A video, or a camera such as live:/dev/video0, which Ctrl-C ends."""
+    """Images, videos, folders of them, a camera such as live:/dev/video0, which Ctrl-C ends, or
+    factors such as yaw=20,smile=.5"""
     identity: Annotated[tuple[str, ...], arg(aliases=["--target"])]
     """Photos of one person or a folder of them, a latent (.npy, .safetensors), or random:SEED."""
     out: Path
-    """The .mp4 to write."""
+    """An image, or .mp4 for a video; a folder for several drivers."""
     options: Annotated[TransferOptions, arg(name="")] = field(default_factory=TransferOptions)
     weights: str = "ffhq"
     """A model's file or name."""
@@ -56,16 +56,6 @@ class ReenactConfig:
     """paper: the public files of the paper's model; `xfer weights list` says where from."""
     device: str = "auto"
     """cpu, cuda, cuda:N, mps or auto."""
-
-
-@dataclass(frozen=True)
-class TransferConfig(ReenactConfig):
-    """The same for drivers of any kind and number."""
-
-    driver: Annotated[tuple[str, ...], arg(aliases=["--source"])]
-    """Images, videos, folders of them, live:CAMERA, or factors such as yaw=20,smile=.5"""
-    out: Path
-    """An image, or .mp4 for a video; a folder for several drivers."""
     grid: bool = False
     """All drivers by all identities on one image; of videos the first frame."""
 
@@ -85,7 +75,11 @@ def transfer(config: TransferConfig) -> Iterator[str]:
     check_outputs(
         [*config.driver, *config.identity], outputs, (*IMAGES, *VIDEOS) if several else suffixes
     )
-    pipeline = open_pipeline(config)
+    if config.preset == "paper":
+        model = Transfer.load("pose-transfer-paper", "restyle-psp-ffhq")
+    else:
+        model = weights.load(config.weights)
+    pipeline = TransferPipeline(model, config.options, config.device)
     if config.grid:
         yield write_grid(pipeline, drivers, config.identity, config.out)
         return
@@ -106,21 +100,12 @@ def transfer(config: TransferConfig) -> Iterator[str]:
         raise RunError(f"{failed} of {len(drivers)} drivers gave nothing, for the reasons above")
 
 
-def reenact(config: ReenactConfig) -> Iterator[str]:
+def reenact(config: TransferConfig) -> Iterator[str]:
     """A video of an identity with the motion of a driver's video; sound and times are kept."""
     drivers = parse_drivers(config.driver)
     if len(drivers) != 1 or not drivers[0].moves:
         raise BadValue("reenact requires one video or camera as driver; transfer takes all others")
-    yield from transfer(TransferConfig(**vars(config)))
-
-
-def open_pipeline(config: ReenactConfig) -> TransferPipeline:
-    """The pipeline that a configuration names."""
-    if config.preset == "paper":
-        model = Transfer.load("pose-transfer-paper", "restyle-psp-ffhq")
-    else:
-        model = weights.load(config.weights)
-    return TransferPipeline(model, config.options, config.device)
+    yield from transfer(config)
 
 
 def write(pipeline: TransferPipeline, driver: Driver, identity: Identity, out: Path) -> str:
@@ -141,25 +126,21 @@ def write_video(pipeline: TransferPipeline, driver: Driver, identity: Identity, 
     live, began, n, writer = driver.kind == "camera", time.monotonic(), 0, None
     source = Camera(driver.path) if live else open_video(driver.path)
     with contextlib.ExitStack() as stack:
-        stops = live and threading.current_thread() is threading.main_thread()
-        stopped = stack.enter_context(_interruptible()) if stops else threading.Event()
         results = pipeline.video(source, identity, live)
         ready = stack.enter_context(contextlib.closing(prefetch(results, IMAGES_QUEUED)))
         often = {"mininterval": 0.5 if sys.stderr.isatty() else 30}
         bar = stack.enter_context(tqdm(total=source.n_frames, desc=out.name, unit="frame", **often))
-        for result in ready:
-            if not n:
-                remark_faces(driver.text, result.face)
-            array = compose(result, identity, pipeline.options)
-            if writer is None:
-                audio = driver.path if source.has_audio and not live else None
-                facts = (array.shape[1::-1], source.fps, source_of(pipeline.options))
-                writer = stack.enter_context(VideoWriter(out, *facts, audio_from=audio))
-            writer.write(array, result.frame.time_s)
-            n += 1
-            bar.update()
-            if stopped.is_set():
-                break
+        with contextlib.suppress(*[KeyboardInterrupt] * live):
+            for result in ready:
+                array = compose(result, identity, pipeline.options)
+                if writer is None:
+                    remark_faces(driver.text, result.face)
+                    audio = driver.path if source.has_audio and not live else None
+                    facts = (array.shape[1::-1], source.fps, source_of(pipeline.options))
+                    writer = stack.enter_context(VideoWriter(out, *facts, audio_from=audio))
+                writer.write(array, result.frame.time_s)
+                n += 1
+                bar.update()
     remark(driver.text, *source.remarks, *(writer.remarks if writer else ()))
     if not n:
         raise NoFace(f"a face is required in some frame of {driver.text}; none was found")
@@ -176,22 +157,6 @@ def remark_faces(about: str, face: Face | None) -> None:
     """Say how many faces there were to choose from."""
     if face is not None and face.n_faces > 1:
         remark(about, f"{face.n_faces} faces; the main one is taken, --face N chooses a driver's")
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event instead of raising; a second one raises."""
-    event, before = threading.Event(), signal.getsignal(signal.SIGINT)
-
-    def note(*_: object) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # Composition -------------------------------------------------------------------------------
@@ -233,9 +198,8 @@ def pasted(whole: Pixels, face: Face, image: Pixels, quad: Quad) -> Pixels:
 
 def turned(quad: Quad, angle_deg: float) -> Quad:
     """The square turned about its middle, clockwise on screen."""
-    angle, middle = np.deg2rad(angle_deg), quad.mean(0)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return ((quad - middle) @ turn.T + middle).astype(quad.dtype)
+    middle = quad.mean(0)
+    return ((quad - middle) @ rotation(np.deg2rad(angle_deg)).T + middle).astype(quad.dtype)
 
 
 def square_quad(size: int) -> Quad:

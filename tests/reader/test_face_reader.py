@@ -16,7 +16,7 @@ from xfer.face_reader import FaceReader, Found, TrackedFrame, smooth_around, smo
 from xfer.landmarker import LandmarkerTwin, read_factors
 from xfer.media.align import crop
 from xfer.media.images import to_tensor
-from xfer.media.video import open_video
+from xfer.media.video import Frame, open_video
 
 MEDIA = Path(__file__).resolve().parents[2] / "../shared/media"
 
@@ -39,6 +39,10 @@ def portrait():
 @pytest.fixture(scope="module")
 def face(reader, portrait):
     return reader.main(portrait)
+
+
+def film(*images):
+    return [Frame(image, i / 25) for i, image in enumerate(images)]
 
 
 def resized(image, size):
@@ -109,11 +113,11 @@ def test_a_face_is_followed_lost_and_found_again(reader):
     frames = [wide[:256, x : x + 300] for x in range(150, 190, 5)]
     black = [np.zeros_like(frames[0])] * 2
     for live in (False, True):
-        tracked = list(reader.track([*frames, *black, *frames], live=live))
+        tracked = list(reader.track(film(*frames, *black, *frames), live=live))
         assert [f is None for f in tracked] == [False] * 8 + [True] * 2 + [False] * 8
         left = np.array([f.quad[:, 0].mean() for f in tracked if f])
         assert np.diff(left[:8]).mean() == pytest.approx(-5, abs=0.7)
-    assert [f is None for f in reader.track(black)] == [True, True]
+    assert [f is None for f in reader.track(film(*black))] == [True, True]
 
 
 def observed(places):
@@ -153,10 +157,10 @@ def test_a_still_portrait_is_not_followed_when_the_face_is_away(reader, portrait
     wall[60:220, 20:180] = resized(portrait, (160, 160))
     both = wall.copy()
     both[20:276, 340:596] = portrait[:, ::-1]
-    tracked = list(reader.track([both, both, wall, wall, both]))
+    tracked = list(reader.track(film(both, both, wall, wall, both)))
     assert [f and f.quad[:, 0].mean() > 300 for f in tracked] == [True, True, None, None, True]
     assert tracked[0].n_faces == 2
-    first = list(reader.track([both, both], face=1))
+    first = list(reader.track(film(both, both), face=1))
     assert all(f.quad[:, 0].mean() < 200 for f in first)
 
 

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -31,7 +31,6 @@ from xfer.runs import Run, atomic, refuse_changes, sha256_of
 
 INDEX = "index.jsonl"
 SPLITS = ("train", "val", "test")
-JPEG_QUALITY = 92
 
 Codes = Float[np.ndarray, "n_frames n_styles w_dim"]
 
@@ -149,24 +148,14 @@ def sample_pair(clips: Sequence[Clip], seed: int, step: int, sample: int) -> Pai
         sample: Place in the batch, from 0.
     """
     rng = np.random.default_rng((seed, step, sample))
-    driver = _choose(clips, rng, lambda clip: True, "a clip")
+    order = (clips[i] for i in rng.permutation(len(clips)))
+    driver = next(order, None)
+    other = next((clip for clip in order if clip.person != driver.person), None)
+    if other is None:
+        raise BadValue(f"training pairs need clips of two people or more; got {len(clips)} clips")
     i = int(rng.integers(driver.n_frames))
     j = (i + 1 + int(rng.integers(max(driver.n_frames - 1, 1)))) % driver.n_frames
-    other = _choose(clips, rng, lambda clip: clip.person != driver.person, "two people or more")
     return Pair((driver, i), (driver, j), (other, int(rng.integers(other.n_frames))))
-
-
-def _choose(
-    clips: Sequence[Clip], rng: np.random.Generator, fits: Callable[[Clip], bool], required: str
-) -> Clip:
-    """One at random of the clips that fit; some tries come first, since a search is dear."""
-    tries = rng.integers(len(clips), size=64).tolist() if clips else []
-    if (place := next((i for i in tries if fits(clips[i])), None)) is not None:
-        return clips[place]
-    fitting = [clip for clip in clips if fits(clip)]
-    if not fitting:
-        raise BadValue(f"training pairs need {required}; none is among {len(clips)} clips")
-    return fitting[int(rng.integers(len(fitting)))]
 
 
 def split_of(person: str) -> str:
@@ -180,7 +169,7 @@ def stored(w_plus: np.ndarray) -> np.ndarray:
     return np.asarray(w_plus, np.float16).astype(np.float32)
 
 
-def encode(image: Pixels, quality: int = JPEG_QUALITY) -> bytes:
+def encode(image: Pixels, quality: int = 92) -> bytes:
     """A frame as JPEG."""
     data = io.BytesIO()
     Image.fromarray(image).save(data, "JPEG", quality=quality)

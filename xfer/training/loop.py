@@ -158,7 +158,7 @@ class _Loop:
         self.buffers = [b for network in task.networks.values() for b in network.buffers()]
         refuse_changes(folder, self.config, FREE)
         self.writes = self.world.rank == 0
-        self.record = Run(folder, self.config, self.config.seed, inputs) if self.writes else None
+        self.record = Run(folder, self.config, inputs) if self.writes else None
         try:
             if state := self.checkpoints.newest():
                 for kind, some in self.task.parts().items():

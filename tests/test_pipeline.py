@@ -250,7 +250,7 @@ def test_identities_are_seeds_latents_or_photos(tmp_path):
     assert parse_seed("random:12") == 12 and parse_seed("photo.jpg") is None
     with pytest.raises(BadValue, match="random:7"):
         parse_seed("random:x")
-    with pytest.raises(MissingFile, match="there is no photo"):
+    with pytest.raises(MissingFile, match="there is none in"):
         find_photos([str(tmp_path)])
     np.save(tmp_path / "w.npy", np.zeros((5, 9), np.float32))
     with pytest.raises(BadFile, match="5 x 9; these weights take latents of 3 x 12"):

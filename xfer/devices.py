@@ -15,16 +15,12 @@ def best_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise BadValue(f"device {name} cannot be used here ({why}): take cpu or auto") from None
+    if device.type not in ("cpu", "cuda", "mps"):
         raise BadValue(f"a device is auto, cpu, cuda or mps; got '{name}'")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise BadValue(f"device {name} needs an NVIDIA GPU; {count} can be used here: take cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise BadValue(f"device {name} needs a Mac with Apple silicon: take cpu or auto")
     return device
 
 

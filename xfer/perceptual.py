@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.assets import asset_path
-from xfer.shapes import Features, Image
+from xfer.shapes import Image
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 """Of the 16 blocks: widening 1 x 1, depthwise and narrowing 1 x 1 convolution."""
@@ -61,6 +61,7 @@ class PerceptualFeatures(nn.Module):
             a: Images, or their `stages` where these are needed more than once; so is `b`.
         """
         a, b = (self.stages(x) if isinstance(x, Tensor) else x for x in (a, b))
+        unit = lambda features: F.normalize(features, dim=1)
         return sum(
             (unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)
         )
@@ -69,11 +70,6 @@ class PerceptualFeatures(nn.Module):
         """Probabilities of ImageNet's classes, for images of about 224 px."""
         x = F.relu6(self.convolutions[-1](self.stages(image)[-1]))
         return self.classifier(x.mean((2, 3))).softmax(1)
-
-
-def unit(features: Features) -> Features:
-    """Every place's vector of channels scaled to length 1."""
-    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-8)
 
 
 class SameConvolution(nn.Conv2d):

@@ -99,26 +99,19 @@ def parse_drivers(texts: Sequence[str]) -> list[Driver]:
         raise BadValue(f"a driver is required: {kinds}")
     drivers = []
     for text in texts:
-        if exists(text) and Path(text).is_dir():
-            files = list_media(text)
-            if not files:
-                raise MissingFile(f"there is no image and no video in {text}")
-            drivers += [Driver(str(path), kind_of(path)) for path in files]
+        if text.startswith(CAMERA):
+            drivers.append(Driver(text, "camera"))
+        elif exists(text):
+            paths = list_media(text) if Path(text).is_dir() else [text]
+            kinds = {str(path): kind for path in paths if (kind := kind_of(path))}
+            if not kinds:
+                raise BadFile(f"there is no image and no video in {text}")
+            drivers += [Driver(*named) for named in kinds.items()]
+        elif re.fullmatch(r"\s*\w+\s*=[^=/\\]*(,\s*\w+\s*=[^=/\\]*)*", text):
+            drivers.append(Driver(text, "factors", parse_factors(text)))
         else:
-            drivers.append(_driver(text))
+            raise MissingFile(f"there is no driver {text[:200]}")
     return drivers
-
-
-def _driver(text: str) -> Driver:
-    if text.startswith(CAMERA):
-        return Driver(text, "camera")
-    if exists(text):
-        if kind := kind_of(text):
-            return Driver(text, kind)
-        raise BadFile(f"{text} is neither an image nor a video")
-    if re.fullmatch(r"\s*\w+\s*=[^=/\\]*(,\s*\w+\s*=[^=/\\]*)*", text):
-        return Driver(text, "factors", parse_factors(text))
-    raise MissingFile(f"there is no driver {text[:200]}")
 
 
 def parse_seed(text: str) -> int | None:
@@ -140,16 +133,10 @@ def find_photos(texts: Sequence[str]) -> list[Path]:
     for text in texts:
         if not exists(text):
             raise MissingFile(f"there is no identity {text[:200]}")
-        path = Path(text)
-        if path.is_dir():
-            photos += [inner for inner in list_media(path) if kind_of(inner) == "image"]
-        elif kind_of(path) == "image":
-            photos.append(path)
-        else:
-            kind = kind_of(path)
-            raise BadValue(f"an identity is a photo; {text} is {'a video' if kind else 'no image'}")
-    if not photos:
-        raise MissingFile(f"there is no photo in {' '.join(map(str, texts))}")
+        paths = list_media(text) if Path(text).is_dir() else [Path(text)]
+        if not (found := [path for path in paths if kind_of(path) == "image"]):
+            raise MissingFile(f"an identity is a photo; there is none in {text}")
+        photos += found
     return photos
 
 

@@ -9,7 +9,15 @@ from PIL import Image
 from skimage.data import astronaut
 
 from xfer.errors import BadValue
-from xfer.media.align import crop, face_mask, ffhq_quad, paste, square_to_image, to_square
+from xfer.media.align import (
+    crop,
+    face_mask,
+    ffhq_quad,
+    paste,
+    soft_mask,
+    square_to_image,
+    to_square,
+)
 
 DATA = Path(__file__).parents[1] / "data" / "align"
 LANDMARKS = {
@@ -78,7 +86,7 @@ def test_pasting_a_crop_back_changes_almost_nothing(size):
 def test_a_pasted_face_takes_on_the_image_s_colours_and_leaves_the_rest_alone():
     image, quad = astronaut(), upright((231.5, 131.5), 64)
     dark = (crop(image, quad, 128) * 0.5).astype(np.uint8)
-    result = paste(image, dark, quad)
+    result = paste(image, dark, quad, soft_mask())
     assert np.abs(result.astype(int) - image)[100:164, 200:264].mean() < 14
     result[100:164, 200:264] = image[100:164, 200:264]
     assert np.array_equal(result, image)
@@ -86,6 +94,7 @@ def test_a_pasted_face_takes_on_the_image_s_colours_and_leaves_the_rest_alone():
 
 def test_pasting_beyond_the_edge_touches_only_what_is_there():
     image, face = astronaut(), np.full((16, 16, 3), 255, np.uint8)
-    result = paste(image, face, upright((0.0, 0.0), 40))
+    result = paste(image, face, upright((0.0, 0.0), 40), soft_mask())
     assert np.array_equal(result[21:], image[21:])
-    assert np.array_equal(paste(image, face, upright((-500.0, 0.0), 40)), image)
+    away = paste(image, face, upright((-500.0, 0.0), 40), soft_mask())
+    assert np.array_equal(away, image)

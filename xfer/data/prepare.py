@@ -32,8 +32,6 @@ from xfer.media.images import Pixels, list_media, read_image
 from xfer.media.video import Frame, open_video
 from xfer.runs import atomic, read_json, write_json
 
-MANIFEST = "manifest.jsonl"
-
 NOT_SETTINGS = {"inputs", "out", "n_workers", "scheduler", "retries", "hang_s"}
 """What may differ from run to run in one folder: no byte depends on it."""
 
@@ -101,7 +99,7 @@ def prepare(config: PrepareConfig) -> Clips:
         for job, result in tqdm(_work(waiting, config), "prepare", len(waiting), unit="input"):
             results[job.name] = result
         lines = [results[job.name]["line"] for job in inputs]
-        with atomic(out / MANIFEST) as temporary:
+        with atomic(out / "manifest.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
         clips = write_index(out, [file for job in inputs for file in results[job.name]["files"]])
         used = sum(line["used"] for line in lines)

@@ -104,7 +104,7 @@ def synthesize_people(config: SynthesizeConfig) -> Clips:
             seeds = range(config.first_seed + start, config.first_seed + start + config.block)
             clips = [
                 Clip(name, name, split_of(name), 1, "generated", files[start], row)
-                for row, name in enumerate(map(person_name, seeds))
+                for row, name in enumerate(f"generated/{seed:09d}" for seed in seeds)
             ]
             psi = np.array([psi_of(seed, config) for seed in seeds], np.float32)
             w_plus = renderer.people(seeds, psi)
@@ -240,11 +240,6 @@ def _waves(
     """Smooth noise of unit variance between two frequencies."""
     rate, phase = rng.uniform(*hertz, (4, count)), rng.uniform(0, 2 * np.pi, (4, count))
     return np.sin(2 * np.pi * rate * time[:, None, None] + phase).sum(1) / np.sqrt(2)
-
-
-def person_name(seed: int) -> str:
-    """A generated person's name, the same in people and clips, and so of one split."""
-    return f"generated/{seed:09d}"
 
 
 def psi_of(seed: int, config: SynthesizeConfig) -> float:

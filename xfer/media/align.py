@@ -115,14 +115,13 @@ def _cover(share: np.ndarray) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8))
 
 
-def paste(photo: Pixels, face: Pixels, quad: Quad, mask: Mask | None = None) -> Pixels:
+def paste(photo: Pixels, face: Pixels, quad: Quad, mask: Mask) -> Pixels:
     """The image with a face put back where its crop was taken, in the image's own colours.
 
     Args:
         face: The crop, changed, of any size.
-        mask: Of any size; by default the square with soft edges.
+        mask: Of any size.
     """
-    mask = soft_mask() if mask is None else mask
     # Only where the mask covers something is there anything to do.
     rows, columns = (np.flatnonzero((mask > 0.004).any(axis)) for axis in (1, 0))
     if not len(rows):

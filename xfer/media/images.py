@@ -220,9 +220,6 @@ def list_media(folder: str | Path, recursive: bool = False) -> list[Path]:
         raise MissingFile(f"there is no folder {folder}")
     inside = folder.rglob("*") if recursive else folder.iterdir()
     visible = [p for p in inside if not any(q[0] == "." for q in p.relative_to(folder).parts)]
-    return sorted((p for p in visible if kind_of(p)), key=_natural)
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", str(path).lower())
-    return [(1, 0, p) if not p.isdecimal() else (0, int(p), p) for p in parts]
+    # Texts and numbers take turns in what is split.
+    natural = lambda p: [int(s) if s.isdecimal() else s for s in re.split(r"(\d+)", str(p).lower())]
+    return sorted((p for p in visible if kind_of(p)), key=natural)

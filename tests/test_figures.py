@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
+from origin import source_in
 from PIL import Image
 
 from xfer.figures import DRIVER, IDENTITY, curves, image_grid
 from xfer.media.provenance import Source
-from xfer.media.video import read_source
 
 
 def test_a_grid_shows_images_in_order_with_its_labels(tmp_path):
@@ -18,7 +18,7 @@ def test_a_grid_shows_images_in_order_with_its_labels(tmp_path):
     assert [figure.axes[k].get_ylabel() for k in (0, 3)] == ["1", "2"]
     arrays = [np.zeros((4, 6, 3), np.uint8)] * 3
     path = image_grid(arrays, titles=["x", "y", "z"], n_columns=2).save(tmp_path / "grid.png")
-    assert np.asarray(Image.open(path)).std() > 0 and read_source(path) is Source.GENERATED
+    assert np.asarray(Image.open(path)).std() > 0 and source_in(path) is Source.GENERATED
     assert image_grid(images)._repr_png_().startswith(b"\x89PNG")
 
 

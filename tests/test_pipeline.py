@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 from lamp import STYLES, WIDTH, BrightnessReader, Lamp
+from origin import source_in
 from test_model import small_model
 
 from xfer import pipeline_outputs
@@ -18,7 +19,7 @@ from xfer.errors import BadFile, BadValue, MissingFile, NoFace, UnwritableFile
 from xfer.landmarker import FACTORS
 from xfer.media.images import read_image, write_image
 from xfer.media.provenance import Source
-from xfer.media.video import Frame, Video, VideoWriter, open_video, read_source
+from xfer.media.video import Frame, Video, VideoWriter, open_video
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline, roll_deg
 from xfer.pipeline_inputs import (
@@ -149,7 +150,7 @@ def test_a_video_keeps_frames_and_times_and_says_that_it_is_synthetic(make, vide
     pipeline, identity = make(compare=True)
     path = video(*[image(i / 10) for i in range(10)])
     line = write_video(pipeline, Driver(path, "video"), identity, tmp_path / "out.mp4")
-    assert "10 frames" in line and read_source(tmp_path / "out.mp4") is Source.GENERATED
+    assert "10 frames" in line and source_in(tmp_path / "out.mp4") is Source.GENERATED
     ours, theirs = list(open_video(tmp_path / "out.mp4")), list(open_video(path))
     assert [f.time_s for f in ours] == pytest.approx([f.time_s for f in theirs], abs=1e-3)
     assert ours[0].image.shape == (256, 3 * 256, 3)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from made import flip_bits, make_video, near, ramp, ramps, room_for
+from origin import source_in
 from PIL import Image, ImageCms
 
 from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
 from xfer.media.images import kind_of, list_media, read_image, to_array, to_tensor, write_image
 from xfer.media.provenance import Source
-from xfer.media.video import read_source
 
 
 def saved(path, picture, **options):
@@ -167,7 +167,7 @@ def test_a_folder_is_listed_in_natural_order_without_hidden_files(tmp_path):
 def test_what_is_written_says_that_it_is_synthetic(tmp_path, suffix):
     path = tmp_path / ("a" * (254 - len(suffix)) + "." + suffix)
     write_image(path, ramp(), Source.COMPOSITE, note="seed 5")
-    assert near(read_image(path), ramp(), 5) and read_source(path) is Source.COMPOSITE
+    assert near(read_image(path), ramp(), 5) and source_in(path) is Source.COMPOSITE
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 

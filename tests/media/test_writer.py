@@ -4,10 +4,11 @@ import av
 import numpy as np
 import pytest
 from made import joined_streams, make_video, near, ramp, ramps, room_for, sound_of, tone
+from origin import source_in
 
 from xfer.errors import BadValue, UnwritableFile
 from xfer.media.provenance import Source
-from xfer.media.video import VideoWriter, open_video, read_source
+from xfer.media.video import VideoWriter, open_video
 
 
 def copied(path, out, until=99.0):
@@ -30,7 +31,7 @@ def test_frames_times_and_origin_are_kept_and_odd_sides_made_even(tmp_path):
     found = list(open_video(path))
     assert [f.time_s for f in found] == pytest.approx(times, abs=2e-5)
     assert all(near(f.image[:47, :63], e, 6) for f, e in zip(found, frames, strict=True))
-    assert found[0].image.shape == (48, 64, 3) and read_source(path) is Source.GENERATED
+    assert found[0].image.shape == (48, 64, 3) and source_in(path) is Source.GENERATED
     with av.open(f"file:{path}") as container:
         context = container.streams.video[0].codec_context
         assert (context.colorspace, context.color_trc, context.color_primaries) == (1, 1, 1)

@@ -5,7 +5,6 @@ platforms look for it, and the container's comment in videos.
 """
 
 import enum
-import re
 from xml.sax.saxutils import escape
 
 PREFIX = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -42,10 +41,3 @@ def xmp_packet(source: Source, note: str = "") -> bytes:
 def comment(source: Source) -> str:
     """The same statement as one line, for a video's comment."""
     return f"{WORDS[source]} DigitalSourceType={PREFIX}{source.value}"
-
-
-def find_source(text: str | bytes) -> Source | None:
-    """The source type named in an XMP packet or comment; None if none is."""
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    found = re.search(re.escape(PREFIX) + r"(\w+)", text)
-    return {source.value: source for source in Source}.get(found[1]) if found else None

@@ -25,8 +25,8 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from xfer.errors import BadFile, BadValue, MissingFile, XferError
 from xfer.media.conversion import Converter, filtered
-from xfer.media.images import Pixels, exists, holds_image, kind_of, opened_image, words
-from xfer.media.provenance import Source, comment, find_source
+from xfer.media.images import Pixels, exists, holds_image, kind_of, words
+from xfer.media.provenance import Source, comment
 from xfer.media.reader import Animation, Frame, Video, VideoFile, decoded, open_container
 from xfer.runs import FULL, atomic
 
@@ -46,15 +46,6 @@ def open_video(path: str | Path) -> Video:
     if not exists(path):
         raise MissingFile(f"there is no video {path}")
     return Animation(path) if holds_image(path) and kind_of(path) == "video" else VideoFile(path)
-
-
-def read_source(path: str | Path) -> Source | None:
-    """What an image or video file says of its origin; None if it says nothing."""
-    if kind_of(path) == "image":
-        with opened_image(path) as image:
-            return find_source(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b"")
-    with open_container(path) as container:
-        return find_source(container.metadata.get("comment", ""))
 
 
 def prefetch(items: Iterable[T], n: int = 4) -> Iterator[T]:

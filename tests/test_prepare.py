@@ -34,6 +34,14 @@ def frame(x: int = 200, y: int = 150, side: int = 160, yaw: int = 0) -> np.ndarr
     return image
 
 
+def still(n: int) -> list[np.ndarray]:
+    return [frame()] * n
+
+
+def lost(n: int) -> list[np.ndarray]:
+    return [frame(side=0)] * n
+
+
 def face_in(image: np.ndarray) -> Face | None:
     """The face that `frame` put there; its crop has about the side that was given."""
     x, y, side = (2 * int(value) for value in image[0, 0])
@@ -117,20 +125,22 @@ def test_a_film_becomes_one_clip_with_what_was_read(films):
     assert line["remarks"] == ["stored mirrored"]
 
 
-def test_shots_end_where_the_face_is_lost_or_jumps(films):
-    lost = [frame(side=0)] * 9
-    still = [frame()] * 10
-    films("a.mp4", still + lost + still + [frame(x=320)] * 10 + [frame(x=320, side=90)] * 10)
-    out, (line,) = run(films, least_face_px=40)
-    assert [clip.n_frames for clip in open_clips(out).clips] == [10, 10, 10, 10]
-    assert line["rejected"] == {"lost": 9} and line["clips"] == 4
+ELSEWHERE = [frame(x=320)] * 10 + [frame(x=320, side=90)] * 10
+SHOTS = {
+    "lost, elsewhere, larger": ([*still(10), *lost(9), *still(10), *ELSEWHERE], {}, [10] * 4),
+    "lost for a moment": ([*still(10), *lost(3), *still(10)], {}, [20]),
+    "long and fast": (still(100), {"fps": 20, "most_frames": 30}, [30, 30, 20]),
+}
 
 
-def test_a_face_lost_for_a_moment_ends_no_shot(films):
-    films("a.mp4", [frame()] * 10 + [frame(side=0)] * 3 + [frame()] * 10)
-    out, (line,) = run(films)
-    assert [clip.n_frames for clip in open_clips(out).clips] == [20]
-    assert line["rejected"] == {"lost": 3}
+@pytest.mark.parametrize("name", SHOTS)
+def test_shots_end_where_the_face_is_lost_or_jumps_or_after_so_many_frames(films, name):
+    images, options, lengths = SHOTS[name]
+    films("a.mp4", images)
+    out, (line,) = run(films, least_face_px=40, **options)
+    assert [clip.n_frames for clip in open_clips(out).clips] == lengths
+    n_lost = sum(not image[0, 0, 2] for image in images)
+    assert line["rejected"].get("lost", 0) == n_lost and line["clips"] == len(lengths)
 
 
 def test_rejected_frames_are_counted_by_reason(films):
@@ -155,12 +165,6 @@ def test_blurred_frames_are_rejected(films, monkeypatch):
     monkeypatch.setattr(room, "crop", lambda *_: np.full((64, 64, 3), 90, np.uint8))
     with pytest.raises(BadFile, match=r"every input was rejected.*10 blurred"):
         run(films, least_sharpness=1.2)
-
-
-def test_long_shots_become_several_clips_and_fast_films_lose_frames(films):
-    films("a.mp4", [frame()] * 100)
-    out, _ = run(films, fps=20, most_frames=30)
-    assert [clip.n_frames for clip in open_clips(out).clips] == [30, 30, 20]
 
 
 def test_damaged_inputs_cost_themselves_only(films):

@@ -19,17 +19,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize("length", [255, 256])
-def test_names_may_be_as_long_as_the_system_allows(length, tmp_path):
-    path = tmp_path / ("é" * 120 + "n" * (length - 240))
-    if length == 255:
-        assert read_json(write_json(path, 1)) == 1 and len(os.listdir(tmp_path)) == 1
-    else:
-        with pytest.raises(UnwritableFile, match="too long"):
-            write_json(path, 1)
+def test_names_may_be_as_long_as_the_system_allows(tmp_path):
+    path = tmp_path / ("é" * 120 + "n" * 15)
+    assert read_json(write_json(path, 1)) == 1 and len(os.listdir(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("name", ["file/below/a.json", "folder", "/proc/a.json"])
+@pytest.mark.parametrize("name", ["file/below/a.json", "folder", "/proc/a.json", "n" * 256])
 def test_a_place_that_cannot_be_written_is_named_as_the_user_named_it(name, tmp_path):
     (tmp_path / "file").write_text("a file, where a folder is needed")
     (tmp_path / "folder").mkdir()
@@ -39,10 +34,9 @@ def test_a_place_that_cannot_be_written_is_named_as_the_user_named_it(name, tmp_
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
-REFUSALS = [OSError(errno.ENOSPC, ""), RuntimeError("I/O error: (os error 28)")]
-
-
-@pytest.mark.parametrize("error", REFUSALS)
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, ""), RuntimeError("I/O error: (os error 28)")]
+)
 def test_a_full_disk_is_told_with_the_file_and_what_to_do(error, tmp_path):
     told = r"a\.json cannot be written: No space .*; make room on the disk and run again"
     with pytest.raises(UnwritableFile, match=told), atomic(tmp_path / "a.json"):

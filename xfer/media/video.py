@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.filter import Graph
 from av.packet import Packet
 from av.stream import Disposition
@@ -76,11 +76,9 @@ class Camera(Video):
         self._slot: queue.Queue[Frame | None] = queue.Queue(1)
         if exists(self.path) and self.path.is_file():
             file = VideoFile(self.path)
-            self.width, self.height, self.fps = file.width, file.height, file.fps
-            self._frames = _in_real_time(file)
+            self.fps, self._frames = file.fps, _in_real_time(file)
         else:
-            frames = self._taken()
-            self._frames = chain([next(frames)], frames)
+            self._frames = self._taken(self._opened())
 
     def __iter__(self) -> Iterator[Frame]:
         watcher = threading.Thread(target=self._watch, daemon=True, name="camera")
@@ -108,22 +106,22 @@ class Camera(Video):
             self.remark(f"{self.path} gives no more frames: {words(error)}")
         self._slot.put(None)
 
-    def _taken(self) -> Iterator[Frame]:
-        """Frames of a device with the times at which they came."""
+    def _opened(self) -> InputContainer:
         try:
             options = {"fflags": "nobuffer"}
-            container = av.open(str(self.path), format=SYSTEMS.get(sys.platform), options=options)
+            return av.open(str(self.path), format=SYSTEMS.get(sys.platform), options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
             why = f"({words(error)}); cameras are named like live:/dev/video0"
             raise MissingFile(f"there is no camera {self.path} that can be opened {why}") from error
-        converter, start = None, time.monotonic()
+
+    def _taken(self, container: InputContainer) -> Iterator[Frame]:
+        """Frames of a device with the times at which they came."""
         with container:
-            for frame in container.decode(video=0):
-                now = time.monotonic()
-                if converter is None:
-                    converter, start = Converter(frame, None, self.remark), now
-                    self.width, self.height = converter.width, converter.height
-                yield Frame(converter(frame, None), now - start)
+            frames = container.decode(video=0)
+            first, start = next(frames), time.monotonic()
+            converter = Converter(first, None, self.remark)
+            for frame in chain([first], frames):
+                yield Frame(converter(frame, None), time.monotonic() - start)
 
 
 def _in_real_time(video: Video) -> Iterator[Frame]:
@@ -172,7 +170,7 @@ class VideoWriter:
             self._out.metadata["comment"] = self._comment
             self._stream = self._video_stream()
             self._sound: _Sound | None = None
-            if self.audio_from is not None and not holds_image(self.audio_from):
+            if self.audio_from is not None:
                 with self._costing_sound():
                     self._sound = _Sound(self.audio_from, self._out)
                     stack.callback(self._sound.close)

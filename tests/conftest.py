@@ -19,6 +19,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def needs():
+    """Fetches files by name, or skips the test where they cannot be had."""
+    from xfer.assets import fetch
+    from xfer.errors import XferError
+
+    def fetched(*names: str) -> None:
+        try:
+            fetch(names)
+        except XferError as error:
+            pytest.skip(str(error))
+
+    return fetched
+
+
+@pytest.fixture(scope="session")
 def arcface(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of the public ArcFace layout, its weights made by rule."""
     import torch

@@ -13,7 +13,10 @@ PARAMETERS = 'preset = "small"\nsteps = 3\nrate = 0.5\nfast = False\nout = "."'
 
 def write(folder, name, code, parameters=PARAMETERS):
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(parameters), nbformat.v4.new_code_cell(code)]
+        cells=[nbformat.v4.new_code_cell(parameters), nbformat.v4.new_code_cell(code)],
+        metadata={
+            "kernelspec": {"name": "python3", "language": "python", "display_name": "Python"}
+        },
     )
     notebook.cells[0].metadata["tags"] = ["parameters"]
     folder.mkdir(exist_ok=True)

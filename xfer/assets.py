@@ -149,17 +149,15 @@ def asset_path(name: str) -> Path:
 
 def locate(name: str | Path) -> Path:
     """The checkpoint of a path, or of a shipped or fetched name; a folder hides no name."""
-    path, shipped = Path(name).expanduser(), _shipped()
-    if os.path.lexists(path) and not (path.is_dir() and (name in shipped or name in PUBLIC)):
+    path, named = Path(name).expanduser(), _shipped() | {n: a.path for n, a in PUBLIC.items()}
+    if os.path.lexists(path) and not (path.is_dir() and name in named):
         return path
-    if name in shipped:
-        return shipped[str(name)]
-    if name in PUBLIC:
-        if not PUBLIC[str(name)].path.exists():
-            raise MissingFile(f"{name} is not fetched yet: run `xfer weights fetch {name}`")
-        return PUBLIC[str(name)].path
-    known = ", ".join([*shipped, *PUBLIC])
-    raise MissingFile(f"{path} does not exist, and no checkpoint has that name; names: {known}")
+    if name not in named:
+        known = f"no checkpoint has that name; names: {', '.join(named)}"
+        raise MissingFile(f"{path} does not exist, and {known}")
+    if not named[str(name)].exists():
+        raise MissingFile(f"{name} is not fetched yet: run `xfer weights fetch {name}`")
+    return named[str(name)]
 
 
 def listing() -> Iterator[str]:

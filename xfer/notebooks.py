@@ -6,7 +6,6 @@ notebook), what the notebook saved, and run.json, written last. results/index.ht
 
 import ast
 import html
-import json
 import os
 import sys
 import time
@@ -62,17 +61,12 @@ def run(config: NotebooksConfig) -> list[Path]:
 
 def read_parameters(path: Path) -> dict[str, Any]:
     """Names and defaults of the cell tagged `parameters`: lines `name = literal`."""
+    from papermill import inspect_notebook
+
     try:
-        cells = json.loads(path.read_text())["cells"]
-        source = next(
-            "".join(cell["source"])
-            for cell in cells
-            if "parameters" in cell["metadata"].get("tags", [])
-        )
-        return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}
-    except StopIteration:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
+        found = inspect_notebook(str(path))
+        return {name: ast.literal_eval(facts["default"]) for name, facts in found.items()}
+    except (OSError, ValueError, SyntaxError) as error:
         why = f"its parameters cell is not lines of 'name = literal': {error}"
         raise BadFile(f"{path}: {why}") from error
 
@@ -86,11 +80,7 @@ def _choose(folder: Path, names: tuple[str, ...], start: str) -> list[Path]:
             known = ", ".join(path.stem for path in notebooks)
             raise BadValue(f"there is no notebook '{name}'; there are {known}")
     first = next(path for path in notebooks if path.stem.startswith(start))
-    return [
-        path
-        for path in notebooks
-        if path >= first and (not names or path.stem.startswith(tuple(names)))
-    ]
+    return [path for path in notebooks if path >= first and path.stem.startswith(names or "")]
 
 
 def _plan(chosen: list[Path], settings: tuple[str, ...], preset: str) -> dict[Path, dict[str, Any]]:

@@ -10,8 +10,7 @@ from PIL import Image
 from skimage.data import astronaut, chelsea
 from skimage.io import imread
 
-from xfer.assets import fetch
-from xfer.errors import BadValue, NoFace, XferError
+from xfer.errors import BadValue, NoFace
 from xfer.face_reader import FaceReader, Found, TrackedFrame, smooth_around, smooth_behind
 from xfer.landmarker import LandmarkerTwin, read_factors
 from xfer.media.align import crop
@@ -22,11 +21,8 @@ MEDIA = Path(__file__).resolve().parents[2] / "../shared/media"
 
 
 @pytest.fixture(scope="module")
-def reader():
-    try:
-        fetch(["face-landmarker", "efficientnet-lite0"])
-    except XferError as error:
-        pytest.skip(f"the networks are not here: {error}")
+def reader(needs):
+    needs("face-landmarker", "efficientnet-lite0")
     return FaceReader()
 
 

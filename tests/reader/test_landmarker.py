@@ -7,8 +7,6 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from xfer.assets import fetch
-from xfer.errors import XferError
 from xfer.landmarker import (
     BLENDSHAPES,
     FACTORS,
@@ -23,11 +21,8 @@ from xfer.media.images import to_tensor
 
 
 @pytest.fixture(scope="module")
-def twin():
-    try:
-        fetch(["face-landmarker"])
-    except XferError as error:
-        pytest.skip(f"the face landmarker is not here: {error}")
+def twin(needs):
+    needs("face-landmarker")
     return LandmarkerTwin()
 
 

@@ -5,18 +5,13 @@ import torch
 import torch.nn.functional as F
 from skimage.data import astronaut, chelsea, coffee
 
-from xfer.assets import fetch
-from xfer.errors import XferError
 from xfer.media.images import to_tensor
 from xfer.perceptual import PerceptualFeatures
 
 
 @pytest.fixture(scope="module")
-def features():
-    try:
-        fetch(["efficientnet-lite0"])
-    except XferError as error:
-        pytest.skip(f"EfficientNet-lite0 is not here: {error}")
+def features(needs):
+    needs("efficientnet-lite0")
     return PerceptualFeatures()
 
 

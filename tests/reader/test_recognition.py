@@ -6,8 +6,7 @@ import torch
 from by_rule import assert_agree, figures, given
 from skimage.data import astronaut
 
-from xfer.assets import fetch
-from xfer.errors import MissingFile, NoFace, XferError
+from xfer.errors import MissingFile, NoFace
 from xfer.media.images import to_tensor
 from xfer.recognition import (
     DlibRecogniser,
@@ -48,11 +47,8 @@ def test_where_no_recogniser_is_fetched_there_is_none(monkeypatch, tmp_path):
         open_recogniser("mobilefacenet")
 
 
-def test_mobilefacenet_knows_a_person_again_and_has_gradients():
-    try:
-        fetch(["mobilefacenet"])
-    except XferError as error:
-        pytest.skip(f"MobileFaceNet is not here: {error}")
+def test_mobilefacenet_knows_a_person_again_and_has_gradients(needs):
+    needs("mobilefacenet")
     network = MobileFaceNet()
     image = to_tensor(astronaut()[20:220, 120:320])
     darker, other = image * 0.8 - 0.1, image.flip(2)
@@ -66,13 +62,10 @@ def test_mobilefacenet_knows_a_person_again_and_has_gradients():
     assert image.grad.abs().max() > 0
 
 
-def test_dlib_judges_one_person_below_its_threshold_and_no_face_is_an_error():
+def test_dlib_judges_one_person_below_its_threshold_and_no_face_is_an_error(needs):
     pytest.importorskip("dlib")
-    try:
-        fetch(["face-landmarker"])
-        judge = DlibRecogniser()
-    except XferError as error:
-        pytest.skip(f"dlib's networks are not here: {error}")
+    needs("face-landmarker")
+    judge = DlibRecogniser()
     image = astronaut()[:256, 96:352]
     code = judge.code(image)
     darker = (image * 0.7).astype(np.uint8)

@@ -1,6 +1,7 @@
 """The explorer's controls in JupyterLab: sliders, buttons, the screen and the browser's camera."""
 
 import io
+import random
 import tempfile
 import threading
 import time
@@ -78,12 +79,9 @@ class Panel:
         explorer: What renders; the panel's own thread uses it from now on.
         state: To begin with.
         folder: Where states are saved.
-        seed: Of the random identities.
     """
 
-    def __init__(
-        self, explorer: Explorer, state: State, folder: str | Path = ".", seed: int | None = None
-    ):
+    def __init__(self, explorer: Explorer, state: State, folder: str | Path = "."):
         last = explorer.pipeline.model.generator.n_styles - 1
         self._start = State(state.identity, mix_styles=(0, last))
         self.explorer, self.state, self.folder = explorer, state, Path(folder)
@@ -92,8 +90,7 @@ class Panel:
         self._image: Pixels | None = None
         self._unmoved: State | None = None
         self._camera: CameraDriver | None = None
-        self._n_live, self._random = 0, np.random.default_rng(seed)
-        self.screen, self._controls = Screen(), {}
+        self.screen, self._controls, self._n_live = Screen(), {}, 0
         self.widget = self._layout(last)
         explorer.progress = self._say
         steps = self._preview, partial(self._display, size=FULL), self._compare
@@ -238,7 +235,7 @@ class Panel:
         pages["driver"].children += (widgets.HBox([upload, into]),)
         file = widgets.Text(value="explored.png", layout=wide)
         later = lambda act: lambda: self.worker.do(partial(self._reported, act))
-        seed = lambda: f"random:{self._random.integers(100_000)}"
+        seed = lambda: f"random:{random.randrange(100_000)}"
         buttons = {
             "reset all": lambda: self.set(replace(self._start, identity=self.state.identity)),
             "undo": self.undo,

@@ -98,20 +98,15 @@ class Clips:
 
     def factors(self, clip: Clip, i: int) -> Float[np.ndarray, "n_factors"] | None:
         """Pose and expression read from frame `i`, in the order of `landmarker.FACTORS`."""
-        rows = self.array(clip, "factors", slice(_row(clip, i), _row(clip, i) + 1))
-        return None if rows is None else rows[0]
+        rows = self.array(clip, "factors")
+        return None if rows is None else rows[i]
 
-    def array(
-        self, clip: Clip, name: str, rows: slice | None = None
-    ) -> Shaped[np.ndarray, "n_frames ..."] | None:
+    def array(self, clip: Clip, name: str) -> Shaped[np.ndarray, "n_frames ..."] | None:
         """A number or array per frame: factors, landmarks, blendshapes, time_s, psi or units.
 
         None where the clip has no such array.
-
-        Args:
-            rows: Of the file; by default the clip's.
         """
-        rows = rows or slice(clip.first, clip.first + clip.n_frames)
+        rows = slice(clip.first, clip.first + clip.n_frames)
         with self._open(clip) as file:
             return file.tensors.get_slice(name)[rows] if name in file.names else None
 

@@ -50,7 +50,7 @@ class Converter:
             self._remark(
                 f"its size changes from {first} to {other} px: that is fitted with borders"
             )
-            image = np.asarray(ImageOps.pad(Image.fromarray(image), self._size))
+            image = np.array(ImageOps.pad(Image.fromarray(image), self._size))
         transposed, mirrored, flipped = self._turn
         image = image.transpose(1, 0, 2) if transposed else image
         return np.ascontiguousarray(image[:: -1 if flipped else 1, :: -1 if mirrored else 1])

@@ -95,7 +95,7 @@ def flat(image: Image.Image) -> Pixels:
     profile = image.info.get("icc_profile")
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_eight_bits(np.asarray(image)))
-    elif image.mode in ("PA", "La", "RGBa", "LA") or "transparency" in image.info:
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
     elif image.mode in ("P", "1", "YCbCr", "HSV", "RGBX"):
         image = image.convert("RGB")

@@ -7,7 +7,7 @@ every file is a person of its own, or with `people="folder"` every folder direct
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,23 +29,20 @@ PERSON_IN_FOLDER = {
 
 @dataclass(frozen=True)
 class Input:
-    """One thing to prepare: a video, an image, or a folder whose images are frames."""
+    """One thing to prepare: a video or an image."""
 
     path: str
-    kind: Literal["video", "image", "frames"]
+    kind: Literal["video", "image"]
     name: str
     person: str
 
 
-def find_inputs(
-    roots: Iterable[str | Path], people: str = "auto", images: str = "portraits"
-) -> list[Input]:
+def find_inputs(roots: Iterable[str | Path], people: str = "auto") -> list[Input]:
     """Everything that may become a clip, each file once, in a fixed order.
 
     Args:
         roots: Videos, images, and folders, which are searched to the bottom.
         people: "auto", "folder" or "file"; see `PrepareConfig`.
-        images: "portraits" or "frames".
     """
     found: dict[Path, Input] = {}
     names: Counter[str] = Counter()
@@ -53,28 +50,16 @@ def find_inputs(
         if not root.exists():
             raise MissingFile(f"inputs are videos, images or folders; there is no {root}")
         files = list_media(root, recursive=True) if root.is_dir() else [root]
-        for path, kind in _with_kinds(files, images):
+        for path in files:
             if path.resolve() not in found:
                 name = str(path.relative_to(root.parent))
                 names[name] += 1
                 name += f"#{names[name]}" if names[name] > 1 else ""
                 person = person_of(path, root, people) or name
-                found[path.resolve()] = Input(str(path), kind, name, person)
+                found[path.resolve()] = Input(str(path), kind_of(path) or "video", name, person)
     if not found:
         raise BadValue(f"no video or image was found in {', '.join(map(str, roots))}")
     return list(found.values())
-
-
-def _with_kinds(files: Iterable[Path], images: str) -> Iterator[tuple[Path, str]]:
-    """Files and what they are; images that are frames as one, by their folder."""
-    folders: set[Path] = set()
-    for path in files:
-        kind = kind_of(path) or "video"
-        if kind == "video" or images == "portraits":
-            yield path, kind
-        elif path.parent not in folders:
-            folders.add(path.parent)
-            yield path.parent, "frames"
 
 
 def person_of(path: Path, root: Path, people: str = "auto") -> str | None:

@@ -28,7 +28,7 @@ from xfer.detectors import Detector
 from xfer.errors import BadFile, NoFace, UnwritableFile, XferError
 from xfer.face_reader import Face, FaceReader
 from xfer.media.align import crop, to_square
-from xfer.media.images import Pixels, list_media, read_image
+from xfer.media.images import Pixels, read_image
 from xfer.media.video import Frame, open_video
 from xfer.runs import atomic, read_json, write_json
 
@@ -47,7 +47,6 @@ class PrepareConfig:
         fps: Frames a second at most; a video with fewer keeps its own.
         people: "auto": by the names of known data sets, else a person per file; "folder": a person
             per folder directly below an input; "file": a person per file.
-        images: "portraits": a clip each; "frames": the images of a folder are one clip.
         least_face_px: Least edge of the crop in the input; below, a frame is "small".
         most_yaw_deg: Beyond, a frame is "turned".
         most_pitch_deg: Beyond, a frame is "turned".
@@ -69,7 +68,6 @@ class PrepareConfig:
     size: int = 256
     fps: float = 25.0
     people: Literal["auto", "folder", "file"] = "auto"
-    images: Literal["portraits", "frames"] = "portraits"
     least_face_px: int = 96
     most_yaw_deg: float = 60.0
     most_pitch_deg: float = 40.0
@@ -92,7 +90,7 @@ def prepare(config: PrepareConfig) -> Clips:
         BadFile: Every input was rejected.
     """
     out = Path(config.out)
-    inputs = find_inputs(config.inputs, config.people, config.images)
+    inputs = find_inputs(config.inputs, config.people)
     with claim(out, config, NOT_SETTINGS) as run:
         results = {job.name: done for job in inputs if (done := _done(job, out)) is not None}
         waiting = [job for job in inputs if job.name not in results]
@@ -214,18 +212,12 @@ class _Cutter:
         path = Path(self.job.path)
         if self.job.kind == "image":
             yield Frame(read_image(path), 0.0)
-        elif self.job.kind == "video":
-            video = open_video(path)
-            try:
-                yield from video
-            finally:
-                self.remarks += video.remarks
-        else:
-            for number, image in enumerate(list_media(path)):
-                try:
-                    yield Frame(read_image(image), number / self.config.fps)
-                except BadFile as error:
-                    self.remarks.append(str(error))
+            return
+        video = open_video(path)
+        try:
+            yield from video
+        finally:
+            self.remarks += video.remarks
 
     def _flaw(self, face: Face, shape: Sequence[int]) -> str:
         """Why a frame cannot serve; nothing if it can."""

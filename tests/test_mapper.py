@@ -87,7 +87,7 @@ def test_styles_beyond_those_of_motion_are_the_identity_s():
 def test_a_header_that_claims_more_than_the_file_holds_costs_no_memory(tmp_path):
     packed = (asdict(MapperConfig("affine", 60, 100_000)), shaken("affine").pack()[1])
     path = write_checkpoint(tmp_path / "m.safetensors", {"mapper": packed}, {})
-    with pytest.raises(BadFile, match="misshapen"):
+    with pytest.raises(BadFile, match="size mismatch"):
         Mapper.load(path)
 
 

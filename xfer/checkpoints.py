@@ -146,26 +146,15 @@ def _check_types(config: Any) -> None:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy tensors into a network; names and shapes must agree, else one `BadFile` tells all."""
-    wanted = module.state_dict()
-    # Early files lack the batch counters of norms, which inference ignores.
-    counters = {name: t for name, t in wanted.items() if name.endswith("num_batches_tracked")}
-    state = counters | dict(state)
-    shapes = [
-        f"{name} has the shape {tuple(state[name].shape)} and needs {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    missing, unknown = wanted.keys() - state.keys(), state.keys() - wanted.keys()
-    faults = [
-        f"{len(names)} tensors {word} ({', '.join(sorted(names)[:3])}{', ...' * (len(names) > 3)})"
-        for word, names in (("missing", missing), ("unknown", unknown), ("misshapen", shapes))
-        if names
-    ]
-    if faults:
-        raise BadFile(f"the tensors do not fit {type(module).__name__}: {'; '.join(faults)}")
-    if not any(tensor.is_meta for tensor in wanted.values()):
-        module.load_state_dict(state)
+    """Copy tensors into a network, or only compare where it is on the meta device.
+
+    Raises:
+        BadFile: Names or shapes do not agree.
+    """
+    try:
+        module.load_state_dict(dict(state), assign=any(p.is_meta for p in module.parameters()))
+    except RuntimeError as error:
+        raise BadFile(" ".join(str(error).split())[:500]) from None
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -59,7 +59,7 @@ def test_early_files_without_noise_images_get_the_same_ones_every_time(tmp_path)
     for a, b in zip(first.layers, second.layers, strict=True):
         assert torch.equal(a.noise, b.noise) and 0.5 < a.noise.std() < 1.5
     some = {name: shape for name, shape in SHAPES.items() if name != "noises.noise_2"}
-    with pytest.raises(BadFile, match=r"missing \(layers\.2\.noise\)"):
+    with pytest.raises(BadFile, match=r'Missing .* "layers\.2\.noise"'):
         Generator.load(rosinality_file(tmp_path / "g.pt", some))
 
 
@@ -156,8 +156,8 @@ def test_the_averaged_generator_is_preferred_and_each_network_is_reachable(tmp_p
         ({"mapping.fc0.weight": torch.ones(16, 32)}, {}, "class-conditional"),
         ({"synthesis.b8.conv0.resample_filter": torch.ones(4, 4)}, {}, "low-pass filter"),
         ({"synthesis.b8.conv0.weight": None}, {}, "layers are missing"),
-        ({"mapping.fc1.bias": None}, {}, "missing .mapping.layers.1.bias"),
-        ({"synthesis.b16.conv1.weight": torch.ones(4, 8, 3, 3)}, {}, "do not f"),
+        ({"mapping.fc1.bias": None}, {}, 'Missing .* "mapping.layers.1.bias"'),
+        ({"synthesis.b16.conv1.weight": torch.ones(4, 8, 3, 3)}, {}, "size mismatch|do not follow"),
         ({"synthesis.b4.const": None, "synthesis.input.freqs": torch.ones(2)}, {}, "StyleGAN3"),
         ({}, {"synthesis.b8.": {"architecture": "orig"}}, "architecture"),
         ({}, {"synthesis.b8.conv0.": {"activation": "relu"}}, "leaky ReLU"),

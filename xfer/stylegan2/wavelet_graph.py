@@ -12,9 +12,10 @@ Against the network as its authors packaged it:
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-HAAR = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], np.float32) / 2
+HAAR = torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]) / 2
 """The pixels top left, top right, bottom left, bottom right out of the bands low, lh, hl, hh."""
 
 
@@ -40,10 +41,8 @@ def wavelet_graph(generator: Any, output: str, size: int) -> Any:
         result = g.preview(features[head.reads], head, g.styles(first_fine, n_styles))
     else:
         features = g.features()
-        last = g.scale(
-            g.whole(features[max(features)]),
-            g.linear(g.styles(n_styles - 1, n_styles), generator.to_wavelets.affine),
-        )
+        gains = g.linear(g.styles(n_styles - 1, n_styles), generator.to_wavelets.affine)
+        last = g.whole(features[max(features)]) * g.per_channel(gains)
         result = g.image(last, generator.to_wavelets.conv, generator.resolution // size)
         if output == "frames":
             result = g.bytes(result)
@@ -60,33 +59,30 @@ class _Graph:
         self._noise: dict[nn.Module, Any] = {}
         self.w_plus = ops.parameter([1, generator.n_styles, generator.w_dim], np.float32, "w_plus")
 
-    def constant(self, value: Any) -> Any:
-        value = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
-        return self.ops.constant(np.ascontiguousarray(value))
+    def constant(self, value: Tensor) -> Any:
+        return self.ops.constant(np.ascontiguousarray(value.detach().cpu().numpy()))
+
+    def number(self, value: float | list[float]) -> Any:
+        return self.ops.constant(value, np.float32)
 
     def gather(self, x: Any, index: np.ndarray) -> Any:
-        return self.ops.gather(x, self.constant(index), self.constant(np.array(1)))
+        return self.ops.gather(x, index, np.array(1))
 
     def styles(self, first: int, last: int) -> Any:
         """Styles `first` to `last - 1` as one row."""
-        rows = self.gather(self.w_plus, np.arange(first, last))
-        return self.ops.reshape(rows, self.constant(np.array([1, -1])), False)
+        return self.ops.reshape(self.gather(self.w_plus, np.arange(first, last)), [1, -1], False)
 
     def linear(self, x: Any, layer: nn.Linear, rows: Any = slice(None), gain: float = 1.0) -> Any:
         product = self.ops.matmul(x, self.constant(layer.weight[rows] * gain), False, True)
-        return self.ops.add(product, self.constant(layer.bias[rows][None] * gain))
-
-    def scale(self, x: Any, gains: Any) -> Any:
-        """Every channel times its gain."""
-        return self.ops.multiply(x, self.per_channel(gains))
+        return product + self.constant(layer.bias[rows][None] * gain)
 
     def per_channel(self, row: Any) -> Any:
-        return self.ops.unsqueeze(row, self.constant(np.array([2, 3])))
+        return self.ops.unsqueeze(row, [2, 3])
 
-    def conv(self, x: Any, weight: Any, bias: Any = None) -> Any:
+    def conv(self, x: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
         pad = [weight.shape[2] // 2] * 2
         y = self.ops.convolution(x, self.constant(weight), [1, 1], pad, pad, [1, 1])
-        return y if bias is None else self.ops.add(y, self.constant(bias.reshape(1, -1, 1, 1)))
+        return y if bias is None else y + self.constant(bias.reshape(1, -1, 1, 1))
 
     def depthwise(self, x: Any, weight: Tensor) -> Any:
         return self.ops.group_convolution(
@@ -94,16 +90,15 @@ class _Graph:
         )
 
     def lrelu(self, x: Any) -> Any:
-        return self.ops.prelu(x, self.constant(np.array([0.2], np.float32)))
+        return self.ops.prelu(x, self.number([0.2]))
 
     def features(self, upto: int | None = None) -> dict[int, list[Any]]:
         """The last convolution's output at every resolution, as its four bands, or whole."""
         layers = self.generator
-        x = self.scale(
-            self.constant(layers.const[None]), self.linear(self.styles(0, 1), layers.conv.affine)
-        )
+        gains = self.linear(self.styles(0, 1), layers.conv.affine)
+        x = self.constant(layers.const[None]) * self.per_channel(gains)
         x = self.conv(x, layers.conv.conv.weight, layers.conv.bias)
-        x = self.lrelu(self.ops.add(x, self.constant(layers.conv.noise[None, None])))
+        x = self.lrelu(x + self.constant(layers.conv.noise[None, None]))
         found = {4: [self.gather(x, band) for band in _bands(len(layers.conv.bias))]}
         for i, block in enumerate(layers.blocks):
             resolution, before = 8 << i, found[4 << i]
@@ -113,7 +108,7 @@ class _Graph:
             x = self.depthwise(x, block.conv0.conv[0].weight)
             x = self.finish(x, block.conv0)
             gains = self.linear(self.styles(2 * i + 2, 2 * i + 3), block.conv1.affine)
-            x = self.depthwise(self.scale(x, gains), block.conv1.conv[0].weight)
+            x = self.depthwise(x * self.per_channel(gains), block.conv1.conv[0].weight)
             is_last = i == len(layers.blocks) - 1 or resolution == upto
             parts = [slice(None)] if is_last else _bands(len(block.conv1.bias))
             found[resolution] = [self.finish(x, block.conv1, part) for part in parts]
@@ -122,31 +117,28 @@ class _Graph:
     def finish(self, x: Any, layer: Any, part: Any = slice(None)) -> Any:
         """Pointwise convolution, bias, noise and leaky ReLU of some output channels."""
         y = self.conv(x, layer.conv[1].weight[part], layer.bias[part])
-        return self.lrelu(self.ops.add(y, self.noise(layer)))
+        return self.lrelu(y + self.noise(layer))
 
     def noise(self, layer: Any) -> Any:
         """Stored noise, times a one that OpenVINO cannot fold: else it would merge noise and bias
         into constants as large as the features, 250 MB in all."""
         if layer not in self._noise:
-            ops, number = self.ops, lambda x: self.constant(np.float32(x))
             first = self.gather(self.styles(0, 1), np.array([0]))
-            one = ops.add(ops.multiply(self.per_channel(first), number(0)), number(1))
-            self._noise[layer] = ops.multiply(self.constant(layer.noise[None, None]), one)
+            one = self.per_channel(first) * self.number(0) + self.number(1)
+            self._noise[layer] = self.constant(layer.noise[None, None]) * one
         return self._noise[layer]
 
     def upsample(self, bands: list[Any], block: Any, style: Any) -> Any:
         """The modulations of block and first convolution, and the inverse Haar transform."""
-        ops, own = self.ops, self.linear(style, block.conv0.affine, gain=0.5)
+        own = self.linear(style, block.conv0.affine, gain=0.5)
         order = _bands(block.up.out_features)
         low, lh, hl, hh = (
-            self.scale(band, ops.multiply(self.linear(style, block.up, index), own))
+            band * self.per_channel(self.linear(style, block.up, index) * own)
             for band, index in zip(bands, order, strict=True)
         )
-        top, bottom = ops.add(low, lh), ops.subtract(low, lh)
-        right, right_bottom = ops.add(hl, hh), ops.subtract(hl, hh)
-        pixels = [ops.add(top, right), ops.subtract(top, right),
-                  ops.add(bottom, right_bottom), ops.subtract(bottom, right_bottom)]  # fmt: skip
-        return ops.depth_to_space(ops.concat(pixels, 1), "blocks_first", 2)
+        top, bottom, right, right_bottom = low + lh, low - lh, hl + hh, hl - hh
+        pixels = [top + right, top - right, bottom + right_bottom, bottom - right_bottom]
+        return self.ops.depth_to_space(self.ops.concat(pixels, 1), "blocks_first", 2)
 
     def whole(self, bands: list[Any]) -> Any:
         """Channels in their own order again."""
@@ -157,31 +149,28 @@ class _Graph:
 
     def image(self, x: Any, conv: nn.Conv2d, reduction: int = 1) -> Any:
         """A convolution to wavelets and the inverse Haar transform, as one convolution."""
-        weight, bias = conv.weight.detach().cpu().numpy(), conv.bias.detach().cpu().numpy()
         if reduction > 1:  # half the low band is the mean of four pixels
-            y = self.conv(x, weight[:3] / 2, bias[:3] / 2)
-            return (
-                y if reduction == 2 else self.ops.avg_pool(y, [2, 2], [0, 0], [0, 0], [2, 2], True)
-            )
-        weight, bias = (np.einsum("ab,b...->a...", HAAR, p[_bands(12)]) for p in (weight, bias))
-        y = self.conv(x, weight.reshape(12, *weight.shape[2:]), bias.reshape(12))
-        return self.ops.depth_to_space(y, "blocks_first", 2)
+            y = self.conv(x, conv.weight[:3] / 2, conv.bias[:3] / 2)
+            whole = reduction == 2
+            return y if whole else self.ops.avg_pool(y, [2, 2], [0, 0], [0, 0], [2, 2], True)
+        weight, bias = (
+            torch.einsum("ab,b...->a...", HAAR, p.detach().cpu()[_bands(12)]).flatten(0, 1)
+            for p in (conv.weight, conv.bias)
+        )
+        return self.ops.depth_to_space(self.conv(x, weight, bias), "blocks_first", 2)
 
     def bytes(self, image: Any) -> Any:
         """Bytes, channels last."""
-        half, offset = self.constant(np.float32(127.5)), self.constant(np.float32(128))
-        scaled = self.ops.clamp(self.ops.add(self.ops.multiply(image, half), offset), 0.0, 255.0)
-        channels_last = self.ops.transpose(scaled, self.constant(np.array([0, 2, 3, 1])))
-        return self.ops.convert(channels_last, "u8")
+        scaled = self.ops.clamp(image * self.number(127.5) + self.number(128), 0.0, 255.0)
+        return self.ops.convert(self.ops.transpose(scaled, [0, 2, 3, 1]), "u8")
 
     def preview(self, features: list[Any], head: Any, fine: Any) -> Any:
         """The head of a preview, layer by layer as in preview.py."""
         width, modulation = head.squeeze.out_channels, self.linear(fine, head.styles[0])
-        gain = self.linear(modulation, head.styles[1], slice(0, width))
+        gain = self.linear(modulation, head.styles[1], slice(0, width)) + self.number(1)
         bias = self.linear(modulation, head.styles[1], slice(width, None))
         x = self.conv(self.whole(features), head.squeeze.weight, head.squeeze.bias)
-        gain = self.ops.add(gain, self.constant(np.float32(1)))
-        first = self.ops.add(self.scale(x, gain), self.per_channel(bias))
+        first = x * self.per_channel(gain) + self.per_channel(bias)
         x = self.lrelu(first)
         for conv in head.convs:
             x = self.lrelu(self.conv(x, conv.weight, conv.bias))

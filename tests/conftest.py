@@ -37,8 +37,7 @@ def needs():
 def arcface(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of the public ArcFace layout, its weights made by rule."""
     import torch
-    from by_rule import KEYS
-    from encoder_rule import encoder_state
+    from by_rule import KEYS, encoder_state
 
     path = tmp_path_factory.mktemp("arcface") / "model_ir_se50.pth"
     torch.save(encoder_state(KEYS["arcface_ir_se50"]), path)

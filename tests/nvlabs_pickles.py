@@ -5,6 +5,7 @@ The modules that such a pickle names exist only while it is being written.
 
 import contextlib
 import pickle
+import re
 import sys
 import types
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from by_rule import KEYS
 from by_rule import state as by_rule
 from torch import Tensor
 
@@ -105,22 +107,11 @@ def dump(
     return path
 
 
-def small_generator(z=24, w=16, mapping=3, size=16, width=8) -> dict[str, Tensor]:
-    """Tensors of a narrow generator."""
-    shapes = {"mapping.w_avg": [w], "synthesis.b4.const": [width, 4, 4]}
-    for i in range(mapping):
-        shapes |= {f"mapping.fc{i}.weight": [w, w if i else z], f"mapping.fc{i}.bias": [w]}
-    for r in [4 << i for i in range(size.bit_length() - 2)]:
-        for part in ("conv1", "torgb") if r == 4 else ("conv0", "conv1", "torgb"):
-            at, edge = f"synthesis.b{r}.{part}", 1 if part == "torgb" else 3
-            out = 3 if part == "torgb" else width
-            shapes |= {
-                f"{at}.weight": [out, width, edge, edge],
-                f"{at}.bias": [out],
-                f"{at}.affine.weight": [width, w],
-                f"{at}.affine.bias": [width],
-            }
-            if part != "torgb":
-                shapes |= {f"{at}.noise_strength": [], f"{at}.noise_const": [r, r]}
-                shapes[f"{at}.resample_filter"] = [4, 4]
-    return by_rule(shapes)
+def small_generator() -> dict[str, Tensor]:
+    """Tensors of a narrow generator of 16 px, with three mapping layers and z wider than w."""
+    shapes = {
+        name: [16 if n == 512 else n for n in shape]
+        for name, shape in KEYS["nvlabs_generator_32"].items()
+        if not re.search(r"b32|fc[3-7]", name)
+    }
+    return by_rule(shapes | {"mapping.fc0.weight": [16, 24]})

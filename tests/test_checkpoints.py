@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from by_rule import KEYS, rosinality_discriminator, rosinality_generator, state
-from encoder_rule import prefixed
+from by_rule import KEYS, prefixed, rosinality_discriminator, rosinality_generator, state
 from nvlabs_pickles import Persistent, dump, modules_of_nvlabs, small_generator
 from safetensors.torch import load_file, save_file
 

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from by_rule import KEYS, assert_agree, figures, given
-from encoder_rule import encoder_state, narrow, prefixed
+from by_rule import KEYS, assert_agree, encoder_state, figures, given, narrow, prefixed
 
 from xfer.encoders import (
     IdentityEncoder,

@@ -1,9 +1,10 @@
-"""The generator's entries, truncation, mixing, noise and precision on answers known beforehand."""
+"""Generator and discriminator on answers known beforehand."""
 
 import pytest
 import torch
 
 from xfer.errors import BadValue
+from xfer.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from xfer.stylegan2.generator import Generator, GeneratorConfig, z_from_seeds
 from xfer.stylegan2.layers import minibatch_stddev, modulated_conv2d
 
@@ -123,3 +124,14 @@ def test_a_saved_generator_comes_back_the_same_and_in_half_size_nearly_so(genera
 
 def test_a_seed_is_the_same_person_in_any_company():
     assert torch.equal(z_from_seeds([3, 5], 8)[1:], z_from_seeds([5], 8))
+
+
+def test_every_image_gets_one_logit_with_a_gradient():
+    discriminator = Discriminator(DiscriminatorConfig(16, channel_base=128, channel_max=16))
+    image = torch.randn(4, 3, 16, 16, requires_grad=True)
+    logits = discriminator(image)
+    assert logits.shape == (4, 1)
+    logits.sum().backward()
+    assert image.grad.abs().sum() > 0
+    with pytest.raises(BadValue, match="images of 16 px; got 32 x 16"):
+        discriminator(torch.zeros(1, 3, 16, 32))

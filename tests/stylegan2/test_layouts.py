@@ -121,7 +121,7 @@ def test_settings_come_from_layers_or_from_the_arguments(tmp_path):
     assert (config.conv_clamp, config.half_resolutions) == (256.0, 2)
     assert (config.z_dim, config.w_dim, config.mapping_layers) == (24, 16, 3)
     assert config.mapping_lr_multiplier == 0.02
-    assert (config.resolution, config.channels(16)) == (16, 8)
+    assert (config.resolution, config.channels(16)) == (16, 16)
     made = {"conv_clamp": 64, "num_fp16_res": 3, "mapping_kwargs": {"lr_multiplier": 0.05}}
     path = dump(tmp_path / "g.pkl", {"G_ema": (small_generator(), {}, made)})
     config = Generator.load(path).config

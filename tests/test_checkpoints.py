@@ -447,11 +447,3 @@ def test_bombs_of_zips_views_and_layers_are_refused(tmp_path):
     with modules_of_nvlabs():
         path.write_bytes(pickle.dumps({"G_ema": inner}))
     assert opened(path) is None
-
-
-def test_a_wrong_checksum_in_a_zip_is_found(tmp_path):
-    path = write_torch(tmp_path / "g.pt")
-    data = path.read_bytes()
-    weight = GENERATOR["conv1.conv.weight"].numpy().tobytes()
-    path.write_bytes(data.replace(weight, weight[::-1]))
-    assert opened(path) is None

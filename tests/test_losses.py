@@ -78,8 +78,10 @@ def test_equal_features_are_at_distance_zero_and_opposite_ones_at_four():
 
 def test_identity_distance_runs_from_nothing_to_two():
     unit = torch.eye(3)
-    assert losses.identity_distance(unit, unit).item() == 0
-    assert losses.identity_distance(unit, -unit).item() == 2
+    flat = lambda image: image.flatten(1)
+    images = unit.view(3, 3, 1, 1)
+    assert losses.identity_distance(flat, images, images).item() == 0
+    assert losses.identity_distance(flat, images, -images).item() == 2
 
 
 def test_equal_styles_have_no_spread():

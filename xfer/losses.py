@@ -1,6 +1,6 @@
 """Loss terms: tensors in, one number out. Their weights belong to the training presets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -79,10 +79,12 @@ def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Scala
 
 
 def identity_distance(
-    first: Float[Tensor, "batch embedding"], second: Float[Tensor, "batch embedding"]
+    recogniser: Callable[[Image], Float[Tensor, "batch embedding"]], first: Image, second: Image
 ) -> Scalar:
-    """One minus the cosine of unit embeddings, batch mean."""
-    return 1 - (full(first) * full(second)).sum(1).mean()
+    """One minus the cosine of unit embeddings, batch mean; gradients reach `first` alone."""
+    with torch.no_grad():
+        wanted = full(recogniser(second))
+    return 1 - (full(recogniser(first)) * wanted).sum(1).mean()
 
 
 def style_spread(w_plus: WPlus) -> Scalar:

@@ -54,11 +54,6 @@ class Sizes:
         return max(1, min(self.channel_base // resolution, self.channel_max))
 
 
-def pixel_norm(x: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch channels"]:
-    """Scale every row to unit mean square."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-
-
 class Linear(nn.Module):
     """Fully connected layer with equalised learning rate.
 
@@ -121,7 +116,7 @@ class MappingNetwork(nn.Module):
 
     def forward(self, z: Z) -> W:
         """Args: `z` is standard normal; its length does not matter."""
-        x = pixel_norm(z)
+        x = F.rms_norm(z, z.shape[1:], eps=1e-8)  # the pixel norm
         for layer in self.layers:
             x = layer(x)
         return x

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
@@ -55,11 +56,8 @@ class FolderImages(Sequence):
     @lru_cache(maxsize=20_000)  # noqa: B019  one instance lives as long as its run
     def __getitem__(self, index: int) -> Pixels:
         image = PIL.Image.fromarray(self._read(index))
-        edge, size = min(image.size), (self.resolution, self.resolution)
-        left, top = (image.width - edge) // 2, (image.height - edge) // 2
-        return np.asarray(
-            image.resize(size, PIL.Image.Resampling.BOX, (left, top, left + edge, top + edge))
-        )
+        size = (self.resolution, self.resolution)
+        return np.asarray(PIL.ImageOps.fit(image, size, PIL.Image.Resampling.BOX))
 
 
 class GeneratorTask(Task):

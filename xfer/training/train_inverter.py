@@ -150,10 +150,7 @@ class InverterTask(Task):
         if config.perceptual:
             terms["perceptual"] = losses.perceptual(self.measures["perceptual"], rendered, image)
         if config.identity:
-            recogniser = self.measures["identity"]
-            with torch.no_grad():
-                code = recogniser(image)
-            terms["identity"] = losses.identity_distance(recogniser(rendered), code)
+            terms["identity"] = losses.identity_distance(self.measures["identity"], rendered, image)
         return terms
 
 
@@ -177,10 +174,7 @@ def open_measures(perceptual: float, identity: float, factors: float = 0) -> dic
     if identity:
         recogniser = open_recogniser()
         if recogniser is None:
-            raise MissingFile(
-                "the identity term needs a recogniser and none is there: run "
-                "`xfer weights fetch mobilefacenet`, train one, or set identity to 0"
-            )
+            raise MissingFile("no recogniser for the identity: xfer weights fetch mobilefacenet")
         measures["identity"] = recogniser
     if factors:
         measures["landmarker"] = LandmarkerTwin()

@@ -236,10 +236,7 @@ class TransferTask(Task):
         if config.perceptual:
             terms["perceptual"] = losses.perceptual(self.measures["perceptual"], same, driver)
         if config.identity:
-            recogniser = self.measures["identity"]
-            with torch.no_grad():
-                code = recogniser(stranger)
-            terms["identity"] = losses.identity_distance(recogniser(cross), code)
+            terms["identity"] = losses.identity_distance(self.measures["identity"], cross, stranger)
         if config.contrastive:
             same_m, cross_m, other_m = self.encoder(torch.cat([same, cross, stranger])).chunk(3)
             terms["contrastive"] = losses.contrastive(

@@ -201,17 +201,6 @@ def test_a_snapshot_of_nvlabs_inside_a_torch_file_is_read(tmp_path):
     assert generator.config.half_resolutions == 2
 
 
-CASES = Path(__file__).resolve().parents[1] / "../shared/cases/files"
-
-
-@pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
-def test_the_files_that_users_brought():
-    assert Generator.load(CASES / "snapshot.pt").resolution == 16
-    assert Generator.load(CASES / "compiled.pt").resolution == 16
-    with pytest.raises(BadFile, match="class-conditional"):
-        Generator.load(CASES / "cond.pt")
-
-
 @pytest.mark.parametrize(
     "content", [[1, 2], torch.ones(3), {}, {"state_dict": {}}, {"g_ema": {}}, {1: 2}, "text", None]
 )

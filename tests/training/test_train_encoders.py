@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_world import N_STYLES, W_DIM, Blots, Points, Pools, write_data
+from test_loop import assert_resumed_equals_straight
 
 from xfer.control import Control
 from xfer.data.clips import write_clip, write_index
@@ -14,7 +15,7 @@ from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder,
 from xfer.errors import BadValue, MissingFile
 from xfer.landmarker import FACTORS
 from xfer.mapper import Mapper, MapperConfig
-from xfer.runs import Checkpoints, read_stats
+from xfer.runs import read_stats
 from xfer.training.augment import degrade
 from xfer.training.config import InverterTraining, TransferTraining
 from xfer.training.loop import train
@@ -92,12 +93,8 @@ def test_terms_of_weight_nothing_need_no_network(clips):
 
 @pytest.mark.parametrize("make", [inverter, transfer])
 def test_a_resumed_training_equals_a_straight_one_bit_for_bit(clips, tmp_path, make):
-    for kimg, name in ((0.04, "straight"), (0.012, "parts"), (0.04, "parts")):
-        train(make(clips, kimg=kimg), tmp_path / name)
-    states = [Checkpoints(tmp_path / n / "checkpoints").newest() for n in ("straight", "parts")]
-    for name, state in states[0]["networks"].items():
-        for key, value in state.items():
-            assert torch.equal(value, states[1]["networks"][name][key]), (name, key)
+    make_of = lambda kimg: make(clips, kimg=kimg)
+    assert_resumed_equals_straight(make_of, tmp_path, 0.04, 0.012)
 
 
 def test_a_mapper_that_starts_from_a_control_moves_by_its_units():

@@ -25,6 +25,12 @@ from xfer.stylegan2.layers import Linear
 Bottleneck = Float[Tensor, "batch bottleneck"]
 
 
+def pooled(channels: int, edge: int, out: int) -> nn.Sequential:
+    """Features to one vector, by way of `edge` x `edge` pixels."""
+    pool, linear = nn.AdaptiveAvgPool2d(edge), nn.Linear(channels * edge**2, out)
+    return nn.Sequential(nn.BatchNorm2d(channels), pool, nn.Flatten(), linear)
+
+
 @dataclass(frozen=True)
 class MotionEncoderConfig(BackboneConfig):
     """Sizes of a motion encoder. The defaults are the paper's."""
@@ -50,13 +56,7 @@ class MotionEncoder(Storable, nn.Module):
         super().__init__()
         self.config = config
         self.backbone = Backbone(config)
-        width = config.channels[-1]
-        self.head = nn.Sequential(
-            nn.BatchNorm2d(width),
-            nn.AdaptiveAvgPool2d(config.pool),
-            nn.Flatten(),
-            nn.Linear(width * config.pool**2, config.bottleneck),
-        )
+        self.head = pooled(config.channels[-1], config.pool, config.bottleneck)
         self.to_code = Linear(config.bottleneck, config.n_styles * config.w_dim)
 
     @classmethod
@@ -149,14 +149,8 @@ class PooledHead(nn.Module):
 
     def __init__(self, config: IdentityEncoderConfig):
         super().__init__()
-        width = config.channels[-1]
-        self.trunk = nn.Sequential(
-            nn.BatchNorm2d(width),
-            nn.AdaptiveAvgPool2d(config.pool),
-            nn.Flatten(),
-            nn.Linear(width * config.pool**2, config.bottleneck),
-            nn.PReLU(config.bottleneck),
-        )
+        self.trunk = pooled(config.channels[-1], config.pool, config.bottleneck)
+        self.trunk.append(nn.PReLU(config.bottleneck))
         self.to_w = Linear(config.bottleneck, config.w_dim)
         self.to_offsets = Linear(config.bottleneck, config.n_styles * config.w_dim)
         nn.init.zeros_(self.to_offsets.weight)

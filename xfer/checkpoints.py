@@ -141,7 +141,8 @@ def _check_types(config: Any) -> None:
     for setting in dataclasses.fields(config):
         usual, value = setting.default, getattr(config, setting.name)
         kinds = int | float if isinstance(usual, float) else type(usual)
-        if usual not in (None, dataclasses.MISSING) and not isinstance(value, kinds):
+        kinds = int | float | None if usual is None else kinds
+        if usual is not dataclasses.MISSING and not isinstance(value, kinds):
             raise BadFile(f"{setting.name} should be like {usual!r}; the header says {value!r:.40}")
 
 

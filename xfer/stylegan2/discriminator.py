@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.checkpoints import Network, Storable
+from xfer.checkpoints import Network, Storable, stored_config
 from xfer.errors import BadValue
 from xfer.shapes import Features, Image, Logits
 from xfer.stylegan2.layers import Conv, Linear, Sizes, minibatch_stddev
@@ -68,6 +68,8 @@ class Discriminator(Storable, nn.Module):
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[DiscriminatorConfig, dict[str, Tensor]]:
+        if network.layout == "xfer":
+            return stored_config(DiscriminatorConfig, network), network.tensors
         arguments, state = discriminator_from(network)
         return DiscriminatorConfig(**arguments), state
 

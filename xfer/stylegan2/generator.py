@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.checkpoints import Checkpoint, Network, Storable
+from xfer.checkpoints import Checkpoint, Network, Storable, stored_config
 from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import setup_filter
 from xfer.shapes import Image, WPlus, Z
@@ -93,9 +93,11 @@ class Generator(Storable, LatentSpace, nn.Module):
 
     @classmethod
     def unpack(cls, network: Network) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+        if network.layout == "xfer":
+            return stored_config(GeneratorConfig, network), network.tensors
         arguments, state = generator_from(network)
         unknown_mean = {"w_mean": torch.full((arguments["w_dim"],), float("nan"))}
-        return GeneratorConfig(**arguments), unknown_mean | dict(state)
+        return GeneratorConfig(**arguments), unknown_mean | state
 
     @classmethod
     def from_network(cls, network: Network) -> "Generator":

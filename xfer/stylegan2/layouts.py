@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xfer.checkpoints import Network, stored_config
+from xfer.checkpoints import Network
 from xfer.errors import BadFile
 from xfer.stylegan2.layers import BLUR
 
@@ -87,8 +87,6 @@ def generator_from(network: Network) -> tuple[dict[str, Any], State]:
     The state lacks `w_mean` where the file has no mean. A file without noise images gets ones
     sampled from a fixed seed.
     """
-    if network.layout == "xfer":
-        return _stored(network), network.tensors
     state = _ours(network)
     layers = _count(state, r"layers\.(\d+)\.weight")
     mapping = _count(state, r"mapping\.layers\.(\d+)\.weight")
@@ -109,8 +107,6 @@ def generator_from(network: Network) -> tuple[dict[str, Any], State]:
 
 def discriminator_from(network: Network) -> tuple[dict[str, Any], State]:
     """Arguments for `DiscriminatorConfig`, and the tensors under our names."""
-    if network.layout == "xfer":
-        return _stored(network), network.tensors
     state = _ours(network)
     blocks = _count(state, r"blocks\.(\d+)\.skip\.weight")
     widths = {4 << blocks: len(state["from_rgb.weight"])} | {
@@ -118,13 +114,6 @@ def discriminator_from(network: Network) -> tuple[dict[str, Any], State]:
     }
     facts = _discriminator_facts(network.config.get("layers", {}))
     return {"resolution": 4 << blocks} | _channels(widths) | facts, state
-
-
-def _stored(network: Network) -> dict[str, Any]:
-    config = stored_config(dict, network)
-    if not isinstance(config.get("conv_clamp"), float | int | None):
-        raise BadFile(f"conv_clamp is a number; the header says {config['conv_clamp']!r:.40}")
-    return config
 
 
 def _ours(network: Network) -> State:

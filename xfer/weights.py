@@ -1,8 +1,7 @@
 """Weights by path or name: the right network for a file, and files in another layout."""
 
-import importlib
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
 
 import torch
 from torch import nn
@@ -33,11 +32,11 @@ def load(path: str | Path) -> nn.Module:
     checkpoint = read_checkpoint(path)
     roles = checkpoint.networks.keys()
     if "control" in roles or {"motion_encoder", "mapper"} <= roles:
-        return _class("xfer.model:Transfer").load(checkpoint)
+        return resolve_name("xfer.model:Transfer").load(checkpoint)
     role = next((role for role in CLASSES if role in roles), None)
     if role is None:
         raise BadFile(f"{checkpoint.path} holds only {', '.join(roles)}: unknown here")
-    return _class(CLASSES[role]).load(checkpoint, role)
+    return resolve_name(CLASSES[role]).load(checkpoint, role)
 
 
 def convert(
@@ -54,14 +53,9 @@ def convert(
     for source in (path, *more):
         checkpoint = read_checkpoint(source)
         for role in checkpoint.networks:
-            built = _class(CLASSES[role]).load(checkpoint, role)
+            built = resolve_name(CLASSES[role]).load(checkpoint, role)
             packed[role] = built.pack(torch.float16 if half else None)
         if all(network.layout == "xfer" for network in checkpoint.networks.values()):
             facts |= checkpoint.facts
     names = [Path(source).name for source in (path, *more)]
     return write_checkpoint(out, packed, facts | {"converted_from": ", ".join(names)})
-
-
-def _class(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -116,12 +116,13 @@ class Camera(Video):
 
     def _taken(self, container: InputContainer) -> Iterator[Frame]:
         """Frames of a device with the times at which they came."""
+        converter, start = None, 0.0
         with container:
-            frames = container.decode(video=0)
-            first, start = next(frames), time.monotonic()
-            converter = Converter(first, None, self.remark)
-            for frame in chain([first], frames):
-                yield Frame(converter(frame, None), time.monotonic() - start)
+            for frame in container.decode(video=0):
+                now = time.monotonic()
+                if converter is None:
+                    converter, start = Converter(frame, None, self.remark), now
+                yield Frame(converter(frame, None), now - start)
 
 
 def _in_real_time(video: Video) -> Iterator[Frame]:

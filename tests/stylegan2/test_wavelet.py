@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from xfer import assets
 from xfer.errors import BadFile, BadValue
 from xfer.stylegan2.generator import Generator, z_from_seeds
-from xfer.stylegan2.wavelet import MOTION_STYLES, InverseHaar, WaveletGenerator, read_constants
+from xfer.stylegan2.wavelet import InverseHaar, WaveletGenerator, read_constants
 
 fetched = pytest.mark.skipif(
     not all(a.path.exists() for name, a in assets.ASSETS.items() if name.startswith("ffhq")),
@@ -67,10 +67,10 @@ def test_the_mean_of_w_is_the_mean_of_many(ffhq):
 
 
 @fetched
-def test_motion_styles_are_those_of_the_layers_up_to_64_px(ffhq):
+def test_the_first_nine_styles_are_those_of_the_layers_up_to_64_px(ffhq):
     w_plus = ffhq.to_w_plus(ffhq.mapping(z_from_seeds([1], 512)))
     fine = w_plus.clone()
-    fine[:, MOTION_STYLES.stop :] += 1.0
+    fine[:, 9:] += 1.0
     before, after = ffhq.features(w_plus, upto=64), ffhq.features(fine, upto=64)
     assert list(before)[-1] == "64_conv1"
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -130,8 +130,6 @@ def test_features_come_by_name_and_noise_by_choice(small):
     assert all(torch.equal(some[name], features[name]) for name in some)
     assert not torch.equal(small.synthesis(w_plus, "none"), stored)
     assert not torch.equal(small.synthesis(w_plus, "random"), small.synthesis(w_plus, "random"))
-    with pytest.raises(BadValue, match="noise is"):
-        small.synthesis(w_plus, "loud")
 
 
 @pytest.mark.parametrize("text", ["<net", '<!DOCTYPE x [<!ENTITY a "b">]><net/>'])

@@ -21,9 +21,6 @@ from xfer.stylegan2 import inference
 from xfer.stylegan2.layers import InverseHaar, LatentSpace, MappingNetwork, Noise
 from xfer.stylegan2.preview import Preview
 
-MOTION_STYLES = slice(0, 9)
-"""Styles of the layers up to 64 px, where pose and expression live; the rest is colour, texture."""
-
 WIDTHS = (512, 512, 512, 512, 512, 256, 128, 64)
 """Channels at 4, 8, ..., 512 px."""
 

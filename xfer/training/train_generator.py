@@ -77,12 +77,11 @@ class GeneratorTask(Task):
         self.running = nn.Module()
         self.running.register_buffer("path_length", torch.zeros((), device=device))
         networks = {"generator": self.generator, "discriminator": self.discriminator}
-        rate, lazy = config.learning_rate, (config.path_interval, config.r1_interval)
-        optimisers = {
-            name: _adam(network, rate, interval)
-            for (name, network), interval in zip(networks.items(), lazy, strict=True)
-        }
         networks["running"] = self.running
+        optimisers = {
+            "generator": _adam(self.generator, config.learning_rate, config.path_interval),
+            "discriminator": _adam(self.discriminator, config.learning_rate, config.r1_interval),
+        }
         group = min(sizes.stddev_group, config.batch)
         super().__init__(config, networks, optimisers, ["generator"], world, group)
 

@@ -62,6 +62,15 @@ def test_what_cannot_be_reached_names_package_version_and_folder(toy, cache, mon
         assets.asset_path("toy")
 
 
+def test_what_is_optional_may_be_out_of_reach(toy, monkeypatch, capsys):
+    needed = assets.ASSETS["toy"]
+    extra = dataclasses.replace(needed, file="e.bin", archive_sha256="0", optional=True)
+    monkeypatch.setattr(assets, "ASSETS", {"toy": needed, "extra": extra})
+    monkeypatch.setattr(assets.sys, "executable", "/no/such/python")
+    assert assets.fetch() == [needed.path]
+    assert "does without extra" in capsys.readouterr().err
+
+
 def test_a_member_of_another_sha256_is_refused(toy, monkeypatch):
     other = dataclasses.replace(assets.ASSETS["toy"], sha256="0" * 64)
     monkeypatch.setitem(assets.ASSETS, "toy", other)

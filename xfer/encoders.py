@@ -5,6 +5,7 @@ CVPR 2021 (a head for every style); Alaluf et al., "ReStyle", ICCV 2021 (refinem
 Tov et al., "Designing an Encoder for StyleGAN", 2021 (one w and small offsets).
 """
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from xfer.backbones import Backbone, BackboneConfig, fit, sizes, translate
 from xfer.checkpoints import Network, Storable, stored_config
 from xfer.errors import BadFile, BadValue
+from xfer.perceptual import FaceFeatures
 from xfer.shapes import Features, Image, W, WPlus
 from xfer.stylegan2.layers import Linear
 
@@ -108,24 +110,20 @@ class IdentityEncoderConfig(BackboneConfig):
     rounds: int = 5
     own_mean: bool = False
     """Start from a mean latent of the file's own instead of the generator's mean of w."""
-    head: Literal["styles", "summed", "pooled"] = "styles"
+    head: Literal["styles", "summed", "features"] = "styles"
     """styles: a head of strided convolutions for every style (pSp); summed: the same, the first
-    one writes w and the others offsets that are added to it (e4e); pooled: w and offsets from one
-    pooled vector, a tenth of the numbers (ours)."""
-    bottleneck: int = 512
-    """Length of the pooled vector."""
-    pool: int = 4
-    """Edge in pixels of the feature map that is read into the pooled vector."""
-    preview: bool = False
-    """Rounds look at the generator's preview instead of the whole image."""
+    one writes w and the others offsets that are added to it (e4e); features: linear in
+    `perceptual.FaceFeatures` of the photo, which take the backbone's place (ours)."""
+    bottleneck: int = 160
+    """Rank of the linear map."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.in_channels != 6:
             raise BadValue(f"two images have 6 channels; got {self.in_channels}")
-        if self.head not in ("styles", "summed", "pooled"):
-            raise BadValue(f"head is styles, summed or pooled; got {self.head!r}")
-        if self.head != "pooled" and self.features & (self.features - 1):
+        if self.head not in ("styles", "summed", "features"):
+            raise BadValue(f"head is styles, summed or features; got {self.head!r}")
+        if self.features & (self.features - 1):
             raise BadValue(f"style heads take features of 2^n pixels; got {self.features}")
 
 
@@ -142,23 +140,6 @@ class StyleHead(nn.Module):
 
     def forward(self, x: Features) -> W:
         return self.linear(self.convs(x).flatten(1))
-
-
-class PooledHead(nn.Module):
-    """Features to one w and an offset for every style, which starts at zero."""
-
-    def __init__(self, config: IdentityEncoderConfig):
-        super().__init__()
-        self.trunk = pooled(config.channels[-1], config.pool, config.bottleneck)
-        self.trunk.append(nn.PReLU(config.bottleneck))
-        self.to_w = Linear(config.bottleneck, config.w_dim)
-        self.to_offsets = Linear(config.bottleneck, config.n_styles * config.w_dim)
-        nn.init.zeros_(self.to_offsets.weight)
-
-    def forward(self, x: Features) -> WPlus:
-        pooled = self.trunk(x)
-        w = self.to_w(pooled)
-        return w[:, None] + self.to_offsets(pooled).unflatten(1, (-1, w.shape[1]))
 
 
 ENCODER_TYPES = {
@@ -180,10 +161,12 @@ class IdentityEncoder(Storable, nn.Module):
     def __init__(self, config: IdentityEncoderConfig):
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config)
-        if config.head == "pooled":
-            self.head = PooledHead(config)
+        if config.head == "features":
+            self.register_buffer("feature_mean", torch.zeros(FaceFeatures.size))
+            self.read = nn.Linear(FaceFeatures.size, config.bottleneck, bias=False)
+            self.write = nn.Linear(config.bottleneck, config.n_styles * config.w_dim, bias=False)
         else:
+            self.backbone = Backbone(config)
             shape = (config.channels[-1], config.w_dim, config.features.bit_length() - 1)
             self.styles = nn.ModuleList(StyleHead(*shape) for _ in range(config.n_styles))
         self.register_buffer("latent_mean", torch.zeros(config.n_styles, config.w_dim))
@@ -221,34 +204,33 @@ class IdentityEncoder(Storable, nn.Module):
         The latter is pooled as in the public code, which repeats the pixels of small generators.
         """
         edge = self.config.resolution
+        if self.config.head == "features":
+            seen = _face_features().to(image.device)(fit(image, 256)) - self.feature_mean
+            return self.write(self.read(seen)).unflatten(1, (-1, self.config.w_dim))
         x = self.backbone(torch.cat([fit(image, edge), adaptive_avg_pool2d(current, edge)], dim=1))
-        if self.config.head == "pooled":
-            return self.head(x)
         offsets = torch.stack([head(x) for head in self.styles], dim=1)
         if self.config.head == "styles":
             return offsets
         return torch.cat([offsets[:, :1], offsets[:, :1] + offsets[:, 1:]], dim=1)
-
-    def start(self, generator: Synthesis) -> tuple[WPlus, Image]:
-        """The mean latent and its image."""
-        mean = self.latent_mean if self.config.own_mean else generator.w_mean
-        latent = mean.expand(1, self.config.n_styles, self.config.w_dim)
-        return latent, self.render(generator, latent)
-
-    def render(self, generator: Synthesis, latent: WPlus) -> Image:
-        """What a round looks at."""
-        if self.config.preview:
-            return generator.preview(latent, size=self.config.resolution)
-        return generator.synthesis(latent)
 
     def invert(self, image: Image, generator: Synthesis, rounds: int | None = None) -> WPlus:
         """The latents after the last round; by default of as many as the configuration says."""
         rounds = self.config.rounds if rounds is None else rounds
         if rounds < 1:
             raise BadValue(f"an inversion takes at least one round; got {rounds}")
-        latent, current = (x.expand(len(image), *x.shape[1:]) for x in self.start(generator))
+        mean = self.latent_mean if self.config.own_mean else generator.w_mean
+        latent = mean.expand(1, self.config.n_styles, self.config.w_dim)
+        if self.config.head == "features":  # which never look at a reconstruction
+            return latent + self(image, image)
+        current = generator.synthesis(latent)
+        latent, current = (x.expand(len(image), *x.shape[1:]) for x in (latent, current))
         for left in range(rounds - 1, -1, -1):
             latent = latent + self(image, current)
             if left:  # the image of the last round is not needed
-                current = self.render(generator, latent)
+                current = generator.synthesis(latent)
         return latent
+
+
+@functools.cache
+def _face_features() -> FaceFeatures:
+    return FaceFeatures()

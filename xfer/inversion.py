@@ -27,13 +27,10 @@ from tqdm import tqdm
 from xfer.assets import cache_folder
 from xfer.errors import BadValue, UnwritableFile
 from xfer.landmarker import LandmarkerTwin
-from xfer.perceptual import PerceptualFeatures
+from xfer.perceptual import FACE, PerceptualFeatures
 from xfer.runs import atomic
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import z_from_seeds
-
-FACE = (slice(76, 226), slice(53, 203))
-"""Rows and columns of an aligned image of 256 px from brows to chin, which losses see enlarged."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.assets import asset_path
+from xfer.landmarker import LandmarkerTwin
 from xfer.shapes import Image
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 """Of the 16 blocks: widening 1 x 1, depthwise and narrowing 1 x 1 convolution."""
 STAGE_ENDS = (0, 2, 4, 10, 15)
 """The last block at each size: 1/2 of the image with 16 channels, then 24, 40, 112, 320."""
+FACE = (slice(76, 226), slice(53, 203))
+"""Rows and columns of an aligned image of 256 px from brows to chin."""
 
 
 class PerceptualFeatures(nn.Module):
@@ -70,6 +73,29 @@ class PerceptualFeatures(nn.Module):
         """Probabilities of ImageNet's classes, for images of about 224 px."""
         x = F.relu6(self.convolutions[-1](self.stages(image)[-1]))
         return self.classifier(x.mean((2, 3))).softmax(1)
+
+
+class FaceFeatures(nn.Module):
+    """An aligned image as networks see it that were trained on other things: perceptual features
+    of the whole and of the face alone, their colours, landmarks and blendshapes."""
+
+    size = 12_832
+    GRIDS = ((6, 3, 2, 12), (8, 4, 3, 12))
+    """Edges that the last three stages and the colours are averaged to."""
+
+    def __init__(self):
+        super().__init__()
+        self.perceptual, self.landmarker = PerceptualFeatures(), LandmarkerTwin()
+
+    def forward(self, image: Image) -> Float[Tensor, "batch 12832"]:
+        """Of aligned images of 256 px."""
+        face = F.interpolate(image[:, :, *FACE], (192, 192), mode="bilinear", antialias=True)
+        found = []
+        for view, grids in zip((image, face), self.GRIDS, strict=True):
+            stages = [*self.perceptual.stages(view)[-3:], view]
+            found += [F.adaptive_avg_pool2d(x, n) for x, n in zip(stages, grids, strict=True)]
+        points, blendshapes = self.landmarker(image)
+        return torch.cat([x.flatten(1) for x in (*found, points[..., :2], blendshapes)], 1)
 
 
 class SameConvolution(nn.Conv2d):

@@ -157,12 +157,15 @@ class TransferPipeline:
         crops = [crop(a, face.quad, 1024) for a, face in zip(photos, faces, strict=True)]
         image = to_tensor(np.stack(crops)).to(self.model.generator.w_mean.device)
         facts = {"portrait": crops[0], "photo": photos[0], "face": faces[0]}
-        encoder = self.model.identity_encoder
-        if not self.explicit and encoder is not None:
-            w_plus = self.model.identify(resized(image, self.edge)).mean(0, keepdim=True)
-            return self.from_w_plus(w_plus, texts[0], **facts)
+        start = None
+        if self.model.identity_encoder is not None:
+            start = self.model.identify(resized(image, self.edge))
+        if self.options.steps == 0 or not (start is None or self.model.asset):
+            if start is None:
+                raise BadValue("these weights have no identity encoder; take 1 step or more")
+            w_plus = start.mean(0, keepdim=True)
+            return self.calibrated(self.from_w_plus(w_plus, texts[0], **facts))
         generator, recogniser = self.model.generator, open_recogniser("auto", image.device)
-        start = None if encoder is None else self.model.identify(resized(image, self.edge))
         inversion = invert(image, generator, self.options.steps, recogniser, start=start)
         if self.options.refine:
             tuned = refine(inversion, image[:1], generator, self.options.refine, recogniser)

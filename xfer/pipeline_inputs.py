@@ -58,7 +58,7 @@ class TransferOptions:
     """Named factors through the control, or what motion encoder and mapper have learned; auto is
     explicit where the weights have a control."""
     steps: int = 100
-    """Of the inversion of photos."""
+    """Of the inversion of photos; 0 takes what the identity encoder finds at once."""
     refine: int = 0
     """Steps of tuning the generator itself to the photo."""
     psi: float = 0.7
@@ -71,8 +71,8 @@ class TransferOptions:
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
                 raise BadValue(f"{name} lies in {low} to {high}; got {getattr(self, name):g}")
-        if self.refine < 0 or self.steps < 1:
-            raise BadValue(f"steps is 1 or more, refine 0 or more; got {self.steps}, {self.refine}")
+        if min(self.refine, self.steps) < 0:
+            raise BadValue(f"steps and refine are 0 or more; got {self.steps}, {self.refine}")
 
 
 class Driver(NamedTuple):

@@ -18,8 +18,9 @@ from xfer.detectors import Dlib, face_box
 from xfer.devices import best_device
 from xfer.errors import MissingFile
 from xfer.face_reader import FaceFinder, chosen
-from xfer.landmarker import Landmarker
+from xfer.landmarker import Landmarker, LandmarkerTwin
 from xfer.media.images import Pixels
+from xfer.perceptual import PerceptualFeatures
 from xfer.shapes import Image
 from xfer.tflite import tflite_module
 
@@ -41,6 +42,26 @@ def open_recogniser(name: str = "auto", device: str | torch.device = "cpu") -> n
     recogniser = RECOGNISERS.get(name, lambda: FaceRecogniser.load(locate(name)))()
     recogniser.name = name
     return recogniser.eval().requires_grad_(False).to(best_device(str(device)))
+
+
+def open_measures(perceptual: float, identity: float, factors: float = 0) -> dict[str, nn.Module]:
+    """The frozen networks that terms of these weights need: nothing is opened for 0."""
+    measures: dict[str, nn.Module] = {}
+    if perceptual:
+        measures["perceptual"] = PerceptualFeatures()
+    if identity:
+        recogniser = open_recogniser()
+        if recogniser is None:
+            raise MissingFile("no recogniser for the identity: xfer weights fetch mobilefacenet")
+        measures["identity"] = recogniser
+    if factors:
+        measures["landmarker"] = LandmarkerTwin()
+    return measures
+
+
+def frozen(network: nn.Module, device: torch.device) -> nn.Module:
+    """A network that only measures or renders."""
+    return network.to(device).eval().requires_grad_(False)
 
 
 class MobileFaceNet(nn.Module):

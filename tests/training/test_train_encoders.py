@@ -1,6 +1,7 @@
-"""Training of inverter and transfer on clips of blots."""
+"""Training of the inverter on known features, and of transfer on clips of blots."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -11,25 +12,23 @@ from test_loop import assert_resumed_equals_straight
 
 from xfer.control import Control
 from xfer.data.clips import write_clip, write_index
-from xfer.encoders import IdentityEncoder, IdentityEncoderConfig, MotionEncoder, MotionEncoderConfig
-from xfer.errors import BadValue, MissingFile
+from xfer.encoders import IdentityEncoder, MotionEncoder, MotionEncoderConfig
+from xfer.errors import BadValue
 from xfer.landmarker import FACTORS
 from xfer.mapper import Mapper, MapperConfig
+from xfer.perceptual import FaceFeatures
 from xfer.runs import read_stats
+from xfer.stylegan2.generator import Generator
+from xfer.training import train_inverter
 from xfer.training.augment import degrade
-from xfer.training.config import InverterTraining, TransferTraining
+from xfer.training.config import TransferTraining
 from xfer.training.loop import train
-from xfer.training.train_inverter import InverterTask
 from xfer.training.train_transfer import TransferTask, face_crop, random_change, start_from
 
 SIZES = {"n_styles": N_STYLES, "w_dim": W_DIM}
 BODY = {"resolution": 16, "channels": (8, 8), "blocks": (1, 1), "reduction": 4}
 BUDGET = {"batch": 4, "kimg": 0.04, "log_kimg": 0.02, "save_kimg": 0.02, "latent_kimg": 0.02}
 BUDGET |= {"workers": 0}  # a forked child would share the pipe of a distributed test run
-INVERTER = InverterTraining(
-    encoder=IdentityEncoderConfig(**BODY, **SIZES, head="pooled", bottleneck=8, preview=True),
-    **BUDGET,
-)  # fmt: skip
 TRANSFER = TransferTraining(
     encoder=MotionEncoderConfig(**BODY, **SIZES, bottleneck=4, pool=2),
     mapper=MapperConfig("conditioned", **SIZES, rank=12, gates=2),
@@ -44,26 +43,42 @@ def clips(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("clips"))
 
 
-def inverter(clips, **settings):
-    return InverterTask(dataclasses.replace(INVERTER, **settings), [clips], Blots(), MEASURES)
-
-
 def transfer(clips, **settings):
     return TransferTask(dataclasses.replace(TRANSFER, **settings), [clips], Blots(), MEASURES)
 
 
-def test_an_inverter_trains_by_codes_first_and_by_images_then(clips, tmp_path):
-    weights = train(inverter(clips), tmp_path)
-    first, last = read_stats(tmp_path)
-    assert {"latent", "style_spread"} <= first.keys() and "l1_1" not in first
-    assert {"latent_2", "l1_2", "l2_1", "perceptual_1", "identity_2"} <= last.keys()
-    assert isinstance(IdentityEncoder.load(weights), IdentityEncoder)
+def test_an_inverter_finds_codes_that_features_tell(tmp_path, monkeypatch):
+    draw = torch.Generator().manual_seed(0)
+    codes = torch.randn(300, 3, generator=draw) @ torch.randn(3, 40, generator=draw)
+    w_plus, w_mean = codes.view(300, 2, 20) + 5, torch.full((20,), 5.0)
+    features = 7 + codes @ torch.randn(40, FaceFeatures.size, generator=draw)
+    encoder, facts = train_inverter.fit_encoder(features, w_plus, w_mean, rank=3)
+    assert facts["left_unexplained"] < 0.02 and facts["ridge"] == min(train_inverter.RIDGES)
+    encoder = IdentityEncoder.load(encoder.save(tmp_path / "e.safetensors", dtype=torch.float16))
+    eyes = types.SimpleNamespace(to=lambda device: lambda image: features[:4])
+    monkeypatch.setattr("xfer.encoders._face_features", lambda: eyes)
+    generator = types.SimpleNamespace(w_mean=w_mean, synthesis=print)
+    found = encoder.invert(torch.zeros(4, 3, 256, 256), generator)
+    assert (found - w_plus[:4]).abs().mean() < 0.15 * codes.abs().mean()
 
 
-@pytest.mark.parametrize(("kind", "rate"), [("inverter", 1e-2), ("transfer", 3e-2)])
-def test_one_batch_again_and_again_is_learned(clips, tmp_path, kind, rate):
-    make = {"inverter": inverter, "transfer": transfer}[kind]
-    task = make(clips, kimg=0.24, latent_kimg=1.0, learning_rate=rate, log_kimg=0.04)
+def test_sampled_codes_lie_around_w_and_their_features_are_kept(tmp_path, monkeypatch, needs):
+    needs("ffhq-synthesis.bin", "efficientnet-lite0", "face-landmarker")
+    generator = Generator.load("ffhq").requires_grad_(False)
+    code = train_inverter.sample_code(generator, 0, 7)[0]
+    assert torch.equal(code, train_inverter.sample_code(generator, 0, 7)[0])
+    apart = (code - code.mean(0)).square().mean((1,))
+    assert torch.equal(code[12:], code[11:12].expand(4, -1)) and apart.min() > 0
+    monkeypatch.setattr(train_inverter, "BLOCK", 2)
+    first = train_inverter.sample_features(generator, 3, 0, tmp_path)
+    assert first[0].shape == (3, FaceFeatures.size) and first[1].shape == (3, 16, 512)
+    next(tmp_path.glob("*000002*")).unlink()
+    again = train_inverter.sample_features(generator, 3, 0, tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_one_batch_again_and_again_is_learned(clips, tmp_path):
+    task = transfer(clips, kimg=0.24, latent_kimg=1.0, learning_rate=3e-2, log_kimg=0.04)
     batch = task.batch(0)
     task.batch = lambda step: batch
     train(task, tmp_path)
@@ -91,9 +106,8 @@ def test_terms_of_weight_nothing_need_no_network(clips):
     assert task.step(0, task.batch(0)).keys() == {"latent", "drift", "pixels"}
 
 
-@pytest.mark.parametrize("make", [inverter, transfer])
-def test_a_resumed_training_equals_a_straight_one_bit_for_bit(clips, tmp_path, make):
-    make_of = lambda kimg: make(clips, kimg=kimg)
+def test_a_resumed_training_equals_a_straight_one_bit_for_bit(clips, tmp_path):
+    make_of = lambda kimg: transfer(clips, kimg=kimg)
     assert_resumed_equals_straight(make_of, tmp_path, 0.04, 0.012)
 
 
@@ -141,8 +155,6 @@ def test_frames_without_codes_are_refused(tmp_path):
     clips = write_index(tmp_path)
     with pytest.raises(BadValue, match="a code for every frame"):
         transfer(clips).batch(0)
-    with pytest.raises(MissingFile, match="known codes"):
-        inverter(clips)
 
 
 def test_the_face_crop_is_the_papers_at_any_size():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from xfer.encoders import IdentityEncoderConfig, MotionEncoderConfig
+from xfer.encoders import MotionEncoderConfig
 from xfer.mapper import MapperConfig
 from xfer.recognition import FaceRecogniserConfig
 from xfer.stylegan2.generator import GeneratorConfig
@@ -69,40 +69,6 @@ GENERATOR_PRESETS = {
     "1024": GeneratorTraining(),
 }  # fmt: skip
 """By resolution; r1_gamma as StyleGAN2-ADA's rule gives it."""
-
-
-@dataclass(frozen=True)
-class InverterTraining(TrainingConfig):
-    """The identity encoder, in the manner of ReStyle and e4e."""
-
-    encoder: IdentityEncoderConfig = field(
-        default_factory=lambda: IdentityEncoderConfig(
-            resolution=128, channels=(32, 64, 128, 256), blocks=(2, 2, 3, 2), n_styles=16,
-            rounds=2, head="pooled", preview=True,
-        )
-    )  # fmt: skip
-    """Its rounds look at previews of its own resolution, 128 or 256 px, and so do the losses."""
-    generator: str = "ffhq"
-    rounds: int = 2
-    """Rounds of a step, each an update; use may take more (`encoder.rounds`)."""
-    learning_rate: float = 5e-4
-    clip: float = 1.0
-    ema_kimg: float = 4.0
-    log_kimg: float = 0.4
-    save_kimg: float = 4.0
-    latent_kimg: float = 60.0
-    """A first phase on known codes alone."""
-    latent: float = 1.0
-    """Weight of the distance to the known code, over the variance of w."""
-    style_spread: float = 0.01
-    """Weight of how far styles lie from the first one."""
-    l1: float = 1.0
-    l2: float = 0.5
-    perceptual: float = 0.8
-    identity: float = 0.3
-
-
-INVERTER_PRESETS = {"ffhq": InverterTraining()}
 
 
 @dataclass(frozen=True)

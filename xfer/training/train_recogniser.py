@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from xfer.control import Control
 from xfer.media.images import to_array, to_tensor
-from xfer.recognition import FaceRecogniser
+from xfer.recognition import FaceRecogniser, frozen
 from xfer.shapes import Image, WPlus
 from xfer.stylegan2.generator import Generator, z_from_seeds
 from xfer.training.augment import degrade
 from xfer.training.config import RecogniserTraining
 from xfer.training.distributed import World, normal, numpy_rng, rng, uniform
 from xfer.training.loop import Task, train
-from xfer.training.train_inverter import frozen
 
 FIRST_SEED = 500_000
 """Of the people; far from the small seeds that users type."""

@@ -31,14 +31,14 @@ from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
 from xfer.mapper import LowRankMapper, Mapper
 from xfer.media.images import to_tensor
 from xfer.model import Transfer
+from xfer.recognition import frozen, open_measures
 from xfer.shapes import Image, WPlus
-from xfer.stylegan2.generator import Generator
+from xfer.stylegan2.generator import Generator, z_from_seeds
 from xfer.training.augment import degrade
 from xfer.training.config import TransferTraining
 from xfer.training.distributed import World, numpy_rng, rng
 from xfer.training.loop import Task, train
 from xfer.training.train_control import latent_covariance
-from xfer.training.train_inverter import frozen, latent_spread, open_measures
 
 FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
 """The face in an aligned image of 256 px, as in the paper."""
@@ -300,6 +300,13 @@ def face_crop(image: Image) -> Float[Tensor, "batch 3 rows columns"]:
     scale = image.shape[2] / 256
     top, bottom, left, right = (round(at * scale) for at in (*FACE_ROWS, *FACE_COLUMNS))
     return image[:, :, top:bottom, left:right]
+
+
+@torch.no_grad()
+def latent_spread(generator: nn.Module) -> float:
+    """Variance of w around its mean, the measure of distances between codes."""
+    w = generator.mapping(z_from_seeds(range(1000), generator.z_dim).to(generator.w_mean))
+    return float((w - generator.w_mean).square().mean())
 
 
 def train_transfer(

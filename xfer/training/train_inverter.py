@@ -33,7 +33,7 @@ BLOCK = 250
 """People in a file of the cache; what a stopped run loses at most."""
 FIRST_SEED = 3_000_000
 """Far from seeds that people type and from those of `xfer synthesize`."""
-RIDGES = (0.1, 0.2, 0.4, 0.8)
+RIDGES = (0.2, 0.4, 0.8, 1.6)
 """Of which the one that is best on people left out is taken, over the mean squared feature."""
 LEFT_OUT = 20
 """Of so many people one is left out."""

@@ -204,6 +204,7 @@ class Explorer:
     def _calibrate(self, text: str, psi: float) -> Callable[[Units], Units]:
         """Of an identity's motion by drivers; sliders are the control's own units."""
         own = self._own(State(text, psi))
+        self.progress("reading how far this face moves, once for each identity")
         with self._lock:
             return self.pipeline.calibrated(own).calibration or (lambda units: units)
 

@@ -45,6 +45,8 @@ FAR = 2.5
 """Units of the wider move that calibration reads."""
 MOST_GAIN = 2.0
 """By which calibration lengthens a move, or shortens it, at most."""
+LENGTHENED = ("yaw", "pitch", "lip_gap", "smile", "lids", "brow_up", "gaze_y")
+"""Factors whose moves calibration may lengthen; longer ones of others distort the face."""
 REACH = {"yaw": 45.0, "pitch": 25.0}
 """Degrees either way that FFHQ holds; wanted poses approach them and never pass."""
 
@@ -200,8 +202,9 @@ class Calibration(NamedTuple):
         found = read(control.move(w_plus, moves.flatten(0, 1))) - read(w_plus)
         found = (found / unit_sizes(w_plus)).view_as(moves).diagonal(dim1=1, dim2=2)
         found = found * found.new_tensor([[-1.0], [1.0], [-1.0], [1.0]])
-        near = found[:2].clamp(1 / MOST_GAIN, MOST_GAIN)
-        far = torch.maximum(found[2:], near + (FAR - 1) / MOST_GAIN)
+        most = torch.tensor([MOST_GAIN if x in LENGTHENED else 1.0 for x in FACTORS]).to(found)
+        near = found[:2].clamp(max=MOST_GAIN).maximum(1 / most)
+        far = torch.maximum(found[2:], near + (FAR - 1) / most)
         # A mouth that is closed cannot close: what does not answer is not pushed.
         alive = found[2:] > FAR / MOST_GAIN / 2
         return cls(torch.where(alive, near, 1.0), torch.where(alive, far, FAR))

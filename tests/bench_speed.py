@@ -14,6 +14,7 @@ from xfer.pipeline import TransferPipeline
 from xfer.pipeline_inputs import Driver, TransferOptions
 from xfer.pipeline_outputs import write_video
 from xfer.stylegan2.generator import Generator
+from xfer.stylegan2.inference import PreparedWavelet
 from xfer.weights import load
 
 pytestmark = pytest.mark.benchmark
@@ -50,9 +51,10 @@ def test_packaged_generator(benchmark, codes):
     benchmark.pedantic(lambda: [request.infer({0: w}) for w in inputs], rounds=1, warmup_rounds=1)
 
 
-@pytest.mark.parametrize("size", [1024, 512])
-def test_prepared_generator(benchmark, codes, size):
-    generator = Generator.load("ffhq").prepare(size)
+@pytest.mark.parametrize(("size", "exact"), [(1024, True), (1024, False), (512, False)])
+def test_prepared_generator(benchmark, codes, size, exact):
+    """Exact: float32 everywhere; else bfloat16 where the processor has it."""
+    generator = PreparedWavelet(Generator.load("ffhq"), size, exact)
     benchmark.extra_info["frames"] = FRAMES
     render = lambda: list(generator.stream(iter(codes)))
     benchmark.pedantic(render, rounds=1, warmup_rounds=1)

@@ -31,7 +31,7 @@ class Lamp(nn.Module):
     to_w_plus = lambda self, w: w[:, None].expand(-1, STYLES, -1)
     synthesis = lambda self, w_plus: self.preview(w_plus, self.size)
     frames = lambda self, w_plus: to_array(self.synthesis(w_plus))
-    stream = lambda self, codes: (self.frames(w_plus)[0] for w_plus in codes)
+    stream = lambda self, codes, preview=False: (self.frames(w_plus)[0] for w_plus in codes)
 
     def preview(self, w_plus, size=256):
         return w_plus.flatten(1)[:, 0, None, None, None].expand(-1, 3, size, size)

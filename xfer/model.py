@@ -142,12 +142,6 @@ class Transfer(nn.Module):
         latent = self.mapper(identity, self.motion_encoder(driver))
         return self.generator.synthesis(latent)
 
-    def latents(
-        self, h: Float[Tensor, "batch bottleneck"], person: Person
-    ) -> Float[Tensor, "_ n_styles w_dim"]:
-        """Latents of motions (`motion_encoder.bottleneck`): one product a frame."""
-        return person.latents(h)
-
     @torch.no_grad()
     def transfer(
         self,
@@ -169,7 +163,7 @@ class Transfer(nn.Module):
         if people not in (1, len(driver)):
             raise BadValue(f"one identity, or one for each of {len(driver)} drivers; got {people}")
         h = self.motion_encoder.bottleneck(driver)
-        return self.generator.synthesis(self.latents(h, identity))
+        return self.generator.synthesis(identity.latents(h))
 
     def _check_codes(self, found: tuple[int, int], whose: str) -> None:
         wanted = (self.generator.n_styles, self.generator.w_dim)

@@ -218,7 +218,7 @@ class TransferPipeline:
             units = self.model.control.units(motion, own, neutral, relative)
             return self.moved(identity, strength * units * self.mask)
         start = neutral if relative else own
-        return self.model.latents(own + strength * (motion - start), identity.response)
+        return identity.response.latents(own + strength * (motion - start))
 
     def moved(self, identity: Identity, units: Float[Tensor, "1 n_factors"]) -> WPlus:
         """The identity's code with explicit moves, in units of the factors."""
@@ -253,13 +253,14 @@ class TransferPipeline:
         neutral = Neutral(until_s=NEUTRAL_SECONDS) if live else self._survey(video)
         patience = PATIENCE if live else math.inf
         frames = prefetch(self.read(video, live, patience), 1 if live else FRAMES_QUEUED)
-        return self._render(frames, identity, neutral)
+        return self._render(frames, identity, neutral, live)
 
     def _render(
         self,
         frames: Iterator[tuple[Frame, Face | None]],
         identity: Identity,
         neutral: "Neutral",
+        live: bool,
     ) -> Iterator[Result]:
         pending: deque[tuple[WPlus, Frame, Face | None, float]] = deque()
 
@@ -276,17 +277,16 @@ class TransferPipeline:
                 yield w_plus
 
         try:
-            for image in self._stream(identity, codes()):
+            for image in self._stream(identity, codes(), live):
                 yield Result(image, *pending.popleft())
         finally:
             frames.close()
 
-    def _stream(self, identity: Identity, codes: Iterator[WPlus]) -> Iterator[Pixels]:
+    def _stream(self, identity: Identity, codes: Iterator[WPlus], live: bool) -> Iterator[Pixels]:
         """An image a code; the small size of videos comes from the generator's preview."""
-        if self.size == 256:
-            small = identity.generator.preview
-            return (to_array(small(w_plus, 256))[0] for w_plus in codes)
-        return identity.generator.stream(codes)
+        if live and self.size == 256:  # at once: no frame waits for the next
+            return (to_array(identity.generator.preview(code))[0] for code in codes)
+        return identity.generator.stream(codes, preview=self.size == 256)
 
     def render(self, identity: Identity, w_plus: WPlus) -> Pixels:
         """The image of a code, by the identity's own generator."""

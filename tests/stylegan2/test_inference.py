@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from xfer.errors import BadValue
+from xfer.media.images import to_array
 from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.stylegan2.inference import Prepared, PreparedWavelet
 from xfer.stylegan2.preview import Preview, PreviewConfig
@@ -127,6 +128,8 @@ def test_frames_are_bytes_and_come_in_order_when_streamed(wavelets):
     assert np.square(frames - exact).mean() < 255**2 / 10**3.5  # 35 dB, in bfloat16 perhaps
     streamed = list(fast.stream(w_plus.split(1)))
     assert all(np.array_equal(one, frame) for one, frame in zip(streamed, frames, strict=True))
+    small = np.stack(list(fast.stream(w_plus.split(1), preview=True)))
+    assert np.abs(small - to_array(fast.preview(w_plus)).astype(int)).max() <= 1
     stopped = fast.stream(w_plus.split(1))
     assert np.array_equal(next(stopped), frames[0])
     stopped.close()

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from xfer.errors import BadValue
+from xfer.media.images import to_array
 from xfer.ops.upfirdn2d import upfirdn2d
 from xfer.shapes import Features, Image, W, WPlus
 from xfer.stylegan2.layers import DEMODULATION_EPSILON, Noise, StyledLayer, upsample_rgb
@@ -68,10 +69,14 @@ class Prepared:
         images = self.synthesis(w_plus).clamp(-1, 1).mul(127.5).add(128).clamp(max=255)
         return images.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
-    def stream(self, w_pluses: Iterable[WPlus]) -> Iterator[Frame]:
-        """One frame for each `1 n_styles w_dim`, in order; the next ones are under way already."""
+    def stream(self, w_pluses: Iterable[WPlus], preview: bool = False) -> Iterator[Frame]:
+        """One frame for each `1 n_styles w_dim`, in order; the next ones are under way already.
+
+        Args:
+            preview: Frames are previews of 256 px.
+        """
         for w_plus in w_pluses:
-            yield self.frames(w_plus)[0]
+            yield to_array(self.preview(w_plus))[0] if preview else self.frames(w_plus)[0]
 
 
 class PreparedWavelet(Prepared):
@@ -102,8 +107,8 @@ class PreparedWavelet(Prepared):
     def frames(self, w_plus: WPlus) -> UInt8[np.ndarray, "batch height width 3"]:
         return self._run("frames", w_plus)
 
-    def stream(self, w_pluses: Iterable[WPlus]) -> Iterator[Frame]:
-        compiled = self._compiled("frames", "THROUGHPUT")
+    def stream(self, w_pluses: Iterable[WPlus], preview: bool = False) -> Iterator[Frame]:
+        compiled = self._compiled("small_frames" if preview else "frames", "THROUGHPUT")
         n = max(2, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         idle, busy = [compiled.create_infer_request() for _ in range(n)], []
         try:

@@ -29,14 +29,14 @@ def wavelet_graph(generator: Any, output: str, size: int) -> Any:
     """An OpenVINO model from `1 n_styles w_dim` to the image or what is made of inner features.
 
     Args:
-        output: "image" (float, `1 3 size size`), "frames" (bytes, `1 size size 3`), "preview_256"
-            or "preview_128".
+        output: "image" (float, `1 3 size size`), "frames" (bytes, `1 size size 3`), "preview_256",
+            "preview_128" or "small_frames" (bytes of the former).
     """
     import openvino
 
     g, n_styles = _Graph(generator), generator.n_styles
-    if output.startswith("preview"):
-        head, first_fine = generator.preview_heads.head(int(output.removeprefix("preview_")))
+    if output.startswith(("preview", "small")):
+        head, first_fine = generator.preview_heads.head(128 if output.endswith("128") else 256)
         features = g.features(head.reads)
         result = g.preview(features[head.reads], head, g.styles(first_fine, n_styles))
     else:
@@ -44,8 +44,8 @@ def wavelet_graph(generator: Any, output: str, size: int) -> Any:
         gains = g.linear(g.styles(n_styles - 1, n_styles), generator.to_wavelets.affine)
         last = g.whole(features[max(features)]) * g.per_channel(gains)
         result = g.image(last, generator.to_wavelets.conv, generator.resolution // size)
-        if output == "frames":
-            result = g.bytes(result)
+    if output.endswith("frames"):
+        result = g.bytes(result)
     return openvino.Model([g.ops.result(result)], [g.w_plus], output)
 
 

@@ -59,7 +59,8 @@ def test_pose_and_smile_are_absolute_and_lids_relative_to_neutral():
 
 def test_calibrated_moves_reach_what_was_requested():
     control = make_control()
-    strength = torch.linspace(0.8, 1.4, N)
+    strength = torch.linspace(0.8, 1.4, N)  # of factors that may not be lengthened 1 or more
+    strength[[5, 7, 8, 10]] = 1.2
     strength[4] = 0.0  # this face does not answer there
 
     def read(codes: torch.Tensor) -> torch.Tensor:
@@ -73,6 +74,14 @@ def test_calibrated_moves_reach_what_was_requested():
     answers = strength > 0
     assert reached[answers].numpy() == pytest.approx(wanted.diagonal()[answers].numpy(), abs=0.15)
     assert torch.equal(calibrate(wanted)[:, 4], wanted[:, 4])
+
+
+def test_large_eyes_that_narrow_narrow_nobody_below_their_opening():
+    own, wide, narrower, shut = (torch.zeros(1, N) for _ in range(4))
+    for factors, lids in ((own, 0.3), (wide, 0.45), (narrower, 0.35), (shut, 0.05)):
+        factors[0, 5] = lids
+    lids = lambda motion: float(make_control().units(motion, own, wide)[0, 5])
+    assert lids(narrower) == 0 and lids(shut) == pytest.approx(-2.5)
 
 
 def test_a_driver_like_the_person_asks_for_nothing():

@@ -45,8 +45,8 @@ FAR = 2.5
 """Units of the wider move that calibration reads."""
 MOST_GAIN = 2.0
 """By which calibration lengthens a move, or shortens it, at most."""
-LENGTHENED = ("yaw", "pitch", "lip_gap", "smile", "lids", "brow_up", "gaze_y")
-"""Factors whose moves calibration may lengthen; longer ones of others distort the face."""
+LENGTHENED = ("yaw", "pitch", "lip_gap", "smile", "brow_up", "gaze_y")
+"""Whose moves calibration may lengthen; longer ones of others distort faces or invent glasses."""
 REACH = {"yaw": 45.0, "pitch": 25.0}
 """Degrees either way that FFHQ holds; wanted poses approach them and never pass."""
 
@@ -169,7 +169,11 @@ class Control(Storable, nn.Module):
         reach = torch.tensor([REACH.get(name, math.inf) for name in FACTORS]).to(motion)
         absolute = torch.tensor([name in ABSOLUTE and not relative for name in FACTORS])
         start = own if neutral is None else torch.where(absolute.to(own.device), own, neutral)
-        return (bounded(motion, reach) - bounded(start, reach)) / unit_sizes(motion)
+        change = bounded(motion, reach) - bounded(start, reach)
+        # Large eyes that narrow are open still, and narrow nobody's below their own opening.
+        k = FACTORS.index("lids")
+        change[:, k] = change[:, k].maximum((motion - own)[:, k].clamp(max=0))
+        return change / unit_sizes(motion)
 
     def scaled(self, gain: Float[Tensor, " n_factors"]) -> "Control":
         """A control that moves each factor `gain` times as far."""

@@ -76,14 +76,6 @@ def test_calibrated_moves_reach_what_was_requested():
     assert torch.equal(calibrate(wanted)[:, 4], wanted[:, 4])
 
 
-def test_large_eyes_that_narrow_narrow_nobody_below_their_opening():
-    own, wide, narrower, shut = (torch.zeros(1, N) for _ in range(4))
-    for factors, lids in ((own, 0.3), (wide, 0.45), (narrower, 0.35), (shut, 0.05)):
-        factors[0, 5] = lids
-    lids = lambda motion: float(make_control().units(motion, own, wide)[0, 5])
-    assert lids(narrower) == 0 and lids(shut) == pytest.approx(-2.5)
-
-
 def test_a_driver_like_the_person_asks_for_nothing():
     own = 10 * torch.randn(1, N, generator=torch.Generator().manual_seed(2))
     assert torch.equal(make_control().units(own, own), torch.zeros(1, N))

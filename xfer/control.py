@@ -169,11 +169,7 @@ class Control(Storable, nn.Module):
         reach = torch.tensor([REACH.get(name, math.inf) for name in FACTORS]).to(motion)
         absolute = torch.tensor([name in ABSOLUTE and not relative for name in FACTORS])
         start = own if neutral is None else torch.where(absolute.to(own.device), own, neutral)
-        change = bounded(motion, reach) - bounded(start, reach)
-        # Large eyes that narrow are open still, and narrow nobody's below their own opening.
-        k = FACTORS.index("lids")
-        change[:, k] = change[:, k].maximum((motion - own)[:, k].clamp(max=0))
-        return change / unit_sizes(motion)
+        return (bounded(motion, reach) - bounded(start, reach)) / unit_sizes(motion)
 
     def scaled(self, gain: Float[Tensor, " n_factors"]) -> "Control":
         """A control that moves each factor `gain` times as far."""

@@ -46,7 +46,7 @@ FAR = 2.5
 MOST_GAIN = 2.0
 """By which calibration lengthens a move, or shortens it, at most."""
 LENGTHENED = ("yaw", "pitch", "lip_gap", "smile", "brow_up", "gaze_y")
-"""Whose moves calibration may lengthen; longer ones of others distort faces or invent glasses."""
+"""Whose moves calibration may lengthen; longer ones of others distort faces."""
 REACH = {"yaw": 45.0, "pitch": 25.0}
 """Degrees either way that FFHQ holds; wanted poses approach them and never pass."""
 

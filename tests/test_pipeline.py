@@ -96,6 +96,12 @@ def test_pose_and_smile_are_the_driver_s_own_unless_relative(make, video):
         torch.testing.assert_close(result.w_plus, identity.w_plus, atol=1e-3, rtol=0)
 
 
+def test_no_steps_require_an_identity_encoder(make, tmp_path):
+    write_image(tmp_path / "me.png", image(0.5), Source.GENERATED)
+    with pytest.raises(BadValue, match="no identity encoder"):
+        make(steps=0)[0].identity(tmp_path / "me.png")
+
+
 def test_only_the_chosen_parts_are_transferred(make):
     pipeline, identity = make(only=("mouth",))
     assert torch.equal(pipeline.factors({"yaw": 20.0}, identity).w_plus, identity.w_plus)

@@ -28,6 +28,7 @@ Units = Float[Tensor, "_ n_factors"]
 """Wanted changes of the factors, each over its unit in `FACTOR_UNITS`."""
 
 Reader = Callable[[WPlus], Factors]
+"""Codes to the factors that are seen in their images."""
 
 PARTS: dict[str, tuple[str, ...]] = {
     "pose": ("yaw", "pitch"),
@@ -192,11 +193,7 @@ class Calibration(NamedTuple):
     def of(
         cls, control: Control, w_plus: Float[Tensor, "1 n_styles w_dim"], read: Reader
     ) -> "Calibration":
-        """Move every factor of a person alone and read what comes.
-
-        Args:
-            read: Codes to factors, as seen in their images.
-        """
+        """Move every factor of a person alone, 1 and `FAR` units either way; read what comes."""
         moves = torch.eye(len(FACTORS)).to(w_plus)
         moves = torch.stack([-moves, moves, -FAR * moves, FAR * moves])
         found = read(control.move(w_plus, moves.flatten(0, 1))) - read(w_plus)

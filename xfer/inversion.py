@@ -91,7 +91,7 @@ def invert(
     if steps < 1:
         raise BadValue(f"an inversion takes 1 step or more; got {steps}")
     known = {"steps": steps, "recogniser": _name(recogniser)} | asdict(config)
-    place = _place([photos, *([] if start is None else [start])], generator, **known)
+    place = cached_path([photos, *([] if start is None else [start])], generator, **known)
     if cache and place.exists():
         return _load(place)
     began = time.perf_counter()
@@ -154,7 +154,7 @@ def refine(
     weights = {k: v for k, v in tuned.named_parameters() if not k.startswith("mapping")}
     code = hashlib.sha256(inversion.w_plus.cpu().numpy().tobytes()).hexdigest()
     code += _name(recogniser)
-    place = _place([photo], generator, tuning=steps, code=code, **asdict(config))
+    place = cached_path([photo], generator, tuning=steps, code=code, **asdict(config))
     if cache and place.exists():
         for name, delta in load_file(place).items():
             weights[name].data += delta.to(weights[name])
@@ -296,7 +296,7 @@ def _name(recogniser: nn.Module | None) -> str:
     return getattr(recogniser, "name", type(recogniser).__name__)
 
 
-def _place(tensors: list[Tensor], generator: Any, **settings: Any) -> Path:
+def cached_path(tensors: list[Tensor], generator: Any, **settings: Any) -> Path:
     """Where the result of these settings is cached."""
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in (*tensors, generator.w_mean, *generator.parameters()):

@@ -157,12 +157,13 @@ class TransferPipeline:
         crops = [crop(a, face.quad, 1024) for a, face in zip(photos, faces, strict=True)]
         image = to_tensor(np.stack(crops)).to(self.model.generator.w_mean.device)
         facts = {"portrait": crops[0], "photo": photos[0], "face": faces[0]}
-        start = None
-        if self.model.identity_encoder is not None:
-            start = self.model.identify(resized(image, self.edge))
-        if self.options.steps == 0 or not (start is None or self.model.asset):
-            if start is None:
-                raise BadValue("these weights have no identity encoder; take 1 step or more")
+        encoder = self.model.identity_encoder
+        if encoder is None and self.options.steps == 0:
+            raise BadValue("these weights have no identity encoder; take 1 step or more")
+        start = None if encoder is None else self.model.identify(resized(image, self.edge))
+        # The paper's mapper knows what its encoder finds and nothing else.
+        as_found = self.options.steps == 0 or not self.model.asset
+        if encoder is not None and as_found:
             w_plus = start.mean(0, keepdim=True)
             return self.calibrated(self.from_w_plus(w_plus, texts[0], **facts))
         generator, recogniser = self.model.generator, open_recogniser("auto", image.device)

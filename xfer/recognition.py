@@ -1,4 +1,4 @@
-"""Whose face it is: dlib's code, for evaluation only, and recognisers that losses may use."""
+"""Whose face it is: dlib's code, for evaluation only, and frozen networks that losses may use."""
 
 import contextlib
 import math

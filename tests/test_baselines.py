@@ -1,5 +1,7 @@
 """Baselines: in a world that is linear, the answer of each is known."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from xfer.baselines import (
     ganspace_directions,
     latent_difference,
     linear_directions,
+    style_mask,
 )
 from xfer.control import unit_sizes
 from xfer.errors import BadValue
@@ -64,3 +67,17 @@ def test_differences_of_latents_are_added_and_copies_do_not_move():
     assert torch.equal(copy(driven, identity), identity.expand(N, -1, -1))
     with pytest.raises(BadValue, match="frames inverted"):
         latent_difference(motion(), identity)
+
+
+def test_a_style_mask_takes_the_driver_s_channels_that_go_with_the_factors():
+    w, factors = world()
+    turn = torch.linalg.qr(torch.randn(W_DIM, W_DIM))[0]  # style space is W, turned
+    styles = lambda w_plus: [w_plus[:, row] + 1.0 for row in range(STYLES)]
+    plain = SimpleNamespace(n_styles=STYLES, w_dim=W_DIM, styles=styles)
+    baseline = style_mask(plain, w, factors, share=N / W_DIM)
+    identity, frames = torch.randn(1, STYLES, W_DIM), torch.randn(N, STYLES, W_DIM)
+    wanted = torch.cat([frames[..., :N], identity[..., N:].expand(N, -1, -1)], 2)
+    torch.testing.assert_close(baseline(motion(w_plus=frames), identity), wanted)
+    turned = SimpleNamespace(n_styles=STYLES, w_dim=W_DIM, styles=lambda x: styles(x @ turn))
+    everything = style_mask(turned, w, factors, share=1.0)(motion(w_plus=frames), identity)
+    torch.testing.assert_close(everything, frames, atol=1e-5, rtol=0)

@@ -5,6 +5,7 @@ Every baseline gives latents, so that all are rendered, read and compared alike.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -92,6 +93,42 @@ def ganspace_directions(w: W, factors: Factors, n_styles: int, count: int = 20) 
     best = correlations.abs().argmax(0)
     moves = components[:, best] / slopes.gather(0, best[None])
     return _control(moves.T, spread, n_styles)
+
+
+@torch.no_grad()
+def style_mask(generator: Any, w: W, factors: Factors, share: float = 0.1) -> Baseline:
+    """Channels of style space that go with the motion, taken over from the driver's own code.
+
+    StyleMask (Bounareli et al., 2023) learns a mask for every pair of images; here one serves all:
+    those channels that regression on the factors explains best.
+
+    Args:
+        w: Of random people; `factors` are read from their images.
+        share: Of all channels that are taken.
+    """
+    centred, units = _centred(w), _centred(factors / unit_sizes(factors))
+    zero = torch.zeros(1, generator.n_styles, generator.w_dim).to(w)
+    writes, explained = [], []
+    for style in range(generator.n_styles):
+        axes = zero.repeat(generator.w_dim, 1, 1)
+        axes[:, style] = torch.eye(generator.w_dim)
+        pairs = zip(generator.styles(axes), generator.styles(zero), strict=True)
+        affine = torch.cat([one - none for one, none in pairs], 1).double()
+        writes.append(affine[:, affine.any(0)])
+        channels = centred @ writes[-1]
+        fitted = units @ torch.linalg.lstsq(units, channels).solution
+        explained.append(fitted.square().sum(0) / channels.square().sum(0))
+    least = torch.cat(explained).quantile(1 - share)
+    pairs = zip(writes, explained, strict=True)
+    passed = torch.stack([(a * (r >= least)) @ torch.linalg.pinv(a) for a, r in pairs])
+
+    def latents(motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
+        if motion.w_plus is None:
+            raise BadValue("this baseline needs the driver's frames inverted; give w_plus")
+        change = (motion.w_plus - identity).double()
+        return identity + strength * torch.einsum("fsw,swv->fsv", change, passed).to(identity)
+
+    return latents
 
 
 def _centred(x: Float[Tensor, "n _"]) -> Float[Tensor, "n _"]:

@@ -23,6 +23,7 @@ from xfer.baselines import (
     ganspace_directions,
     latent_difference,
     linear_directions,
+    style_mask,
 )
 from xfer.control import Factors
 from xfer.data.synthesize import SynthesizeConfig, psi_of
@@ -64,7 +65,8 @@ class EvaluateConfig:
         drivers: Videos never used in training; random:SEED is generated on the spot.
         identities: Photos, latents, or random:SEED; in self mode the drivers' first frames instead.
         weights: A model's file or name.
-        methods: ours, ours_learned, copy, linear, ganspace, latent_difference; by default all that
+        methods: ours, ours_learned, copy, linear, ganspace, latent_difference,
+            style_mask; by default all that
             weights and drivers allow.
         strengths: Of the motion: several give the curve of identity against motion.
         mode: cross; self, where a driver's first frame is the identity and the others the truth; or
@@ -196,6 +198,9 @@ def open_methods(
         )
     if model.identity_encoder is not None or all(d.w_plus is not None for d in drivers):
         makers["latent_difference"] = lambda: _rival(latent_difference, pipeline)
+        makers["style_mask"] = lambda: _rival(
+            style_mask(model.generator, *sample_people(pipeline, people)), pipeline
+        )
     if unknown := set(names) - makers.keys():
         raise BadValue(f"methods are {', '.join(makers)} here; got {', '.join(sorted(unknown))}")
     return {name: makers[name]() for name in names or makers}

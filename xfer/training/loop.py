@@ -138,6 +138,7 @@ def train(
     loop = _Loop(task, folder, inputs or {})
     with _signals() as caught, contextlib.closing(loop):
         loop.run(caught)
+        task.world.any(False)  # none leaves before all are here
     if caught:
         raise Stopped(
             f"{folder} was stopped by {caught[0]} after step {loop.done} and saved; "

@@ -62,64 +62,16 @@ def state(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
     return {name: stylegan2_weight(name, tuple(shape)) for name, shape in shapes.items()}
 
 
-def rosinality_generator(
-    size: int, multiplier: int = 2, styles: int = 512, mapping: int = 8, top: int = 512
-) -> dict[str, list[int]]:
-    """Names and shapes of a rosinality generator of any size, `top` channels at most."""
-    width = lambda r: min(top, 16384 * multiplier // r)
-    shapes = {"input.input": [1, width(4), 4, 4]}
-    for i in range(1, mapping + 1):
-        shapes |= {f"style.{i}.weight": [styles, styles], f"style.{i}.bias": [styles]}
-    count = 2 * (size.bit_length() - 3) + 1
-    for i in range(count):
-        r, prefix = 4 << (i + 1) // 2, f"convs.{i - 1}" if i else "conv1"
-        inner = width(r // 2) if i % 2 else width(r)
-        shapes |= {
-            f"{prefix}.conv.weight": [1, width(r), inner, 3, 3],
-            f"{prefix}.conv.modulation.weight": [inner, styles],
-            f"{prefix}.conv.modulation.bias": [inner],
-            f"{prefix}.noise.weight": [1],
-            f"{prefix}.activate.bias": [width(r)],
-            f"noises.noise_{i}": [1, 1, r, r],
-        } | ({f"{prefix}.conv.blur.kernel": [4, 4]} if i % 2 else {})
-    for i in range((count + 1) // 2):
-        r, prefix = 4 << i, f"to_rgbs.{i - 1}" if i else "to_rgb1"
-        shapes |= {
-            f"{prefix}.bias": [1, 3, 1, 1],
-            f"{prefix}.conv.weight": [1, 3, width(r), 1, 1],
-            f"{prefix}.conv.modulation.weight": [width(r), styles],
-            f"{prefix}.conv.modulation.bias": [width(r)],
-        } | ({f"{prefix}.upsample.kernel": [4, 4]} if i else {})
-    return shapes
-
-
-def rosinality_discriminator(
-    size: int, multiplier: int = 2, top: int = 512
-) -> dict[str, list[int]]:
-    """Names and shapes of a rosinality discriminator of any size, `top` channels at most."""
-    width = lambda r: min(top, 16384 * multiplier // r)
-    shapes = {"convs.0.0.weight": [width(size), 3, 1, 1], "convs.0.1.bias": [width(size)]}
-    r = size
-    for i in range(1, size.bit_length() - 2):
-        a, b = width(r), width(r // 2)
-        shapes |= {
-            f"convs.{i}.conv1.0.weight": [a, a, 3, 3],
-            f"convs.{i}.conv1.1.bias": [a],
-            f"convs.{i}.conv2.0.kernel": [4, 4],
-            f"convs.{i}.conv2.1.weight": [b, a, 3, 3],
-            f"convs.{i}.conv2.2.bias": [b],
-            f"convs.{i}.skip.0.kernel": [4, 4],
-            f"convs.{i}.skip.1.weight": [b, a, 1, 1],
-        }
-        r //= 2
-    return shapes | {
-        "final_conv.0.weight": [top, top + 1, 3, 3],
-        "final_conv.1.bias": [top],
-        "final_linear.0.weight": [top, 16 * top],
-        "final_linear.0.bias": [top],
-        "final_linear.1.weight": [1, top],
-        "final_linear.1.bias": [1],
-    }
+def small_rosinality(channels: int = 6, styles: int = 12) -> dict[str, Tensor]:
+    """Tensors of a narrow rosinality generator of 16 px with two mapping layers."""
+    shapes = {}
+    for name, shape in KEYS["rosinality_generator_32"].items():
+        if not re.match(r"style\.[3-8]|convs\.[45]|to_rgbs\.2|noises\.noise_[56]", name):
+            width = styles if name.startswith("style") else channels
+            shapes[name] = [width if n == 512 else n for n in shape]
+            if name.endswith("modulation.weight"):
+                shapes[name][1] = styles
+    return state(shapes)
 
 
 def encoder_weight(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -144,9 +96,3 @@ def encoder_state(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
 def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors under an outer name."""
     return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
-
-
-def narrow(shapes: dict[str, list[int]]) -> dict[str, list[int]]:
-    """The same network at a quarter of the widths."""
-    quarter = lambda n: n // 4 if n % 4 == 0 else n
-    return {name: [quarter(n) for n in shape] for name, shape in shapes.items()}

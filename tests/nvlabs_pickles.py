@@ -57,14 +57,8 @@ class Persistent:
         return _reconstruct_persistent_obj, (self.meta,)
 
 
-def module(
-    tensors: dict[str, Tensor], attributes: dict[str, dict[str, Any]], prefix: str = ""
-) -> Persistent:
-    """A module with all below it.
-
-    Args:
-        attributes: Of every layer by its prefix ("synthesis.b4.conv1."); "" for the whole.
-    """
+def module(tensors, attributes, prefix: str = "") -> Persistent:
+    """A module with all below it; attributes of layers by prefix ("synthesis.b4.conv1.", "")."""
     own = {name: tensor for name, tensor in tensors.items() if "." not in name}
     buffers = {"resample_filter", "noise_const", "w_avg"} & own.keys()
     below = OrderedDict()
@@ -77,27 +71,14 @@ def module(
         "_parameters": OrderedDict(parameters),
         "_buffers": OrderedDict((name, own[name]) for name in buffers),
         "_non_persistent_buffers_set": set(),
-        "_backward_hooks": OrderedDict(),
-        "_is_full_backward_hook": None,
         "_modules": below,
         "weight_gain": np.float64(0.25),
-        "_init_args": (),
     }
     return Persistent(state | attributes.get(prefix, {}))
 
 
-def dump(
-    path: Path,
-    networks: dict[str, tuple[dict[str, Tensor], dict[str, dict[str, Any]], dict[str, Any]]],
-    save: Callable[[Any, Any], None] = pickle.dump,
-    **options: Any,
-) -> Path:
-    """Write a pickle of networks.
-
-    Args:
-        networks: By key ("G_ema"): tensors, attributes of layers, init_kwargs.
-        save: `torch.save` for a file of PyTorch's around the same objects.
-    """
+def dump(path: Path, networks: dict[str, tuple], save: Callable = pickle.dump, **options) -> Path:
+    """Write a pickle of networks by key ("G_ema"): tensors, attributes of layers, init_kwargs."""
     with modules_of_nvlabs(), open(path, "wb") as file:
         content: dict[str, Any] = {"training_set_kwargs": EasyDict(path="x.zip", resolution=32)}
         for key, (tensors, attributes, made) in networks.items():

@@ -5,6 +5,7 @@ import graphlib
 import importlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,9 @@ __main__
 """Files and folders of the package: each may import what stands before it in this list."""
 ORDER = FLOORS.split()
 
-MAX_FILES, MAX_LINES, MAX_TEST_LINES = 71, 13_223, 7_128
+MAX_FILES, MAX_LINES, MAX_TEST_LINES = 64, 13_207, 6_072
 """What there is, and 1%: lower these as it shrinks. The wish is 65 files, 8,500 and 6,000 lines."""
+"""What there is: lower these as it shrinks. The wish is 65 files, 8,500 and 6,000 lines."""
 
 WORDS = """
 studio desk moments places filming easel ledger recalling ahead cast mates sight critic game
@@ -94,44 +96,26 @@ def test_no_class_name_stands_for_two_things():
 
 def test_no_small_file_serves_a_single_other():
     importers = Counter(name for path in FILES for name in imports(path))
-    small = [
-        name
-        for name, path in MODULES.items()
-        if importers[name] == 1
-        and path.name != "__init__.py"
-        and len(path.read_text().splitlines()) < 30
-    ]
-    assert small == []
+    alone = [path for name, path in MODULES.items() if importers[name] == 1]
+    modules = [path for path in alone if path.name != "__init__.py"]
+    assert [path for path in modules if len(path.read_text().splitlines()) < 30] == []
 
 
-def defined_names(tree: ast.AST) -> set[str]:
-    names = set()
+def defined_names(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names.add(node.name)
+            yield node.name
         elif isinstance(node, ast.arg):
-            names.add(node.arg)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            names.add(node.attr)
-    return names
+            yield node.arg
+        elif isinstance(getattr(node, "ctx", None), ast.Store):
+            yield getattr(node, "id", "") or getattr(node, "attr", "")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_names_are_plain_words_of_the_field(path):
-    names = defined_names(TREES[path]) | {path.stem}
+    names = {*defined_names(TREES[path]), path.stem}
     parts = lambda name: {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
     assert [name for name in names if parts(name) & set(WORDS.split())] == []
-
-
-def test_the_top_level_is_as_designed():
-    allowed = {
-        "notebooks", "xfer", "data", "results", "tests", "environment.yml", "README.md",
-        "pyproject.toml", "Makefile", "LICENSE", "constraints.txt", "runs", "xfer.egg-info",
-    }  # fmt: skip
-    visible = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
-    assert visible <= allowed, f"not part of the design: {sorted(visible - allowed)}"
 
 
 def test_importing_a_module_prints_nothing_and_takes_no_seed(capsys):

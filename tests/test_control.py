@@ -20,29 +20,19 @@ def code() -> torch.Tensor:
     return torch.randn(1, 6, W_DIM, generator=torch.Generator().manual_seed(1))
 
 
-def test_zero_units_give_the_code_itself():
-    moved = make_control().move(code(), torch.zeros(3, N))
-    assert torch.equal(moved, code().expand(3, -1, -1))
-
-
 def test_small_units_move_along_their_direction_and_leave_fine_styles_alone():
-    control = make_control()
-    units = torch.zeros(1, N)
+    control, units = make_control(), torch.zeros(1, N)
+    assert torch.equal(control.move(code(), units), code())
     units[0, 2] = 0.01
     delta = control.move(code(), units) - code()
     assert torch.allclose(delta[0, :STYLES], 0.01 * control.directions[2], atol=1e-6)
     assert torch.equal(delta[:, STYLES:], torch.zeros(1, 2, W_DIM))
 
 
-def test_far_requests_stay_within_the_bound_of_every_style():
-    control = make_control(scale=3.0)
-    delta = control.move(code(), torch.full((1, N), 100.0)) - code()
-    assert delta[:, :STYLES].norm(dim=2).max() <= control.config.bound * 1.001
-
-
-def test_moves_are_odd_in_the_units():
-    control, units = make_control(), torch.linspace(-2, 2, N)[None]
+def test_far_requests_stay_within_the_bound_of_every_style_and_are_odd_in_the_units():
+    control, units = make_control(scale=3.0), torch.full((1, N), 100.0)
     plus, minus = (control.move(code(), u) - code() for u in (units, -units))
+    assert plus[:, :STYLES].norm(dim=2).max() <= control.config.bound * 1.001
     assert torch.allclose(plus, -minus, atol=1e-6)
 
 
@@ -76,18 +66,11 @@ def test_calibrated_moves_reach_what_was_requested():
     assert torch.equal(calibrate(wanted)[:, 4], wanted[:, 4])
 
 
-def test_a_driver_like_the_person_asks_for_nothing():
-    own = 10 * torch.randn(1, N, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(make_control().units(own, own), torch.zeros(1, N))
-
-
 def test_explicit_factors_reach_angles_and_change_expressions():
     own = torch.zeros(1, N)
     own[0, 0] = 5.0
     units = units_of(parse_factors("yaw=20, smile=-.24"), own)
-    assert units[0, 0] == pytest.approx(1.0)
-    assert units[0, 3] == pytest.approx(-1.0)
-    assert units.count_nonzero() == 2
+    assert units[0, [0, 3]].tolist() == pytest.approx([1, -1]) and units.count_nonzero() == 2
 
 
 @pytest.mark.parametrize("text", ["roll=3", "yaw", "yaw=east", "yaw=nan", "", "yaw=1,,smile=2"])
@@ -98,8 +81,7 @@ def test_bad_factors_are_refused_in_a_sentence(text):
 
 def test_a_control_comes_back_from_a_file(tmp_path):
     control = make_control()
-    control.save(tmp_path / "control.safetensors")
-    loaded = Control.load(tmp_path / "control.safetensors")
+    loaded = Control.load(control.save(tmp_path / "control.safetensors"))
     units = torch.linspace(-1, 1, N)[None]
     assert loaded.config == control.config == ControlConfig(n_motion_styles=4, n_styles=6, w_dim=24)
     assert torch.equal(loaded.move(code(), units), control.move(code(), units))

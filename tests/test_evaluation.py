@@ -1,4 +1,4 @@
-"""Trials of known answers, tables, and one evaluation on a generator of two numbers."""
+"""Metrics and trials of known answers, and one evaluation on a generator of two numbers."""
 
 from dataclasses import replace
 from itertools import product
@@ -15,7 +15,7 @@ from xfer.errors import BadValue
 from xfer.evaluation import EvaluateConfig, evaluate, write_tables
 from xfer.face_reader import FaceReader
 from xfer.landmarker import FACTOR_UNITS, FACTORS
-from xfer.metrics import metric
+from xfer.metrics import bootstrap, paired_test
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
 from xfer.trials import DriverVideo, Judges, Observation, Subject, measure_trial
@@ -49,8 +49,8 @@ def test_half_the_motion_has_r_1_and_slope_one_half_and_no_motion_has_neither():
     assert numbers["smile_r"] is None and numbers["smile_error"] == 0
     numbers = measure_trial(seen({"yaw": 0.1 * wave}), seen({"yaw": 0.1 * wave + 1}), subject)
     assert numbers["yaw_r"] is None and numbers["yaw_error"] == pytest.approx(15)
-    for column in result:
-        column[:10] = np.nan  # frames without a face
+    for column in result:  # frames without a face
+        column[:10] = np.nan
     numbers = measure_trial(driver, result, subject)
     assert numbers["found"] == 0.75 and numbers["lids_slope"] == pytest.approx(0.5)
     assert measure_trial(driver, result.rows(np.arange(40) < 10), subject) == {"found": 0}
@@ -63,24 +63,6 @@ def test_identity_is_measured_against_the_portrait_and_spread_against_the_driver
     near = seen({"lids": wave}, np.eye(128)[:40] * np.where(np.arange(40) < 10, 0.9, 0.4)[:, None])
     numbers = measure_trial(driver, near, subject)
     assert numbers["accepted"] == 0.75 and numbers["identity_distance"] == pytest.approx(0.525)
-
-
-def test_a_new_metric_is_measured_wherever_its_arguments_are(monkeypatch):
-    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
-
-    @metric("largest", better="lower")
-    def largest(output_factors, driver_factors):
-        return float(np.abs(output_factors - driver_factors).max())
-
-    @metric("brightness", better="higher")
-    def brightness(output):
-        return output.mean((1, 2, 3))
-
-    driver, result = seen({"lids": wave}), seen({"lids": np.where(wave > 0.99, wave + 2, wave)})
-    numbers = measure_trial(driver, result, subject)
-    assert numbers["largest"] == pytest.approx(2) and "brightness" not in numbers
-    ones = np.ones((40, 3, 8, 8), np.float32)
-    assert measure_trial(driver, result, subject, output=ones)["brightness"] == 1
 
 
 def test_tables_have_means_intervals_and_paired_tests(tmp_path):
@@ -132,3 +114,80 @@ def test_an_evaluation_measures_methods_and_resumes(tmp_path, monkeypatch):
     assert Brightness.count > before + 40 + 4 * 40  # other settings are measured anew
     with pytest.raises(BadValue, match="methods are ours"):
         evaluate(replace(config, methods=("best",)), str(tmp_path))
+
+
+def test_psnr_of_a_known_error_and_ssim_of_equal_and_unlike_images():
+    truth = np.zeros((2, 3, 16, 16))
+    output = truth.copy()
+    output[1] = 0.2
+    assert metrics.psnr(output, truth) == pytest.approx([106.02, 20.0], abs=0.01)
+    first, second = np.random.default_rng(0).uniform(-1, 1, (2, 2, 3, 32, 32))
+    assert metrics.ssim(first, first) == pytest.approx([1, 1])
+    assert (metrics.ssim(first, second) < 0.2).all()
+
+
+def test_angles_are_compared_the_short_way_round_and_codes_by_distance_and_by_cosine():
+    output, driver = np.array([[10.0, 179.0, 0.0]]), np.array([[4.0, -179.0, 1.0]])
+    assert metrics.pose_error(output, driver) == pytest.approx([3.0])
+    one, other = np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([[3.0, 0.0], [1.0, -1.0]])
+    assert metrics.identity_distance(one, other) == pytest.approx([1.0, 2.0])
+    assert metrics.identity_cosine(one, other) == pytest.approx([1.0, 0.0])
+
+
+def test_a_new_metric_is_one_decorated_function(monkeypatch):
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+
+    @metrics.metric("brightness_error", better="lower", unit="levels")
+    def brightness_error(output, truth, scale=127.5):
+        return scale * np.abs((output - truth).mean((1, 2, 3)))
+
+    added = metrics.METRICS["brightness_error"]
+    assert added.needs == ("output", "truth") and added.better == "lower"
+    truth = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 3, 16, 16))
+    values = metrics.measure(output=truth + 0.1, truth=truth)
+    assert set(values) >= {"psnr", "ssim", "brightness_error"}
+    assert values["brightness_error"] == pytest.approx([12.75, 12.75])
+
+
+def normal(n, seed=0, scale=1.0, shift=0.0):
+    return np.random.default_rng(seed).standard_normal(n) * scale + shift
+
+
+def test_a_mean_s_interval_is_that_of_theory_and_of_a_constant_none():
+    values = normal(400, scale=2.0, shift=5.0)
+    value, low, high = bootstrap(np.mean, values)
+    reach = 1.96 * values.std() / 20
+    assert value == pytest.approx(values.mean())
+    assert high - value == pytest.approx(reach, rel=0.1)
+    assert value - low == pytest.approx(reach, rel=0.1)
+    assert bootstrap(np.mean, values) == (value, low, high)
+    assert bootstrap(np.mean, np.full(9, 3.0)) == (3.0, 3.0, 3.0)
+    with pytest.raises(BadValue, match="there is none"):
+        bootstrap(np.mean, np.zeros(0))
+
+
+def test_rows_of_one_person_count_as_one():
+    few = normal(50)
+    people = np.arange(50).repeat(20)
+    apart = bootstrap(np.mean, few.repeat(20), draws=500)
+    together = bootstrap(np.mean, few.repeat(20), people=people, draws=500)
+    assert together == pytest.approx(bootstrap(np.mean, few, draws=500))
+    assert together.high - together.low > 3 * (apart.high - apart.low)
+
+
+def test_a_paired_difference_sees_what_two_intervals_hide():
+    base = normal(200, scale=10)
+    better = base + 0.3 + 0.5 * normal(200, 1)
+    difference = paired_test(better, base)
+    assert difference.low > 0 and difference.p < 0.001
+    assert bootstrap(np.mean, base).high > bootstrap(np.mean, better).low
+    same = paired_test(normal(200, 2), normal(200, 3))
+    assert same.low < 0 < same.high and same.p > 0.05
+    assert paired_test(base, base).p == 1.0
+
+
+def test_few_people_who_agree_may_do_so_by_luck():
+    better = np.arange(1.0, 5.0)
+    assert paired_test(better, np.zeros(4)).p == 2 / 2**4
+    people = np.arange(4).repeat(10)
+    assert paired_test(better.repeat(10), np.zeros(40), people).p == 2 / 2**4

@@ -14,8 +14,7 @@ from xfer.errors import BadFile, BadValue, MissingFile, NoFace
 from xfer.explorer import FULL, CameraDriver, Explorer, State
 from xfer.explorer_panel import Panel
 from xfer.landmarker import FACTORS
-from xfer.media.images import read_image
-from xfer.media.provenance import Source
+from xfer.media.images import Source, read_image
 from xfer.media.video import VideoWriter
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
@@ -74,15 +73,6 @@ def test_a_video_is_read_once_and_lost_frames_repeat_the_one_before(explorer, tm
     assert motions[0] == motions[2]  # the neutral is that of the first seconds
     with pytest.raises(NoFace):
         camera.read(0 * image, 16.0)
-
-
-def test_a_photo_is_opened_once_with_gradients_and_whatever_the_truncation(explorer, monkeypatch):
-    identity, calls = explorer.pipeline.identity("random:1"), []
-    opened = lambda text: (calls.append(torch.is_grad_enabled()), identity)[1]
-    monkeypatch.setattr(explorer.pipeline, "identity", opened)
-    for psi in (0.7, 0.2):
-        assert torch.equal(explorer.w_plus(State("photo.png", psi=psi)), identity.w_plus)
-    assert calls == [True]
 
 
 def test_a_state_comes_back_from_its_file_and_other_files_are_refused(explorer, tmp_path):

@@ -1,14 +1,17 @@
 """Losses and regularisers on answers known by hand."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from by_rule import figures, given
+from skimage.data import astronaut, chelsea, coffee
 
 from xfer import losses
-
-CODES = [given(seed, (3, 8, 16)) for seed in range(10, 14)]
+from xfer.media.images import to_tensor
+from xfer.perceptual import PerceptualFeatures
 
 
 def test_undecided_logits_cost_log_two_each():
@@ -34,58 +37,69 @@ def test_path_length_of_a_linear_generator_is_the_norm_of_its_transposed_product
     expected = ((noise.flatten(1) / 4) @ a).norm(dim=1)
     torch.testing.assert_close(losses.path_lengths(image, w_plus, noise), expected)
 
-
-def test_path_length_penalty_vanishes_at_the_mean():
-    lengths = torch.tensor([2.0, 2.0])
-    assert losses.path_length_penalty(lengths, torch.tensor(2.0)).item() == 0
-    assert losses.path_length_penalty(lengths, torch.tensor(5.0)).item() == 9
+    for mean, penalty in ((2.0, 0), (5.0, 9)):
+        lengths = torch.tensor([2.0, 2.0])
+        assert losses.path_length_penalty(lengths, torch.tensor(mean)).item() == penalty
 
 
-def test_the_contrastive_loss_equals_the_public_figure():
+def test_the_contrastive_loss_equals_the_public_figure_and_a_margin_makes_it_harder():
+    codes = [given(seed, (3, 8, 16)) for seed in range(10, 14)]
     (expected,) = figures("contrastive").values()
-    torch.testing.assert_close(
-        losses.contrastive(*CODES), expected.float().squeeze(), rtol=1e-5, atol=0
-    )
-
-
-def test_a_margin_makes_the_contrastive_loss_harder():
-    """Subtracted from positives and negatives alike it would cancel."""
-    assert losses.contrastive(*CODES, margin=0.2) > losses.contrastive(*CODES)
-
-
-class Doubled:
-    """A network of two stages whose features are known."""
-
-    def stages(self, image):
-        return [2 * image, image[:, :, ::2, ::2]]
+    loss = losses.contrastive(*codes)
+    torch.testing.assert_close(loss, expected.float().squeeze(), rtol=1e-5, atol=0)
+    assert losses.contrastive(*codes, margin=0.2) > loss
 
 
 def test_the_perceptual_loss_pulls_the_first_image_towards_the_second():
+    network = SimpleNamespace(stages=lambda image: [2 * image, image[:, :, ::2, ::2]])
     first, second = (torch.randn(2, 3, 8, 8, requires_grad=True) for _ in range(2))
-    assert losses.perceptual(Doubled(), first, first).item() == pytest.approx(0, abs=1e-6)
-    losses.perceptual(Doubled(), first, second).backward()
+    assert losses.perceptual(network, first, first).item() == pytest.approx(0, abs=1e-6)
+    losses.perceptual(network, first, second).backward()
     assert first.grad.abs().sum() > 0 and second.grad is None
 
 
 def test_equal_features_are_at_distance_zero_and_opposite_ones_at_four():
     features = [torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)]
-    assert losses.feature_distance(features, features).item() == 0
-    opposite = [-x for x in features]
-    assert losses.feature_distance(features, opposite).item() == pytest.approx(4, rel=1e-5)
-    scaled = [3 * x for x in features]
-    assert losses.feature_distance(features, scaled).item() == pytest.approx(0, abs=1e-6)
+    for scale, expected in ((1, 0), (-1, 4), (3, 0)):
+        distance = losses.feature_distance(features, [scale * x for x in features]).item()
+        assert distance == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_identity_distance_runs_from_nothing_to_two():
-    unit = torch.eye(3)
-    flat = lambda image: image.flatten(1)
-    images = unit.view(3, 3, 1, 1)
+def test_identity_distance_runs_from_nothing_to_two_and_equal_styles_have_no_spread():
+    flat, images = lambda image: image.flatten(1), torch.eye(3).view(3, 3, 1, 1)
     assert losses.identity_distance(flat, images, images).item() == 0
     assert losses.identity_distance(flat, images, -images).item() == 2
-
-
-def test_equal_styles_have_no_spread():
     w = torch.randn(2, 1, 5)
     assert losses.style_spread(w.expand(2, 4, 5)).item() == 0
-    moved = torch.cat([w, w + 2], dim=1)
-    assert losses.style_spread(moved).item() == pytest.approx(4)
+    assert losses.style_spread(torch.cat([w, w + 2], dim=1)).item() == pytest.approx(4)
+
+
+@pytest.fixture(scope="module")
+def features(needs):
+    needs("efficientnet-lite0")
+    return PerceptualFeatures()
+
+
+def square(image, size):
+    return F.interpolate(to_tensor(image), (size, size), mode="area")
+
+
+def test_a_cat_and_a_cup_of_coffee_are_classified(features):
+    images = [square(chelsea()[:, 75:375], 224), square(coffee()[:, 100:500], 224)]
+    classes = features.classify(torch.cat(images)).argmax(1).tolist()
+    assert classes[0] in range(281, 286) and classes[1] == 967  # cats; espresso
+
+
+def test_distances_grow_with_blur_and_noise_and_forgive_a_small_shift(features):
+    image = square(astronaut()[:256, 96:352], 128)
+    blurred = F.interpolate(F.avg_pool2d(image, 4), (128, 128), mode="bilinear")
+    soft = F.interpolate(F.avg_pool2d(image, 2), (128, 128), mode="bilinear")
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    other = square(coffee()[:, 100:500], 128)
+    views = torch.cat([image, image.roll(1, 3), soft, blurred, image + 0.3 * noise, other])
+    distances = features.distance(image.expand(6, -1, -1, -1), views).tolist()
+    same, shifted, soft, blurred, noisy, other = distances
+    assert same < 1e-6 and shifted < soft < blurred < other and noisy < other
+    known = features.stages(image)
+    assert features.distance(known, image).item() < 1e-6
+    assert [x.shape[1] for x in known] == [16, 24, 40, 112, 320]

@@ -1,18 +1,16 @@
-"""The committed notebooks: nine, without outputs, one question each, parameters that can be set."""
+"""The committed notebooks, and their runner: order, checked parameters, errors left visible."""
 
 import json
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
-from xfer.notebooks import read_parameters
+from xfer.errors import BadFile, BadValue, MissingFile, RunError
+from xfer.notebooks import NotebooksConfig, read_parameters, run
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-
-
-def test_there_are_nine_in_order():
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"0{n}" for n in range(9)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -24,10 +22,70 @@ def test_a_notebook_asks_one_question_and_is_committed_without_outputs(path):
     source = "\n".join("".join(cell["source"]) for cell in code)
     assert not re.search(r"\b(if|else)\b.*\bpreset\b", source), "the path is one for all presets"
     assert "metrics.json" in source
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_notebook_has_a_seed_or_weights_and_a_place_for_its_results(path):
     parameters = read_parameters(path)
     assert parameters["out"] == f"../results/{path.stem}"
     assert {"seed", "weights"} & parameters.keys()
+
+
+PARAMETERS = 'preset = "small"\nsteps = 3\nrate = 0.5\nfast = False\nout = "."'
+
+
+def write(folder, name, code, parameters=PARAMETERS):
+    kernel = {"name": "python3", "language": "python", "display_name": "Python"}
+    cells = [nbformat.v4.new_code_cell(source) for source in (parameters, code)]
+    cells[0].metadata["tags"] = ["parameters"]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+SAVE = """import json, pathlib
+pathlib.Path(out, "got.json").write_text(json.dumps([preset, steps, rate, fast]))"""
+
+
+def config(tmp_path, **more):
+    return NotebooksConfig(folder=str(tmp_path / "n"), results=str(tmp_path / "r"), **more)
+
+
+def test_parameters_reach_the_notebook_in_the_type_of_its_defaults(tmp_path):
+    write(tmp_path / "n", "00_first", SAVE)
+    run(config(tmp_path, preset="large", set=("steps=7", "rate=2", "fast=true")))
+    assert json.loads((tmp_path / "r/00_first/got.json").read_text()) == ["large", 7, 2.0, True]
+    assert (tmp_path / "r/00_first/executed.html").stat().st_size > 1000
+    assert "00_first" in (tmp_path / "r/index.html").read_text()
+
+
+def test_a_failing_notebook_stops_the_run_and_shows_its_error(tmp_path):
+    write(tmp_path / "n", "00_first", "raise ValueError('the seventh seal')")
+    write(tmp_path / "n", "01_second", SAVE)
+    with pytest.raises(RunError, match=r"00_first stopped .*seventh seal.*--start 00"):
+        run(config(tmp_path))
+    assert "seventh seal" in (tmp_path / "r/00_first/executed.html").read_text()
+    assert not (tmp_path / "r/01_second").exists()
+    run(config(tmp_path, start="01"))
+    assert (tmp_path / "r/01_second/got.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"names": ("07",)}, "no notebook '07'; there are 00_first"),
+        ({"set": ("step=1",)}, "no chosen notebook has a parameter 'step'"),
+        ({"set": ("steps=many",)}, "steps is of type int, as in 3; got 'many'"),
+        ({"set": ("fast=1",)}, "fast is of type bool"),
+        ({"set": ("steps",)}, "name=value; got 'steps'"),
+    ],
+)
+def test_wrong_names_and_values_are_refused_before_anything_runs(tmp_path, settings, message):
+    write(tmp_path / "n", "00_first", SAVE)
+    with pytest.raises(BadValue, match=message):
+        run(config(tmp_path, **settings))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_without_notebooks_and_a_parameters_cell_with_code_are_refused(tmp_path):
+    with pytest.raises(MissingFile, match="holds no numbered notebooks"):
+        run(config(tmp_path))
+    write(tmp_path / "n", "00_first", SAVE, parameters="steps = len('abc')")
+    with pytest.raises(BadFile, match="not lines of 'name = literal'"):
+        read_parameters(tmp_path / "n" / "00_first.ipynb")

@@ -10,18 +10,12 @@ from xfer.runs import Run, atomic, read_json, read_stats, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "a.txt"
+    path = tmp_path / ("é" * 120 + "n" * 15)
     path.write_text("old")
     with pytest.raises(RuntimeError), atomic(path) as temporary:
         temporary.write_text("half of the n")
         raise RuntimeError
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
-def test_names_may_be_as_long_as_the_system_allows(tmp_path):
-    path = tmp_path / ("é" * 120 + "n" * 15)
-    assert read_json(write_json(path, 1)) == 1 and len(os.listdir(tmp_path)) == 1
+    assert path.read_text() == "old" and len(os.listdir(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("name", ["file/below/a.json", "folder", "/proc/a.json", "n" * 256])
@@ -44,13 +38,6 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(error, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, ""), RuntimeError("something else")])
-def test_what_else_goes_wrong_while_writing_is_told_as_it_is(error, tmp_path):
-    with pytest.raises(type(error)) as told, atomic(tmp_path / "a"):
-        raise error
-    assert told.value is error
-
-
 def test_json_keeps_numbers_and_spells_out_what_json_cannot_hold(tmp_path):
     write_json(tmp_path / "a.json", {"x": (1, 2.5, None), "bad": float("nan"), "path": tmp_path})
     expected = {"x": [1, 2.5, None], "bad": "NaN", "path": str(tmp_path)}
@@ -60,15 +47,10 @@ def test_json_keeps_numbers_and_spells_out_what_json_cannot_hold(tmp_path):
         read_json(tmp_path / "a.json")
 
 
-def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
-    with Run(tmp_path, {"a": 1}), pytest.raises(RunError, match="in use"):
-        Run(tmp_path, {"a": 1})
-    with Run(tmp_path, {"a": 1}):
-        pass
-
-
-def test_a_resumed_run_keeps_its_first_start_and_counts_the_second(tmp_path):
+def test_a_second_run_in_a_folder_is_refused_and_a_resumed_one_keeps_its_first_start(tmp_path):
     with Run(tmp_path, {"rate": 1e-3}):
+        with pytest.raises(RunError, match="in use"):
+            Run(tmp_path, {"rate": 1e-3})
         first = read_json(tmp_path / "run.json")
     with Run(tmp_path, {"rate": 1e-3}, inputs={"clips": "1234"}):
         record = read_json(tmp_path / "run.json")

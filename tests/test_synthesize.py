@@ -60,7 +60,7 @@ def test_people_have_their_code_psi_and_readings(tiny):
 
 def test_clips_are_of_people_and_their_frames_are_known(tiny):
     people, clips = synthesize(tiny)
-    assert [clip.person for clip in clips.clips] != []
+    assert len(clips) == 9
     for clip in clips.clips:
         (own,) = (person for person in people.clips if person.name == clip.person)
         assert clip.n_frames == 5 and clip.split == own.split == split_of(own.name)
@@ -94,13 +94,12 @@ def test_more_people_are_added_and_other_settings_refused(tiny, tmp_path):
         synthesize(SynthesizeConfig(**{**vars(tiny), "size": 64}))
 
 
-def motions(count=200, frames=32, fps=8.0, own=None, spread=1.0):
-    rng = np.random.default_rng(1)
+def motions(frames=32, fps=8.0, own=None, spread=1.0):
     usual = np.where(np.array(FACTORS) == "lids", 3 * UNITS, 0.0)
-    readings = usual + spread * UNITS * rng.standard_normal((500, N))
+    readings = usual + spread * UNITS * np.random.default_rng(1).standard_normal((500, N))
     own = usual if own is None else own
     draw = lambda i: sample_motion(readings, own, frames, fps, np.random.default_rng(i))
-    return np.stack([draw(i) for i in range(count)])
+    return np.stack([draw(i) for i in range(200)])
 
 
 def test_motion_has_the_spread_of_what_was_read_and_is_bounded():
@@ -112,8 +111,7 @@ def test_motion_has_the_spread_of_what_was_read_and_is_bounded():
 
 
 def test_heads_turn_to_the_angles_of_others_and_expressions_are_relative():
-    own = 2.0 * UNITS
-    mean = motions(own=own, spread=0.2).mean((0, 1))
+    mean = motions(own=2.0 * UNITS, spread=0.2).mean((0, 1))
     at = FACTORS.index
     np.testing.assert_allclose(mean[[at("yaw"), at("pitch")]], -2.0, atol=0.1)
     np.testing.assert_allclose(mean[[at("smile"), at("gaze_x"), at("brow_up")]], 0.0, atol=0.1)
@@ -127,8 +125,3 @@ def test_eyes_blink_and_mouths_speak():
     assert 0.3 < (lips > 0.2).mean() < 0.7
     still = units[..., FACTORS.index("smile")]
     assert np.abs(np.diff(still, axis=1)).max() < 0.1  # a smile comes slowly
-
-
-def test_motion_is_a_function_of_its_seed():
-    np.testing.assert_array_equal(motions(3), motions(3))
-    assert np.abs(motions(2)[0] - motions(2)[1]).mean() > 0.1

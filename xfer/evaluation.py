@@ -29,8 +29,7 @@ from xfer.control import Factors
 from xfer.data.synthesize import SynthesizeConfig, psi_of
 from xfer.errors import BadValue
 from xfer.inversion import resized
-from xfer.media.images import to_array, to_tensor, write_image
-from xfer.media.provenance import Source
+from xfer.media.images import Source, to_array, to_tensor, write_image
 from xfer.metrics import METRICS, bootstrap, paired_test
 from xfer.pipeline import TransferPipeline
 from xfer.pipeline_inputs import TransferOptions, parse_seed

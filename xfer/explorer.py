@@ -20,8 +20,7 @@ from xfer.errors import BadFile, BadValue, MissingPackage, NoFace
 from xfer.face_reader import Face
 from xfer.landmarker import FACTORS
 from xfer.media.align import crop
-from xfer.media.images import Pixels, kind_of, read_image, to_array, write_image
-from xfer.media.provenance import Source
+from xfer.media.images import Pixels, Source, kind_of, read_image, to_array, write_image
 from xfer.media.video import Frame, open_video
 from xfer.pipeline import NEUTRAL_SECONDS, Identity, Motion, Neutral, TransferPipeline
 from xfer.pipeline_inputs import parse_seed

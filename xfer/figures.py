@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure as PlainFigure
 
-from xfer.media.images import to_array
-from xfer.media.provenance import Source, xmp_packet
+from xfer.media.images import Source, to_array, xmp_packet
 from xfer.runs import atomic
 
 DRIVER, IDENTITY = "#e8833a", "#3a76c4"

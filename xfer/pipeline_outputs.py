@@ -18,8 +18,7 @@ from xfer.errors import BadValue, NoFace, RunError, XferError
 from xfer.face_reader import Face
 from xfer.landmarker import rotation
 from xfer.media.align import Quad, crop, face_mask, paste, to_square
-from xfer.media.images import Pixels, read_image, write_image
-from xfer.media.provenance import Source
+from xfer.media.images import Pixels, Source, read_image, write_image
 from xfer.media.video import Camera, VideoWriter, open_video, prefetch
 from xfer.model import Transfer
 from xfer.pipeline import Identity, Result, TransferOptions, TransferPipeline, roll_deg

@@ -15,7 +15,7 @@ CLASSES = {
     "mapper": "xfer.mapper:Mapper",
     "control": "xfer.control:Control",
     "face_recogniser": "xfer.recognition:FaceRecogniser",
-    "preview": "xfer.stylegan2.preview:Preview",
+    "preview": "xfer.stylegan2.wavelet:Preview",
     "generator": "xfer.stylegan2.generator:Generator",
     "generator_raw": "xfer.stylegan2.generator:Generator",
     "discriminator": "xfer.stylegan2.discriminator:Discriminator",

@@ -10,6 +10,9 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.stream import Disposition
 from av.video.frame import VideoFrame
+from PIL import Image, UnidentifiedImageError
+
+from xfer.media.images import PREFIX, Source
 
 resource = pytest.importorskip("resource", reason="the system has no limits on file sizes")
 
@@ -52,7 +55,7 @@ def make_video(
         turn: a, b, c, d of the display matrix: a point is shown at (a x + c y, b x + d y).
         tags: Attributes of the coder, such as color_trc.
         matrix: Which matrix codes colour, by swscale's number; it is not written down.
-        sound: Tracks: (samples or None for silence, rate, codec, is default).
+        sound: Tracks: (samples, rate, codec, is default).
         start: Seconds by which all stamps are moved.
     """
     with av.open(str(path), "w", format=form) as out:
@@ -134,3 +137,14 @@ def room_for(most):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, ends)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def source_in(path):
+    """The kind of origin that an image or video names."""
+    try:
+        with Image.open(path) as image:
+            text = str(image.info.get("xmp") or image.info["XML:com.adobe.xmp"])
+    except UnidentifiedImageError:
+        with av.open(f"file:{path}") as container:
+            text = container.metadata["comment"]
+    return next(source for source in Source if PREFIX + source.value in text)

@@ -6,13 +6,11 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from made import flip_bits, make_video, near, ramp, ramps, room_for
-from origin import source_in
+from made import flip_bits, make_video, near, ramp, ramps, room_for, source_in
 from PIL import Image, ImageCms
 
 from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
-from xfer.media.images import kind_of, list_media, read_image, to_array, to_tensor, write_image
-from xfer.media.provenance import Source
+from xfer.media.images import Source, kind_of, read_image, to_array, to_tensor, write_image
 
 
 def saved(path, picture, **options):
@@ -59,13 +57,17 @@ def test_a_profile_is_applied_whatever_holds_the_colours(tmp_path, mode):
     assert np.abs(read_image(path)[0, 0].astype(int) - (0, 0, 200)).max() <= 4
 
 
-def test_gray_and_cmyk_pixels_and_foreign_profiles_are_read(tmp_path):
+def test_gray_cmyk_deep_and_float_pixels_and_foreign_profiles_are_read(tmp_path):
     gray = saved(tmp_path / "g.png", Image.new("L", (4, 4), 90), icc_profile=swapped_profile())
     assert read_image(gray)[0, 0].tolist() == pytest.approx([90, 90, 90], abs=2)
     cmyk = saved(tmp_path / "c.jpg", Image.new("CMYK", (16, 16), (0, 255, 255, 0)), quality=95)
     assert np.abs(read_image(cmyk)[8, 8].astype(int) - (255, 0, 0)).max() <= 8
     odd = saved(tmp_path / "d.png", Image.new("RGB", (4, 4), (9, 8, 7)), icc_profile=b"not one")
     assert read_image(odd)[0, 0].tolist() == [9, 8, 7]
+    deep = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
+    assert read_image(saved(tmp_path / "a.png", deep))[0, :, 0].tolist() == [0, 128, 255]
+    floats = Image.fromarray(np.array([[0.0, 0.5, np.nan]], np.float32))
+    assert read_image(saved(tmp_path / "a.tif", floats))[0, :, 0].tolist() == [0, 128, 0]
 
 
 def test_transparency_of_every_kind_is_laid_over_white(tmp_path):
@@ -82,13 +84,6 @@ def test_transparency_of_every_kind_is_laid_over_white(tmp_path):
     assert read_image(path)[0].tolist() == [[10, 20, 30], [255, 255, 255]]
     gray = saved(tmp_path / "la.png", Image.new("LA", (1, 1)))
     assert read_image(gray)[0].tolist() == [[255, 255, 255]]
-
-
-def test_sixteen_bits_and_floats_are_scaled_to_eight(tmp_path):
-    deep = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
-    assert read_image(saved(tmp_path / "a.png", deep))[0, :, 0].tolist() == [0, 128, 255]
-    floats = Image.fromarray(np.array([[0.0, 0.5, np.nan]], np.float32))
-    assert read_image(saved(tmp_path / "a.tif", floats))[0, :, 0].tolist() == [0, 128, 0]
 
 
 def huge_png():
@@ -151,16 +146,6 @@ def test_what_counts_as_an_input_is_known_by_content(tmp_path):
     assert {name: kind_of(tmp_path / name) for name in files} == files
     assert kind_of("smile and turn to the left, " * 12) is None
     assert kind_of(tmp_path) is None and kind_of(tmp_path / "none.mp4") is None
-
-
-def test_a_folder_is_listed_in_natural_order_without_hidden_files(tmp_path):
-    (tmp_path / "sub").mkdir()
-    for name in ("10.png", "9.png", "._a.png", ".b.png", "a.png", "notes.txt", "sub/c.png"):
-        (tmp_path / name).write_bytes(b"x" if name.endswith("txt") else b"\x89PNG")
-    assert [p.name for p in list_media(tmp_path)] == ["9.png", "10.png", "a.png"]
-    assert [p.name for p in list_media(tmp_path, recursive=True)][-1] == "c.png"
-    with pytest.raises(MissingFile):
-        list_media(tmp_path / "none")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])

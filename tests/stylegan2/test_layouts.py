@@ -1,10 +1,17 @@
-"""Translation between layouts: there and back, NVlabs' pickles, and what files leave unsaid."""
+"""Public layouts: the public numbers, there and back, and what files leave unsaid."""
 
 import numpy as np
 import pytest
 import torch
-from by_rule import KEYS, assert_agree, figures, given, state
-from by_rule import rosinality_generator as generator_shapes
+import torch.nn.functional as F
+from by_rule import (
+    KEYS,
+    assert_agree,
+    figures,
+    given,
+    small_rosinality,
+    state,
+)
 from nvlabs_pickles import dump, small_generator
 
 from xfer.checkpoints import read_checkpoint
@@ -13,25 +20,12 @@ from xfer.stylegan2.discriminator import Discriminator
 from xfer.stylegan2.generator import Generator
 from xfer.weights import convert, load
 
-SHAPES = generator_shapes(16, styles=12, mapping=2, top=6)
+SMALL = small_rosinality()
 
 
-def rosinality_file(path, shapes=SHAPES, **beside):
-    torch.save({"g_ema": state(shapes)} | beside, path)
+def rosinality_file(path, tensors=SMALL, **beside):
+    torch.save({"g_ema": tensors} | beside, path)
     return path
-
-
-@pytest.mark.parametrize(
-    ("size", "multiplier", "styles", "mapping", "top"),
-    [(8, 2, 24, 1, 16), (64, 1, 512, 8, 512), (128, 2, 40, 3, 128)],
-)
-def test_sizes_are_read_off_the_tensors(size, multiplier, styles, mapping, top, tmp_path):
-    shapes = generator_shapes(size, multiplier, styles, mapping, top)
-    config = Generator.load(rosinality_file(tmp_path / "g.pt", shapes)).config
-    assert (config.resolution, config.z_dim, config.w_dim) == (size, styles, styles)
-    assert config.mapping_layers == mapping
-    for r in (4 << i for i in range(size.bit_length() - 2)):
-        assert config.channels(r) == min(top, 16384 * multiplier // r)
 
 
 def test_a_public_file_is_the_same_generator_in_our_layout(tmp_path):
@@ -54,51 +48,26 @@ def test_the_mean_comes_from_the_file_in_either_shape_or_is_estimated(tmp_path):
 
 
 def test_early_files_without_noise_images_get_the_same_ones_every_time(tmp_path):
-    bare = {name: shape for name, shape in SHAPES.items() if not name.startswith("noises")}
+    bare = {name: tensor for name, tensor in SMALL.items() if not name.startswith("noises")}
     first, second = (Generator.load(rosinality_file(tmp_path / "g.pt", bare)) for _ in range(2))
     for a, b in zip(first.layers, second.layers, strict=True):
         assert torch.equal(a.noise, b.noise) and 0.5 < a.noise.std() < 1.5
-    some = {name: shape for name, shape in SHAPES.items() if name != "noises.noise_2"}
+    some = {name: tensor for name, tensor in SMALL.items() if name != "noises.noise_2"}
     with pytest.raises(BadFile, match=r'Missing .* "layers\.2\.noise"'):
         Generator.load(rosinality_file(tmp_path / "g.pt", some))
 
 
-def test_widths_that_follow_no_rule_are_named(tmp_path):
-    shapes = generator_shapes(32, styles=12, mapping=1, top=8)
-    for name, shape in shapes.items():  # wider at 16 px than below
-        if name.startswith(("convs.2.", "convs.3.", "to_rgbs.1.")):
-            shapes[name] = [n * 2 if n == 8 else n for n in shape]
-    shapes["convs.2.conv.weight"][2] = 8
-    shapes["convs.4.conv.weight"][2] = 16
+def test_widths_that_follow_no_rule_and_class_conditional_generators_are_named(tmp_path):
+    wide = small_rosinality(channels=12)
+    wider = {n: wide[n] for n in SMALL if n.startswith(("convs.0.", "convs.1.", "to_rgbs.0."))}
+    wider["convs.0.conv.weight"] = wide["convs.0.conv.weight"][:, :, :6]
+    wider["convs.2.conv.weight"] = wide["convs.2.conv.weight"][:, :6]
+    path = rosinality_file(tmp_path / "g.pt", SMALL | wider)
     with pytest.raises(BadFile, match="channels at 4 px do not follow"):
-        Generator.load(rosinality_file(tmp_path / "g.pt", shapes))
-
-
-def test_a_class_conditional_generator_is_refused_by_name(tmp_path):
-    torch.save({"g_ema": state(SHAPES | {"style.1.weight": [12, 24]})}, tmp_path / "g.pt")
+        Generator.load(path)
+    path = rosinality_file(tmp_path / "g.pt", SMALL | {"style.1.weight": torch.ones(12, 24)})
     with pytest.raises(BadFile, match=r"class-conditional.*takes 24 numbers and gives 12"):
-        Generator.load(tmp_path / "g.pt")
-
-
-# NVlabs' pickles ------------------------------------------------------------------------------
-
-
-def small_discriminator() -> dict[str, torch.Tensor]:
-    """Tensors of the public 32 px discriminator's names, narrow."""
-    narrow = lambda n: {512: 8, 513: 9, 8192: 128}.get(n, n)
-    shapes = KEYS["nvlabs_discriminator_32"]
-    return state({name: [narrow(n) for n in shape] for name, shape in shapes.items()})
-
-
-@torch.no_grad()
-def test_a_pickle_gives_what_the_public_code_gives(tmp_path):
-    tensors = state(KEYS["nvlabs_generator_32"])
-    path = dump(tmp_path / "g.pkl", {"G_ema": (tensors, {}, {"c_dim": 0})})
-    wanted, generator = figures("nvlabs_generator_32"), Generator.load(path)
-    w = generator.mapping(given(21, (2, 512)))
-    assert_agree(w, wanted["w"])
-    assert_agree(generator.synthesis(w), wanted["image"])
-    assert torch.equal(generator.w_mean, tensors["mapping.w_avg"])
+        Generator.load(path)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -134,11 +103,10 @@ def test_the_averaged_generator_is_preferred_and_each_network_is_reachable(tmp_p
     raw |= {n: t for n, t in average.items() if n.endswith("resample_filter")}
     half = {name: tensor.half() for name, tensor in raw.items()}
     made = {"epilogue_kwargs": {"mbstd_group_size": 8}, "conv_clamp": 256}
-    networks = {
-        "G": (half, {}, {}),
-        "D": (small_discriminator(), {}, made),
-        "G_ema": (average, {}, {}),
-    }
+    narrow = lambda n: {512: 8, 513: 9, 8192: 128}.get(n, n)
+    shapes = KEYS["nvlabs_discriminator_32"].items()
+    other = state({name: [narrow(n) for n in shape] for name, shape in shapes})
+    networks = {"G": (half, {}, {}), "D": (other, {}, made), "G_ema": (average, {}, {})}
     path = dump(tmp_path / "all.pkl", networks)
     assert set(read_checkpoint(path).networks) == {"generator", "generator_raw", "discriminator"}
     assert torch.equal(Generator.load(path).const, average["synthesis.b4.const"])
@@ -168,3 +136,54 @@ def test_other_networks_under_these_names_are_refused(changes, layers, complaint
     path = dump(tmp_path / "g.pkl", {"G_ema": (tensors, layers, {})})
     with pytest.raises(BadFile, match=complaint):
         Generator.load(path)
+
+
+@pytest.mark.parametrize("size", [32, 256, 1024])
+@torch.no_grad()
+def test_a_rosinality_generator_draws_what_the_public_code_draws(size, tmp_path):
+    wanted = figures(f"generator_{size}")
+    tensors = state(KEYS[f"rosinality_generator_{size}"])
+    torch.save({"g_ema": tensors, "latent_avg": wanted["w"].mean(0)}, tmp_path / "g.pt")
+    generator = Generator.load(tmp_path / "g.pt")
+    assert generator.resolution == size and generator.z_dim == 512
+    pool = lambda image: F.adaptive_avg_pool2d(image, 32)
+
+    w = generator.mapping(given(1, (2, 512)))
+    assert_agree(w, wanted["w"])
+    image = generator.synthesis(w)
+    assert_agree(pool(image), wanted["image"])
+    assert_agree(image[:, :, :8, :8], wanted["corner"])
+    if size == 1024:  # the rest is the same code, and slow at this size
+        return
+    truncated = generator.truncate(generator.to_w_plus(w), 0.7)
+    assert_agree(pool(generator.synthesis(truncated)), wanted["image_truncated"])
+    w_plus = given(2, (1, generator.n_styles, 512))
+    assert_agree(pool(generator.synthesis(w_plus)), wanted["image_wplus"])
+    first, second = generator.to_w_plus(w).split(1)
+    mixed = generator.synthesis(generator.mix(first, second, at=3))
+    assert_agree(pool(mixed), wanted["image_mixed_at_3"])
+
+
+@pytest.mark.parametrize("size", [32, 256])
+@torch.no_grad()
+def test_a_rosinality_discriminator_scores_as_the_public_code_scores(size, tmp_path):
+    torch.save({"d": state(KEYS[f"rosinality_discriminator_{size}"])}, tmp_path / "d.pt")
+    discriminator = Discriminator.load(tmp_path / "d.pt")
+    score = discriminator(0.5 * given(3, (4, 3, size, size)))
+    assert_agree(score, figures(f"discriminator_{size}")["score"])
+
+
+@pytest.mark.parametrize("size", [32, 256])
+@torch.no_grad()
+def test_an_nvlabs_generator_draws_what_the_public_code_draws(size, tmp_path):
+    wanted = figures(f"nvlabs_generator_{size}")
+    tensors = state(KEYS[f"nvlabs_generator_{size}"])
+    generator = Generator.load(dump(tmp_path / "g.pkl", {"G_ema": (tensors, {}, {"c_dim": 0})}))
+    assert torch.equal(generator.w_mean, tensors["mapping.w_avg"])
+    w = generator.mapping(given(21, (2, 512)))
+    assert_agree(w, wanted["w"])
+    image = generator.synthesis(w)
+    assert_agree(F.adaptive_avg_pool2d(image, 32), wanted["image"])
+    assert_agree(image[:, :, :8, :8], wanted["corner"])
+    truncated = generator.synthesis(generator.truncate(generator.to_w_plus(w), 0.7))
+    assert_agree(F.adaptive_avg_pool2d(truncated, 32), wanted["image_truncated"])

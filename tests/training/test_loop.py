@@ -15,7 +15,7 @@ from toy import ToyConfig, ToyTask
 
 from xfer.errors import BadFile, RunError, Stopped
 from xfer.runs import Checkpoints, read_stats
-from xfer.training.distributed import World, normal, rng
+from xfer.training.distributed import normal, rng
 from xfer.training.loop import train
 
 TOY = Path(__file__).with_name("toy.py")
@@ -66,11 +66,7 @@ def test_the_loss_falls_and_everything_is_recorded(tmp_path):
     losses = [line["loss"] for line in read_stats(tmp_path)]
     assert losses[-1] < losses[0] / 2
     record = json.loads((tmp_path / "run.json").read_text())
-    assert (
-        record["config"]["seed"] == 0
-        and record["config"]["batch"] == 4
-        and record["versions"]["torch"]
-    )
+    assert record["config"]["batch"] == 4 and record["versions"]["torch"]
     assert json.loads((tmp_path / "metrics.json").read_text())["steps"] == 200
     assert list((tmp_path / "tensorboard").iterdir())
 
@@ -88,13 +84,6 @@ def test_a_resumed_run_equals_a_straight_one_bit_for_bit(tmp_path, optimiser):
     assert_resumed_equals_straight(make, tmp_path, 0.08, 0.028)
     steps = [line["step"] for line in read_stats(tmp_path / "parts")]
     assert steps == sorted(set(steps)) and steps[-1] == STEPS
-
-
-def test_a_finished_run_is_left_as_it_is(straight):
-    before = {path.name for path in (straight / "checkpoints").iterdir()}
-    run(straight)
-    assert {path.name for path in (straight / "checkpoints").iterdir()} == before
-    assert len(before) == 2
 
 
 def test_a_killed_run_loses_at_most_an_interval(tmp_path, straight):
@@ -120,11 +109,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, straight, d
     run(tmp_path)
     assert [torch.load(path)["counters"][0] for path in checkpoints.paths()] == [15, 20]
     assert_same(state(straight), state(tmp_path))
-
-
-def test_a_run_whose_checkpoints_are_all_damaged_is_refused(tmp_path):
-    run(tmp_path)
-    for path in Checkpoints(tmp_path / "checkpoints").paths():
+    for path in checkpoints.paths():
         path.write_bytes(b"")
     with pytest.raises(BadFile, match="all checkpoints"):
         run(tmp_path)
@@ -169,6 +154,9 @@ def test_a_stop_signal_saves_and_raises(tmp_path, straight, number):
 
 def test_other_settings_are_refused_and_longer_budgets_are_not(tmp_path):
     run(tmp_path, kimg=0.04)
+    before = Checkpoints(tmp_path / "checkpoints").paths()
+    run(tmp_path, kimg=0.04)  # a finished run is left as it is
+    assert Checkpoints(tmp_path / "checkpoints").paths() == before and len(before) == 2
     with pytest.raises(RunError, match="batch was 4, not 8"):
         run(tmp_path, batch=8)
     run(tmp_path, kimg=0.06, save_kimg=0.04)
@@ -184,15 +172,12 @@ def test_a_budget_of_hours_ends_a_run(tmp_path):
 
 
 def test_two_processes_equal_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as free:
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     settings = {"learning_rate": 0.01, "clip": 1.0}
     words = ["double=1", *(f"{name}={value}" for name, value in settings.items())]
-    both = [
-        launch(tmp_path / "two", *words, **meeting, WORLD_SIZE="2", RANK=str(rank))
-        for rank in (0, 1)
-    ]
+    meeting |= {"WORLD_SIZE": "2"}
+    both = [launch(tmp_path / "two", *words, **meeting, RANK=rank) for rank in "01"]
     torch.set_default_dtype(torch.float64)
     try:
         run(tmp_path / "one", **settings)
@@ -208,8 +193,3 @@ def test_random_numbers_belong_to_a_seed_a_step_and_a_sample():
     rows = normal([rng(0, "z", 3, sample) for sample in range(4)], 5)
     assert torch.equal(rows[2:], normal([rng(0, "z", 3, sample) for sample in (2, 3)], 5))
     assert not torch.equal(rows, normal([rng(1, "z", 3, sample) for sample in range(4)], 5))
-
-
-def test_processes_share_a_batch_in_whole_groups():
-    shares = [World(rank, 2).samples(8, group=4) for rank in (0, 1)]
-    assert shares == [[0, 2, 4, 6], [1, 3, 5, 7]]

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import torch
+from pytorch_optimizer import Ranger
 from torch import nn
 
 from xfer.training.config import TrainingConfig
@@ -37,12 +38,8 @@ class ToyTask(Task):
             network = nn.Sequential(
                 nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.Flatten(), nn.Linear(288, 3)
             )
-        kinds = {"adam": torch.optim.Adam}
-        if config.optimiser == "ranger":
-            from pytorch_optimizer import Ranger
-
-            kinds["ranger"] = Ranger
-        optimiser = kinds[config.optimiser](network.parameters(), lr=config.learning_rate)
+        optimiser = {"adam": torch.optim.Adam, "ranger": Ranger}[config.optimiser]
+        optimiser = optimiser(network.parameters(), lr=config.learning_rate)
         super().__init__(config, {"network": network}, {"all": optimiser}, ["network"], world)
 
     def batch(self, step: int) -> torch.Tensor:

@@ -25,8 +25,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from xfer.errors import BadFile, BadValue, MissingFile, XferError
 from xfer.media.conversion import Converter, filtered
-from xfer.media.images import Pixels, exists, holds_image, kind_of, words
-from xfer.media.provenance import Source, comment
+from xfer.media.images import Pixels, Source, comment, exists, holds_image, kind_of, words
 from xfer.media.reader import Animation, Frame, Video, VideoFile, decoded, open_container
 from xfer.runs import FULL, atomic
 

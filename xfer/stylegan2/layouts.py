@@ -1,16 +1,20 @@
-"""Public StyleGAN2 files -> our generators and discriminators.
+"""Public files -> our generators and discriminators: StyleGAN2, and the packaged MobileStyleGAN.
 
 All layouts agree in the values: convolutions are stored as correlations, weights before equalised
 learning rate. They differ in names, in axes of length one, and in what they leave unsaid.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import openvino
 import torch
 from torch import Tensor
 
+from xfer.assets import asset_path
 from xfer.checkpoints import Network
 from xfer.errors import BadFile
 from xfer.stylegan2.layers import BLUR
@@ -231,3 +235,75 @@ def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
     if found != list(range(len(found))):
         raise BadFile(f"layers are missing: of {pattern} there are only {found}")
     return len(found)
+
+
+Constants = list[tuple[str, np.ndarray]]
+
+
+def wavelet_state(name: str) -> State:
+    """Tensors of a fetched MobileStyleGAN such as "ffhq", under the names of `WaveletGenerator`."""
+    state = _mapping_state(read_constants(f"{name}-mapping"))
+    state |= _synthesis_state(read_constants(f"{name}-synthesis"))
+    return {key: torch.tensor(value) for key, value in state.items()}
+
+
+def read_constants(network: str) -> Constants:
+    """Names and float32 values of an OpenVINO network's constants, in the order of use."""
+    path = asset_path(f"{network}.xml")
+    try:
+        operations = openvino.Core().read_model(path).get_ordered_ops()
+    except RuntimeError as error:
+        raise BadFile(f"{path} is no whole OpenVINO network: fetch it again") from error
+    return [
+        (operation.get_friendly_name(), operation.data.copy())
+        for operation in operations
+        if operation.get_type_name() == "Constant" and operation.data.dtype == np.float32
+    ]
+
+
+def _mapping_state(constants: Constants) -> dict[str, np.ndarray]:
+    """The file's layers have the equalised learning rate multiplied out; ours do not."""
+    state = {}
+    weights = [v for _, v in constants if v.shape == (512, 512)]
+    biases = [v.reshape(-1) for _, v in constants if v.size == 512]
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        state[f"mapping.layers.{i}.weight"] = weight * (math.sqrt(512) / 0.01)
+        state[f"mapping.layers.{i}.bias"] = bias / 0.01
+    return state
+
+
+def _synthesis_state(constants: Constants) -> dict[str, np.ndarray]:
+    """Weights under our names, with the equalised learning rate moved into the convolutions."""
+    named = {name.removeprefix("m."): v for name, v in constants if name.startswith("m.")}
+    unnamed = [v for name, v in constants if not name.startswith("m.") and v.ndim == 4]
+    dense = iter([v for v in unnamed if v.shape[0] > 1])
+    noises = iter([v[0, 0] for v in unnamed if v.shape[:2] == (1, 1) and v.shape[2] > 1])
+    state = {"const": named["input.input"][0]}
+    n_blocks = sum(name.endswith(".up.modulation.weight") for name in named)
+
+    def affine(theirs: str, ours: str) -> None:
+        state[f"{ours}.weight"] = named[f"{theirs}.modulation.weight"]
+        state[f"{ours}.bias"] = named[f"{theirs}.modulation.bias"].reshape(-1)
+
+    def conv(theirs: str, ours: str) -> None:
+        affine(f"{theirs}.conv", f"{ours}.affine")
+        state[f"{ours}.bias"] = named[f"{theirs}.bias"].reshape(-1)
+        state[f"{ours}.noise"] = next(noises)
+
+    conv("conv1", "conv")
+    weight = next(dense)
+    state["conv.conv.weight"] = weight / math.sqrt(weight[0].size)
+    for i in range(n_blocks):
+        affine(f"layers.{i}.up", f"blocks.{i}.up")
+        for k in (0, 1):
+            theirs, ours = f"layers.{i}.conv{k + 1}", f"blocks.{i}.conv{k}"
+            conv(theirs, ours)
+            depthwise = named[f"{theirs}.conv.weight_dw"][:, :, 0]
+            state[f"{ours}.conv.0.weight"] = depthwise / math.sqrt(9 * len(depthwise))
+            state[f"{ours}.conv.1.weight"] = next(dense)
+    last = f"layers.{n_blocks - 1}.to_img"
+    affine(f"{last}.conv", "to_wavelets.affine")
+    weight = named[f"{last}.conv.weight"]
+    state["to_wavelets.conv.weight"] = weight / math.sqrt(weight[0].size)
+    state["to_wavelets.conv.bias"] = named[f"{last}.bias"].reshape(-1)
+    return state

@@ -5,21 +5,20 @@ Image Synthesis", 2021, arXiv 2104.04767. Its W is that of the StyleGAN2 it was 
 """
 
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xfer.assets import asset_path
-from xfer.errors import BadFile
+from xfer.checkpoints import Network, Storable, stored_config
+from xfer.errors import BadValue
 from xfer.shapes import Features, Image, WPlus
 from xfer.stylegan2 import inference
 from xfer.stylegan2.layers import InverseHaar, LatentSpace, MappingNetwork, Noise
-from xfer.stylegan2.preview import Preview
+from xfer.stylegan2.layouts import wavelet_state
 
 WIDTHS = (512, 512, 512, 512, 512, 256, 128, 64)
 """Channels at 4, 8, ..., 512 px."""
@@ -77,6 +76,93 @@ class ToWavelets(nn.Module):
         return self.conv(x * style[:, :, None, None])
 
 
+PREVIEW_SIZES = (128, 256)
+"""Edges of previews in pixels."""
+
+
+@dataclass(frozen=True)
+class PreviewConfig:
+    """Sizes of the two heads."""
+
+    channels_64: int = 512
+    """Of the features at 64 px, which the image of 128 px is made of."""
+    channels_128: int = 256
+    """Of the features at 128 px, which the image of 256 px is made of."""
+    width_64: int = 64
+    """Channels inside the head on the features at 64 px."""
+    width_128: int = 48
+    n_styles: int = 16
+    w_dim: int = 512
+    first_fine_64: int = 9
+    """The first style that the features at 64 px do not know of yet."""
+    first_fine_128: int = 11
+
+
+class PreviewHead(nn.Module):
+    """Features to an image of twice their resolution: a few convolutions, then inverse Haar.
+
+    The styles of the layers that are left out colour the image, so they modulate the head.
+    """
+
+    def __init__(
+        self, reads: int, channels: int, width: int, n_convs: int, n_fine: int, w_dim: int
+    ):
+        super().__init__()
+        self.reads = reads
+        self.squeeze = nn.Conv2d(channels, width, 1)
+        self.styles = nn.Sequential(nn.Linear(n_fine * w_dim, 32), nn.Linear(32, 2 * width))
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(n_convs))
+        self.to_wavelets, self.haar = nn.Conv2d(2 * width, 12, 3, padding=1), InverseHaar()
+        nn.init.zeros_(self.styles[1].weight)
+        nn.init.zeros_(self.styles[1].bias)
+
+    def forward(
+        self, features: Features, fine: Float[Tensor, "batch n_fine w_dim"]
+    ) -> Float[Tensor, "batch 3 height_out width_out"]:
+        gain, bias = self.styles(fine.flatten(1))[:, :, None, None].chunk(2, 1)
+        first = self.squeeze(features) * (1 + gain) + bias
+        x = F.leaky_relu(first, 0.2)
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
+        return self.haar(self.to_wavelets(torch.cat([first, x], 1)))
+
+
+class Preview(Storable, nn.Module):
+    """Both heads: 256 px for the eye, 128 px (a third of the time) for losses."""
+
+    role = "preview"
+
+    def __init__(self, config: PreviewConfig):
+        super().__init__()
+        self.config = config
+        n_styles, w_dim = config.n_styles, config.w_dim
+        self.head_128 = PreviewHead(
+            64, config.channels_64, config.width_64, 3, n_styles - config.first_fine_64, w_dim
+        )
+        self.head_256 = PreviewHead(
+            128, config.channels_128, config.width_128, 2, n_styles - config.first_fine_128, w_dim
+        )
+
+    @classmethod
+    def unpack(cls, network: Network) -> tuple[PreviewConfig, Mapping[str, Tensor]]:
+        return stored_config(PreviewConfig, network), network.tensors
+
+    def head(self, size: int) -> tuple[PreviewHead, int]:
+        """The head for images of `size` px, and the first style that modulates it."""
+        if size not in PREVIEW_SIZES:
+            raise BadValue(f"a preview has 128 or 256 px; got {size}")
+        if size == 128:
+            return self.head_128, self.config.first_fine_64
+        return self.head_256, self.config.first_fine_128
+
+    def forward(
+        self, features: Features, w_plus: WPlus, size: int
+    ) -> Float[Tensor, "batch 3 height_out width_out"]:
+        """Args: `features` are those of half the resolution."""
+        head, first_fine = self.head(size)
+        return head(features, w_plus[:, first_fine:])
+
+
 class WaveletGenerator(LatentSpace, nn.Module):
     """z -> w -> W+ -> style space -> image, with the entries of `Generator`.
 
@@ -107,10 +193,8 @@ class WaveletGenerator(LatentSpace, nn.Module):
         """FFHQ's faces, 1024 px, out of the fetched package; in eval mode on the CPU."""
         with torch.device("meta"):  # the weights come from the files
             generator = cls()
-        state = _mapping_state(read_constants("ffhq-mapping"))
-        state |= _synthesis_state(read_constants("ffhq-synthesis"))
-        state["w_mean"] = np.zeros(generator.w_dim, np.float32)
-        generator.load_state_dict({k: torch.tensor(v) for k, v in state.items()}, assign=True)
+        state = wavelet_state("ffhq") | {"w_mean": torch.zeros(generator.w_dim)}
+        generator.load_state_dict(state, assign=True)
         generator.w_mean.copy_(generator.estimate_w_mean()[0])
         return generator.eval()
 
@@ -193,69 +277,3 @@ class WaveletGenerator(LatentSpace, nn.Module):
                 if features is not None:
                     features[f"{8 << i}_conv{k}"] = x
         return x
-
-
-Constants = list[tuple[str, np.ndarray]]
-
-
-def read_constants(network: str) -> Constants:
-    """Names and float32 values of an OpenVINO network's constants, in the order of use."""
-    import openvino
-
-    path = asset_path(f"{network}.xml")
-    try:
-        operations = openvino.Core().read_model(path).get_ordered_ops()
-    except RuntimeError as error:
-        raise BadFile(f"{path} is no whole OpenVINO network: fetch it again") from error
-    return [
-        (operation.get_friendly_name(), operation.data.copy())
-        for operation in operations
-        if operation.get_type_name() == "Constant" and operation.data.dtype == np.float32
-    ]
-
-
-def _mapping_state(constants: Constants) -> dict[str, np.ndarray]:
-    """The file's layers have the equalised learning rate multiplied out; ours do not."""
-    state = {}
-    weights = [v for _, v in constants if v.shape == (512, 512)]
-    biases = [v.reshape(-1) for _, v in constants if v.size == 512]
-    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        state[f"mapping.layers.{i}.weight"] = weight * (math.sqrt(512) / 0.01)
-        state[f"mapping.layers.{i}.bias"] = bias / 0.01
-    return state
-
-
-def _synthesis_state(constants: Constants) -> dict[str, np.ndarray]:
-    """Weights under our names, with the equalised learning rate moved into the convolutions."""
-    named = {name.removeprefix("m."): v for name, v in constants if name.startswith("m.")}
-    unnamed = [v for name, v in constants if not name.startswith("m.") and v.ndim == 4]
-    dense = iter([v for v in unnamed if v.shape[0] > 1])
-    noises = iter([v[0, 0] for v in unnamed if v.shape[:2] == (1, 1) and v.shape[2] > 1])
-    state = {"const": named["input.input"][0]}
-
-    def affine(theirs: str, ours: str) -> None:
-        state[f"{ours}.weight"] = named[f"{theirs}.modulation.weight"]
-        state[f"{ours}.bias"] = named[f"{theirs}.modulation.bias"].reshape(-1)
-
-    def conv(theirs: str, ours: str) -> None:
-        affine(f"{theirs}.conv", f"{ours}.affine")
-        state[f"{ours}.bias"] = named[f"{theirs}.bias"].reshape(-1)
-        state[f"{ours}.noise"] = next(noises)
-
-    conv("conv1", "conv")
-    weight = next(dense)
-    state["conv.conv.weight"] = weight / math.sqrt(weight[0].size)
-    for i in range(len(WIDTHS) - 1):
-        affine(f"layers.{i}.up", f"blocks.{i}.up")
-        for k in (0, 1):
-            theirs, ours = f"layers.{i}.conv{k + 1}", f"blocks.{i}.conv{k}"
-            conv(theirs, ours)
-            depthwise = named[f"{theirs}.conv.weight_dw"][:, :, 0]
-            state[f"{ours}.conv.0.weight"] = depthwise / math.sqrt(9 * len(depthwise))
-            state[f"{ours}.conv.1.weight"] = next(dense)
-    last = f"layers.{len(WIDTHS) - 2}.to_img"
-    affine(f"{last}.conv", "to_wavelets.affine")
-    weight = named[f"{last}.conv.weight"]
-    state["to_wavelets.conv.weight"] = weight / math.sqrt(weight[0].size)
-    state["to_wavelets.conv.bias"] = named[f"{last}.bias"].reshape(-1)
-    return state

@@ -165,7 +165,7 @@ class _Graph:
         return self.ops.convert(self.ops.transpose(scaled, [0, 2, 3, 1]), "u8")
 
     def preview(self, features: list[Any], head: Any, fine: Any) -> Any:
-        """The head of a preview, layer by layer as in preview.py."""
+        """The head of a preview, layer by layer as in `PreviewHead`."""
         width, modulation = head.squeeze.out_channels, self.linear(fine, head.styles[0])
         gain = self.linear(modulation, head.styles[1], slice(0, width)) + self.number(1)
         bias = self.linear(modulation, head.styles[1], slice(width, None))

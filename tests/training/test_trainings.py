@@ -1,4 +1,4 @@
-"""Training of the inverter on known features, and of transfer on clips of blots."""
+"""Training of the inverter on known features, transfer on clips of blots, StyleGAN2 at 8 px."""
 
 import dataclasses
 import types
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from small_world import N_STYLES, W_DIM, Blots, Points, Pools, write_data
 from test_loop import assert_resumed_equals_straight
 
@@ -18,12 +19,13 @@ from xfer.landmarker import FACTORS
 from xfer.mapper import Mapper, MapperConfig
 from xfer.perceptual import FaceFeatures
 from xfer.runs import read_stats
-from xfer.stylegan2.generator import Generator
+from xfer.stylegan2.generator import Generator, GeneratorConfig
 from xfer.training import train_inverter
 from xfer.training.augment import degrade
-from xfer.training.config import TransferTraining
+from xfer.training.config import GeneratorTraining, TransferTraining
 from xfer.training.loop import train
-from xfer.training.train_transfer import TransferTask, face_crop, random_change, start_from
+from xfer.training.train_generator import FolderImages, GeneratorTask, train_generator
+from xfer.training.train_transfer import TransferTask, start_from
 
 SIZES = {"n_styles": N_STYLES, "w_dim": W_DIM}
 BODY = {"resolution": 16, "channels": (8, 8), "blocks": (1, 1), "reduction": 4}
@@ -97,16 +99,6 @@ def test_a_transfer_has_all_terms_once_its_first_phase_is_over(clips, tmp_path):
     assert isinstance(Mapper.load(weights), Mapper)
 
 
-def test_terms_of_weight_nothing_need_no_network(clips):
-    weights = dict.fromkeys(
-        ("perceptual", "perceptual_crop", "identity", "contrastive", "factors", "readings",
-         "surroundings"), 0.0,
-    )  # fmt: skip
-    config = dataclasses.replace(TRANSFER, latent_kimg=0.0, **weights)
-    task = TransferTask(config, [clips], Blots(), {})
-    assert task.step(0, task.batch(0)).keys() == {"latent", "drift", "pixels"}
-
-
 def test_a_resumed_training_equals_a_straight_one_bit_for_bit(clips, tmp_path):
     make_of = lambda kimg: transfer(clips, kimg=kimg)
     assert_resumed_equals_straight(make_of, tmp_path, 0.04, 0.012)
@@ -126,41 +118,25 @@ def test_a_mapper_that_starts_from_a_control_moves_by_its_units():
     assert torch.allclose(mapper.moved(codes, F.pad(units, (0, 1))), moved, atol=1e-5)
     mapper.strength.data.normal_(0, 0.1)
     own = Control.from_mapper(mapper, torch.eye(w_dim), control.config.bound)
-    assert torch.allclose(
-        own.move(codes, units), mapper.moved(codes, F.pad(units, (0, 1))), atol=1e-5
-    )
+    learned = mapper.moved(codes, F.pad(units, (0, 1)))
+    assert torch.allclose(own.move(codes, units), learned, atol=1e-5)
     assert not torch.allclose(own.move(codes, units), moved, atol=1e-3)
     read = mapper.own_motion(moved)[:, :n]
     assert torch.allclose(read, readings + units - centre, atol=0.05)
 
 
-def test_changes_at_random_are_of_one_factor_or_of_all():
-    changes = [random_change(np.random.default_rng(seed)) for seed in range(200)]
-    counts = [int((change != 0).sum()) for change in changes]
-    assert set(counts) == {1, len(FACTORS)} and 70 < counts.count(1) < 130
-
-
-def test_the_affine_mapper_has_no_coordinates_to_read(clips):
+def test_mappers_without_coordinates_and_frames_without_codes_are_refused(clips, tmp_path):
     for mapper in (MapperConfig("affine", **SIZES), MapperConfig("low_rank", **SIZES, rank=10)):
         with pytest.raises(BadValue, match="low_rank"):
             transfer(clips, mapper=mapper)
     with pytest.raises(BadValue, match="motion encoder of these sizes"):
         transfer(clips, keep_encoder=True)
-
-
-def test_frames_without_codes_are_refused(tmp_path):
-    for person in ("a", "b", "c", "d", "e"):
-        images = [np.zeros((32, 32, 3), np.uint8)] * 3
-        arrays = {"factors": np.zeros((3, 11), np.float32)}
+    images, arrays = [np.zeros((32, 32, 3), np.uint8)] * 3, {"factors": np.zeros((3, 11))}
+    for person in "abcde":
         write_clip(tmp_path, person, person, images, "film", arrays=arrays)
     clips = write_index(tmp_path)
     with pytest.raises(BadValue, match="a code for every frame"):
         transfer(clips).batch(0)
-
-
-def test_the_face_crop_is_the_papers_at_any_size():
-    assert face_crop(torch.zeros(1, 3, 256, 256)).shape == (1, 3, 188, 188)
-    assert face_crop(torch.zeros(1, 3, 128, 128)).shape == (1, 3, 94, 94)
 
 
 def test_damage_depends_on_the_seed_alone_and_keeps_the_motif():
@@ -174,3 +150,65 @@ def test_damage_depends_on_the_seed_alone_and_keeps_the_motif():
         one = degrade(image, np.random.default_rng(seed), occlude=0.0)
         assert one.shape == image.shape and one.dtype == np.uint8
         assert one[inside].mean() > one[outside].mean() + 50
+
+
+TINY = GeneratorTraining(
+    generator=GeneratorConfig(
+        resolution=8, z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8
+    ),
+    batch=4, kimg=0.024, log_kimg=0.008, save_kimg=0.008, r1_gamma=0.1,
+    r1_interval=2, path_interval=2, ema_kimg=0.05,
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six red images, of other sizes than the training's."""
+    (tmp_path / "images").mkdir()
+    for i in range(6):
+        image = np.full((16, 20 + i, 3), (200, 10 * i, 0), np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{i}.png")
+    return tmp_path / "images"
+
+
+def test_a_folder_gives_square_images_of_one_size(folder):
+    images = FolderImages(folder, 8)
+    assert len(images) == 6
+    assert images[3].shape == (8, 8, 3) and (images[3] == (200, 30, 0)).all()
+    (folder / "empty").mkdir()
+    with pytest.raises(BadValue, match="no images"):
+        FolderImages(folder / "empty", 8)
+
+
+def test_an_epoch_shows_every_image_once(folder):
+    task = GeneratorTask(TINY, FolderImages(folder, 8))
+    greens = torch.cat([task.batch(step)[:, 1, 0, 0] for step in range(3)])
+    colours = ((greens + 1) * 127.5).round().tolist()
+    assert [sorted(colours[:6]), sorted(colours[6:])] == [[0, 10, 20, 30, 40, 50]] * 2
+    assert colours[:6] != colours[6:]
+
+
+def test_training_reports_all_terms_and_its_weights_open(folder, tmp_path):
+    weights = train_generator(TINY, folder, tmp_path / "run", "cpu")
+    record = read_stats(tmp_path / "run")[-1]
+    assert {"discriminator", "generator", "real", "fake", "r1", "path_length"} <= record.keys()
+    generator = Generator.load(weights)
+    image = generator.synthesis(generator.to_w_plus(generator.mapping(torch.randn(2, 8))))
+    assert image.shape == (2, 3, 8, 8) and bool(image.isfinite().all())
+    assert bool((generator.w_mean != 0).any())
+
+
+def test_the_generator_learns_the_colour(folder, tmp_path):
+    config = dataclasses.replace(TINY, kimg=0.32, learning_rate=1e-2, log_kimg=1.0, save_kimg=1.0)
+    task = GeneratorTask(config, FolderImages(folder, 8))
+    red_and_blue = lambda: task.generate(0, "test")[0].mean((0, 2, 3))[::2].detach()
+    before = red_and_blue()
+    train(task, tmp_path / "run")
+    change = red_and_blue() - before
+    assert change[0] > 0.2 and change[1] < -0.2
+
+
+def test_a_resumed_training_of_a_generator_equals_a_straight_one_bit_for_bit(folder, tmp_path):
+    images = FolderImages(folder, 8)
+    make = lambda kimg: GeneratorTask(dataclasses.replace(TINY, kimg=kimg), images)
+    assert_resumed_equals_straight(make, tmp_path, 0.024, 0.012)

@@ -1,1 +1,0 @@
-"""Training data: the index of aligned clips, clips out of the generator, clips out of videos."""

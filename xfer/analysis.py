@@ -118,7 +118,7 @@ def score_table(
 
 def importance(code: Code, factors: Factors) -> Float[np.ndarray, "width factors"]:
     """How much each number of the code matters to each factor: absolute weights of the lasso."""
-    scaled, targets = _standardised(code), _standardised(factors)
+    scaled, targets = (StandardScaler().fit_transform(x) for x in (code, factors))
     fits = (LassoCV(cv=3, alphas=12).fit(scaled, column) for column in targets.T)
     return np.abs(np.stack([fit.coef_ for fit in fits], axis=1))
 
@@ -147,7 +147,7 @@ def mig(code: Code, factors: Factors) -> Float[np.ndarray, " factors"]:
 def sap(code: Code, factors: Factors) -> Float[np.ndarray, " factors"]:
     """Attribute predictability gap of every factor: between the two numbers of the code that
     explain most of its variance, each alone (Kumar et al., 2018). In [0, 1]."""
-    c, v = _standardised(code), _standardised(factors)
+    c, v = (StandardScaler().fit_transform(x) for x in (code, factors))
     return _gap((v.T @ c / len(c)) ** 2)
 
 
@@ -163,11 +163,6 @@ def _gap(scores: Float[np.ndarray, "factors width"]) -> Float[np.ndarray, " fact
         raise BadValue("a gap requires a code of two numbers or more; got a single one")
     ordered = np.sort(scores, axis=1)
     return ordered[:, -1] - ordered[:, -2]
-
-
-def _standardised(x: Code) -> Code:
-    """Zero mean and unit spread, column by column; what never changes becomes 0."""
-    return StandardScaler().fit_transform(x)
 
 
 def _binned(column: Values) -> Int[np.ndarray, " n"]:

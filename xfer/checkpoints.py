@@ -45,11 +45,7 @@ class Checkpoint:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def pick(self, role: str) -> Network:
-        """The network of a role; a generator that was not averaged serves where there is no other.
-
-        Raises:
-            BadFile: There is none; says what there is instead.
-        """
+        """The network of a role; a generator that was not averaged serves in want of another."""
         if role == "generator" and role not in self.networks:
             role = "generator_raw" if "generator_raw" in self.networks else role
         if role not in self.networks:
@@ -80,7 +76,6 @@ class Storable:
 
     @classmethod
     def from_network(cls, network: Network) -> Any:
-        """Build from a network's tensors and configuration."""
         config, state = cls.unpack(network)
         _check_types(config)
         with torch.device("meta"):  # compare before memory is spent on what a header claims
@@ -147,11 +142,7 @@ def _check_types(config: Any) -> None:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy tensors into a network, or only compare where it is on the meta device.
-
-    Raises:
-        BadFile: Names or shapes do not agree.
-    """
+    """Copy tensors into a network, or only compare where it is on the meta device."""
     try:
         module.load_state_dict(dict(state), assign=any(p.is_meta for p in module.parameters()))
     except RuntimeError as error:

@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -104,9 +104,7 @@ def run(arguments: list[str]) -> int:
     described = f"{inspect.getdoc(function) or verb.summary}".split("\n\n")[0] + bare
     flags = gathered(flags, verb.bare)
     result = tyro.cli(call, prog=f"xfer {name}", args=flags, description=described)
-    for line in (
-        result if isinstance(result, Iterable) and not isinstance(result, str) else [result]
-    ):
+    for line in result if isinstance(result, (list, tuple, Iterator)) else [result]:
         if isinstance(line, (str, os.PathLike)):
             print(line, flush=True)
     return 0

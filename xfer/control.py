@@ -229,11 +229,9 @@ def parse_factors(text: str) -> dict[str, float]:
         try:
             values[name] = float(number)
         except ValueError:
-            raise BadValue(
-                f"{name} requires a number, as in {name}=0.5; got {number[:40]!r}"
-            ) from None
+            values[name] = math.nan
         if not math.isfinite(values[name]):
-            raise BadValue(f"{name} requires a finite number; got {number[:40]}")
+            raise BadValue(f"{name} requires a number, as in {name}=0.5; got {number[:40]!r}")
     return values
 
 

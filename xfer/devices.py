@@ -6,11 +6,7 @@ from xfer.errors import BadValue
 
 
 def best_device(name: str = "auto") -> torch.device:
-    """A device by its name: cpu, cuda, cuda:1, mps, or auto for cuda where there is one, else cpu.
-
-    Raises:
-        BadValue: The name is unknown, or this machine has no such device.
-    """
+    """A device by its name: cpu, cuda, cuda:1, mps, or auto (cuda where there is one, else cpu)."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

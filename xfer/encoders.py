@@ -82,7 +82,6 @@ class MotionEncoder(Storable, nn.Module):
         return self.head(self.backbone(fit(image, self.config.resolution)))
 
     def code(self, h: Bottleneck) -> WPlus:
-        """Motion codes of bottlenecks."""
         return self.to_code(h).unflatten(1, (self.config.n_styles, self.config.w_dim))
 
     def linear(self) -> tuple[Float[Tensor, "size bottleneck"], Float[Tensor, " size"]]:

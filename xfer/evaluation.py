@@ -176,12 +176,7 @@ def open_methods(
     names: Sequence[str] = (),
     people: int = 1500,
 ) -> dict[str, Method]:
-    """Methods by name: ours, copy, linear, ganspace, and more where weights and drivers allow.
-
-    Args:
-        names: By default all.
-        people: Generated people whom linear and ganspace are fitted to.
-    """
+    """Methods by name, as in `EvaluateConfig`; by default all that weights and drivers allow."""
     model, n_styles = pipeline.model, pipeline.model.generator.n_styles
     fit = lambda find: factor_moves(find(*sample_people(pipeline, people), n_styles))
     makers: dict[str, Callable[[], Method]] = {

@@ -59,7 +59,6 @@ class Worker:
         self._pool.submit(job)
 
     def want(self, state: State) -> None:
-        """Render a state."""
         self._newest = state
         self._changed.set()
         self._pool.submit(self._follow, state, time.monotonic())
@@ -281,7 +280,6 @@ class Panel:
 
 
 def button(text: str, act: Callable[[], None], width: str = "auto") -> widgets.Button:
-    """A button that does something."""
     made = widgets.Button(description=text, layout=widgets.Layout(width=width))
     made.on_click(lambda _: act())
     return made

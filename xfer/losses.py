@@ -87,14 +87,6 @@ def identity_distance(
     return 1 - (full(recogniser(first)) * wanted).sum(1).mean()
 
 
-def style_spread(w_plus: WPlus) -> Scalar:
-    """Mean square of what each style differs by from the first (Tov et al., "e4e", 2021).
-
-    Latents near W, where all styles are equal, can be edited; this keeps them close to it.
-    """
-    return (w_plus[:, 1:] - w_plus[:, :1]).square().mean()
-
-
 def contrastive(
     same: Codes, cross: Codes, driver: Codes, other: Codes, scale: float = 5.0, margin: float = 0.0
 ) -> Scalar:

@@ -129,7 +129,6 @@ class TransferPipeline:
 
     @torch.no_grad()
     def from_w_plus(self, w_plus: WPlus, name: str = "latent", **photo: Any) -> Identity:
-        """An identity from its code."""
         w_plus = w_plus.to(self.model.generator.w_mean)
         generator = photo.pop("generator", self.generator)
         image = generator.synthesis(w_plus)
@@ -192,7 +191,6 @@ class TransferPipeline:
 
     @torch.no_grad()
     def motion(self, image: Pixels, face: Face) -> Motion:
-        """What a driver's face tells."""
         if self.explicit:
             return torch.as_tensor(face.factors).float()[None]
         device = self.model.generator.w_mean.device

@@ -41,10 +41,10 @@ MASK_SIZE = 128
 class TransferConfig:
     """What is to be written, and with which model."""
 
-    driver: Annotated[tuple[str, ...], arg(aliases=["--source"])]
+    driver: tuple[str, ...]
     """Images, videos, folders of them, a camera such as live:/dev/video0, which Ctrl-C ends, or
     factors such as yaw=20,smile=.5"""
-    identity: Annotated[tuple[str, ...], arg(aliases=["--target"])]
+    identity: tuple[str, ...]
     """Photos of one person or a folder of them, a latent (.npy, .safetensors), or random:SEED."""
     out: Path
     """An image, or .mp4 for a video; a folder for several drivers."""

@@ -68,11 +68,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming(path: str | Path, only: tuple[int, ...] | None = None) -> Iterator[None]:
-    """Raise refusals of the system as `UnwritableFile` with the name that the user gave.
-
-    Args:
-        only: Error numbers; all that come as `OSError` by default.
-    """
+    """Raise refusals of the system, or `only` these error numbers, as `UnwritableFile` that has the
+    name which the user gave."""
     try:
         yield
     except UnwritableFile:
@@ -104,12 +101,8 @@ def read_json(path: str | Path) -> Any:
 
 def _plain(value: Any) -> Any:
     """Dataclasses, tuples, paths and numbers of other libraries as JSON's own kinds."""
-
-    def other(x: Any) -> Any:
-        if is_dataclass(x):
-            return asdict(x)
-        return x.tolist() if hasattr(x, "tolist") else str(x)
-
+    plain = lambda x: x.tolist() if hasattr(x, "tolist") else str(x)
+    other = lambda x: asdict(x) if is_dataclass(x) else plain(x)
     return json.loads(json.dumps(value, default=other), parse_constant=str)
 
 
@@ -188,7 +181,6 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder."""
         self._lock.close()
 
     def __enter__(self) -> "Run":
@@ -240,11 +232,7 @@ class Checkpoints:
 
 
 def refuse_changes(folder: Path, config: Any, free: Collection[str]) -> None:
-    """Raise RunError where the folder's run has other settings than these.
-
-    Args:
-        free: Names of those that may change.
-    """
+    """Raise RunError where the folder's run has other settings than these, `free` ones aside."""
     path = folder / "run.json"
     if not path.exists():
         return

@@ -66,11 +66,7 @@ class Pair(NamedTuple):
 
 
 class Clips:
-    """The clips of one folder, with random access to every frame.
-
-    Attributes:
-        clips: All of them, in the order of the index.
-    """
+    """The clips of one folder in the order of the index, with random access to every frame."""
 
     def __init__(self, folder: str | Path, clips: Sequence[Clip]):
         self.folder, self.clips = Path(folder), list(clips)
@@ -133,12 +129,6 @@ def sample_pair(clips: Sequence[Clip], seed: int, step: int, sample: int) -> Pai
     """Two frames of one clip and a frame of another person: a function of the numbers alone.
 
     A clip of one frame gives that frame twice.
-
-    Args:
-        clips: The clips to choose from, such as `clips.split("train")`.
-        seed: Of the training run.
-        step: Training step, from 0.
-        sample: Place in the batch, from 0.
     """
     rng = np.random.default_rng((seed, step, sample))
     order = (clips[i] for i in rng.permutation(len(clips)))
@@ -213,9 +203,8 @@ def write_clips(
         codes = np.asarray(w_plus, np.float16)
         numbers = [[place.setdefault(row.tobytes(), len(place)) for row in code] for code in codes]
         tensors["w_numbers"] = np.array(numbers, np.int32)
-    tensors["jpeg"] = np.frombuffer(b"".join(pages), np.uint8)
-    if w_plus is not None:
         tensors["w_rows"] = np.frombuffer(b"".join(place), np.float16).reshape(len(place), -1)
+    tensors["jpeg"] = np.frombuffer(b"".join(pages), np.uint8)
     lines = json.dumps([asdict(clip) for clip in clips])
     with atomic(Path(folder) / clips[0].file) as temporary:
         temporary.write_bytes(save(tensors, {"clips": lines}))
@@ -238,12 +227,7 @@ def write_index(folder: str | Path, files: Iterable[str] | None = None) -> Clips
 
 
 def claim(folder: str | Path, config: Any, free: Collection[str]) -> Run:
-    """The run of a folder of clips, for one process at a time; its settings stay as they were.
-
-    Args:
-        config: A dataclass of settings.
-        free: Those that may change from run to run.
-    """
+    """The run of a folder of clips, for one process at a time; only `free` settings may change."""
     refuse_changes(Path(folder), config, free)
     run = Run(folder, config)
     for left in Path(folder).rglob(".*.part"):  # by a process that was killed

@@ -38,12 +38,7 @@ class Input:
 
 
 def find_inputs(roots: Iterable[str | Path], people: str = "auto") -> list[Input]:
-    """Everything that may become a clip, each file once, in a fixed order.
-
-    Args:
-        roots: Videos, images, and folders, which are searched to the bottom.
-        people: "auto", "folder" or "file"; see `PrepareConfig`.
-    """
+    """Everything that may become a clip, each file once, in a fixed order; see `PrepareConfig`."""
     found: dict[Path, Input] = {}
     names: Counter[str] = Counter()
     for root in map(Path, roots):
@@ -63,11 +58,7 @@ def find_inputs(roots: Iterable[str | Path], people: str = "auto") -> list[Input
 
 
 def person_of(path: Path, root: Path, people: str = "auto") -> str | None:
-    """Who is in a file, by its name and folders; None where the names say nothing.
-
-    Args:
-        root: The input that it was found in.
-    """
+    """Who is in a file of the input `root`, by its name and folders; None where they are mute."""
     if people == "folder":
         top = root if root.is_dir() else root.parent
         return "/".join((top.name, *path.relative_to(top).parts[:-1][:1]))

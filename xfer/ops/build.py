@@ -42,7 +42,6 @@ class _Failure:
 
 
 def has_work_for_kernels(x: Tensor) -> bool:
-    """Whether to try a kernel on `x`."""
     return x.is_cuda and x.numel() > 0 and _Failure.reason is None
 
 

@@ -32,7 +32,7 @@ def setup_filter(taps: Sequence[float] | Tensor) -> Float[Tensor, "taps_y taps_x
 
 def upfirdn2d(
     x: Features,
-    f: Float[Tensor, " taps"] | Float[Tensor, "taps_y taps_x"],
+    f: Float[Tensor, "taps_y taps_x"],
     up: int = 1,
     down: int = 1,
     padding: int | Sequence[int] = 0,
@@ -44,15 +44,13 @@ def upfirdn2d(
     the layout of `x` (contiguous or channels-last).
 
     Args:
-        f: The filter, a constant: full, or one row of taps used along both axes.
+        f: The filter, a constant.
         up: Every sample is followed by `up - 1` zeros.
-        padding: Zeros added around the upsampled image: one number, (x, y), or (left, right, top,
-            bottom); negative numbers crop.
+        padding: Zeros added around the upsampled image: one number, or (left, right, top, bottom);
+            negative numbers crop.
         gain: Factor on the output.
     """
     sides = [padding] * 4 if isinstance(padding, int) else list(padding)
-    sides = [sides[0], sides[0], sides[1], sides[1]] if len(sides) == 2 else sides
-    f = torch.outer(f, f) if f.ndim == 1 else f
     if min(_output_size(x, f, [up, up], [down, down], sides)) <= 0:
         taps, samples = (" x ".join(map(str, t.shape[-2:])) for t in (f, x))
         raise BadValue(f"a filter of {taps} taps leaves nothing of {samples} samples: pad more")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import openvino
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -18,6 +19,7 @@ from xfer.media.images import to_array
 from xfer.ops.upfirdn2d import upfirdn2d
 from xfer.shapes import Features, Image, W, WPlus
 from xfer.stylegan2.layers import DEMODULATION_EPSILON, Noise, StyledLayer, upsample_rgb
+from xfer.stylegan2.wavelet_graph import wavelet_graph
 
 GAIN = math.sqrt(2)
 """Of the leaky ReLU."""
@@ -56,12 +58,10 @@ class Prepared:
         return image if whole else F.adaptive_avg_pool2d(image, self.resolution)
 
     def render(self, w_plus: WPlus, noise: Noise) -> Image:
-        """Images of the generator's size or of this one's."""
         return self.generator.synthesis(w_plus, noise)
 
     @torch.no_grad()
     def preview(self, w_plus: WPlus, size: int = 256) -> Image:
-        """Small images, as `Generator.preview`."""
         return self.generator.preview(w_plus, size)
 
     def frames(self, w_plus: WPlus) -> UInt8[np.ndarray, "batch height width 3"]:
@@ -132,10 +132,6 @@ class PreparedWavelet(Prepared):
 
     def _compiled(self, output: str, mode: str) -> Any:
         if (output, mode) not in self._models:
-            import openvino
-
-            from xfer.stylegan2.wavelet_graph import wavelet_graph
-
             model, core = wavelet_graph(self.generator, output, self.resolution), openvino.Core()
             has_half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             half = has_half and output != "image" and not self.exact

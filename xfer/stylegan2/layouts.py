@@ -121,7 +121,6 @@ def discriminator_from(network: Network) -> tuple[dict[str, Any], State]:
 
 
 def _ours(network: Network) -> State:
-    """The tensors under our names."""
     _check_plain(network)
     of_generator = network.role != "discriminator"
     if (network.layout, of_generator) not in NAMES:

@@ -12,6 +12,8 @@ Against the network as its authors packaged it:
 from typing import Any
 
 import numpy as np
+import openvino
+import openvino.opset13 as ops
 import torch
 from torch import Tensor, nn
 
@@ -32,8 +34,6 @@ def wavelet_graph(generator: Any, output: str, size: int) -> Any:
         output: "image" (float, `1 3 size size`), "frames" (bytes, `1 size size 3`), "preview_256",
             "preview_128" or "small_frames" (bytes of the former).
     """
-    import openvino
-
     g, n_styles = _Graph(generator), generator.n_styles
     if output.startswith(("preview", "small")):
         head, first_fine = generator.preview_heads.head(128 if output.endswith("128") else 256)
@@ -46,51 +46,48 @@ def wavelet_graph(generator: Any, output: str, size: int) -> Any:
         result = g.image(last, generator.to_wavelets.conv, generator.resolution // size)
     if output.endswith("frames"):
         result = g.bytes(result)
-    return openvino.Model([g.ops.result(result)], [g.w_plus], output)
+    return openvino.Model([ops.result(result)], [g.w_plus], output)
 
 
 class _Graph:
     """The generator's layers as OpenVINO operations."""
 
     def __init__(self, generator: Any):
-        import openvino.opset13 as ops
-
-        self.ops, self.generator = ops, generator
+        self.generator = generator
         self._noise: dict[nn.Module, Any] = {}
         self.w_plus = ops.parameter([1, generator.n_styles, generator.w_dim], np.float32, "w_plus")
 
     def constant(self, value: Tensor) -> Any:
-        return self.ops.constant(np.ascontiguousarray(value.detach().cpu().numpy()))
+        return ops.constant(np.ascontiguousarray(value.detach().cpu().numpy()))
 
     def number(self, value: float | list[float]) -> Any:
-        return self.ops.constant(value, np.float32)
+        return ops.constant(value, np.float32)
 
     def gather(self, x: Any, index: np.ndarray) -> Any:
-        return self.ops.gather(x, index, np.array(1))
+        return ops.gather(x, index, np.array(1))
 
     def styles(self, first: int, last: int) -> Any:
         """Styles `first` to `last - 1` as one row."""
-        return self.ops.reshape(self.gather(self.w_plus, np.arange(first, last)), [1, -1], False)
+        return ops.reshape(self.gather(self.w_plus, np.arange(first, last)), [1, -1], False)
 
     def linear(self, x: Any, layer: nn.Linear, rows: Any = slice(None), gain: float = 1.0) -> Any:
-        product = self.ops.matmul(x, self.constant(layer.weight[rows] * gain), False, True)
+        product = ops.matmul(x, self.constant(layer.weight[rows] * gain), False, True)
         return product + self.constant(layer.bias[rows][None] * gain)
 
     def per_channel(self, row: Any) -> Any:
-        return self.ops.unsqueeze(row, [2, 3])
+        return ops.unsqueeze(row, [2, 3])
 
     def conv(self, x: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
         pad = [weight.shape[2] // 2] * 2
-        y = self.ops.convolution(x, self.constant(weight), [1, 1], pad, pad, [1, 1])
+        y = ops.convolution(x, self.constant(weight), [1, 1], pad, pad, [1, 1])
         return y if bias is None else y + self.constant(bias.reshape(1, -1, 1, 1))
 
     def depthwise(self, x: Any, weight: Tensor) -> Any:
-        return self.ops.group_convolution(
-            x, self.constant(weight[:, None]), [1, 1], [1, 1], [1, 1], [1, 1]
-        )
+        kernel, one = self.constant(weight[:, None]), [1, 1]
+        return ops.group_convolution(x, kernel, one, one, one, one)
 
     def lrelu(self, x: Any) -> Any:
-        return self.ops.prelu(x, self.number([0.2]))
+        return ops.prelu(x, self.number([0.2]))
 
     def features(self, upto: int | None = None) -> dict[int, list[Any]]:
         """The last convolution's output at every resolution, as its four bands, or whole."""
@@ -138,13 +135,13 @@ class _Graph:
         )
         top, bottom, right, right_bottom = low + lh, low - lh, hl + hh, hl - hh
         pixels = [top + right, top - right, bottom + right_bottom, bottom - right_bottom]
-        return self.ops.depth_to_space(self.ops.concat(pixels, 1), "blocks_first", 2)
+        return ops.depth_to_space(ops.concat(pixels, 1), "blocks_first", 2)
 
     def whole(self, bands: list[Any]) -> Any:
         """Channels in their own order again."""
         if len(bands) == 1:
             return bands[0]
-        x = self.ops.concat(bands, 1)
+        x = ops.concat(bands, 1)
         return self.gather(x, np.argsort(_bands(x.shape[1]).reshape(-1)))
 
     def image(self, x: Any, conv: nn.Conv2d, reduction: int = 1) -> Any:
@@ -152,17 +149,16 @@ class _Graph:
         if reduction > 1:  # half the low band is the mean of four pixels
             y = self.conv(x, conv.weight[:3] / 2, conv.bias[:3] / 2)
             whole = reduction == 2
-            return y if whole else self.ops.avg_pool(y, [2, 2], [0, 0], [0, 0], [2, 2], True)
+            return y if whole else ops.avg_pool(y, [2, 2], [0, 0], [0, 0], [2, 2], True)
         weight, bias = (
             torch.einsum("ab,b...->a...", HAAR, p.detach().cpu()[_bands(12)]).flatten(0, 1)
             for p in (conv.weight, conv.bias)
         )
-        return self.ops.depth_to_space(self.conv(x, weight, bias), "blocks_first", 2)
+        return ops.depth_to_space(self.conv(x, weight, bias), "blocks_first", 2)
 
     def bytes(self, image: Any) -> Any:
-        """Bytes, channels last."""
-        scaled = self.ops.clamp(image * self.number(127.5) + self.number(128), 0.0, 255.0)
-        return self.ops.convert(self.ops.transpose(scaled, [0, 2, 3, 1]), "u8")
+        scaled = ops.clamp(image * self.number(127.5) + self.number(128), 0.0, 255.0)
+        return ops.convert(ops.transpose(scaled, [0, 2, 3, 1]), "u8")
 
     def preview(self, features: list[Any], head: Any, fine: Any) -> Any:
         """The head of a preview, layer by layer as in `PreviewHead`."""
@@ -174,4 +170,4 @@ class _Graph:
         x = self.lrelu(first)
         for conv in head.convs:
             x = self.lrelu(self.conv(x, conv.weight, conv.bias))
-        return self.image(self.ops.concat([first, x], 1), head.to_wavelets)
+        return self.image(ops.concat([first, x], 1), head.to_wavelets)

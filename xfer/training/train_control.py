@@ -110,10 +110,8 @@ def learn(
 ) -> tuple[Control, dict[str, Any]]:
     """The whole of it: gradients of faces at rest and of moved ones, moves, their response."""
     covariance = latent_covariance(generator)
-    face, rng = (
-        FaceGradients(generator, recogniser, config),
-        torch.Generator().manual_seed(config.seed),
-    )
+    face = FaceGradients(generator, recogniser, config)
+    rng = torch.Generator().manual_seed(config.seed)
     n_rest = round(config.people * (1 - config.moved))
     people = list(face.people(config.people))
     faces = [face.gradients(w) for w in tqdm(people[:n_rest], "faces at rest")]

@@ -93,3 +93,17 @@ def test_a_folder_hides_no_name_and_a_file_does(tmp_path, monkeypatch, cache):
     (tmp_path / "tiny").rmdir()
     (tmp_path / "tiny").touch()
     assert assets.locate("tiny") == Path("tiny")
+
+
+def test_npm_comes_out_of_a_wheel_where_the_system_has_none(toy, cache, monkeypatch):
+    toy.unlink()
+    row = dataclasses.replace(assets.ASSETS["toy"], registry="npm")
+    monkeypatch.setitem(assets.ASSETS, "toy", row)
+    monkeypatch.setattr(assets.shutil, "which", lambda _: None)
+    commands = []
+    monkeypatch.setattr(assets, "_run", lambda command, folder: commands.append(command))
+    with pytest.raises(BadFile, match="without the archive"):
+        assets.fetch(["toy"])
+    (*_, wheel), (node, npm, *rest) = commands
+    assert wheel == assets.NPM and Path(node).name == "node" and Path(npm).name == "npm-cli.js"
+    assert rest == ["pack", "--fetch-retries=1", "xfer-no-such-package@1.0"]

@@ -278,6 +278,15 @@ def test_two_workers_one_of_them_killed_give_the_bytes_of_one(real_films, tmp_pa
     assert bytes_of(tmp_path / "alone") == bytes_of(tmp_path / "together")
 
 
+def test_a_worker_that_dies_at_its_start_is_told_in_a_line(real_films, tmp_path, monkeypatch):
+    def dying(**_):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("distributed.LocalCluster", dying)
+    with pytest.raises(RunError, match=r"died while it started .* run again"):
+        prepare(PrepareConfig(inputs=(str(real_films),), out=str(tmp_path), n_workers=2))
+
+
 @pytest.mark.long
 def test_what_kills_every_worker_costs_itself(real_films, tmp_path):
     config = PrepareConfig(

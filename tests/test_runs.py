@@ -2,11 +2,17 @@
 
 import errno
 import os
+import resource
 
+import numpy as np
 import pytest
+import torch
 
 from xfer.errors import BadFile, RunError, UnwritableFile
-from xfer.runs import Run, atomic, read_json, read_stats, write_json
+from xfer.media.images import Source, write_image
+from xfer.runs import Checkpoints, Run, atomic, read_json, read_stats, write_json
+
+NOISE = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -35,6 +41,29 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(error, tmp_path):
     told = r"a\.json cannot be written: No space .*; make room on the disk and run again"
     with pytest.raises(UnwritableFile, match=told), atomic(tmp_path / "a.json"):
         raise error
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("share", [0.01, 0.4, 0.95])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: Checkpoints(folder).save(1, {"a": torch.ones(50_000)}),
+        lambda folder: write_image(folder / "a.jpg", NOISE, Source.GENERATED),
+    ],
+)
+def test_what_is_written_by_libraries_is_whole_or_refused(write, share, tmp_path):
+    write(tmp_path)
+    (path,) = tmp_path.iterdir()
+    size = path.stat().st_size
+    path.unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (round(size * share), before[1]))
+    try:
+        with pytest.raises(UnwritableFile, match="make room on the disk"):
+            write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(tmp_path) == []
 
 
@@ -69,3 +98,14 @@ def test_a_line_of_statistics_cut_short_is_left_out_and_replaced_by_the_next(tmp
     assert lines == [{"kimg": 1.0}] * 2
     assert (tmp_path / "stats.jsonl").read_text() == '{"kimg": 1.0}\n' * 3
     assert read_json(tmp_path / "metrics.json") == {"fid": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("run.json", b"[]"), ("run.json", b'{"config": 5}'), ("stats.jsonl", b"5\n"),
+     ("stats.jsonl", b"\xff\n")],
+)  # fmt: skip
+def test_damaged_records_are_named(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadFile, match=name):
+        Run(tmp_path, {}) and read_stats(tmp_path)

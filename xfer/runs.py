@@ -75,9 +75,12 @@ def naming(path: str | Path, only: tuple[int, ...] | None = None) -> Iterator[No
     except UnwritableFile:
         raise
     except Exception as error:
-        number = getattr(error, "errno", None)
-        if number is None and (match := re.search(r"os error (\d+)", str(error))):
-            number = int(match[1])  # Rust's libraries (safetensors) say it in words
+        number, cause = None, error
+        while number is None and cause is not None:  # PyTorch raises others over the system's
+            number = getattr(cause, "errno", None)
+            if number is None and (match := re.search(r"os error (\d+)", str(cause))):
+                number = int(match[1])  # Rust's libraries (safetensors) say it in words
+            cause = cause.__cause__ or cause.__context__
         if number is None or (number not in only if only else not isinstance(error, OSError)):
             raise
         todo = "make room on the disk and run again" if number in FULL else "choose another place"
@@ -154,7 +157,7 @@ class Run:
         self.record = {"config": config, "inputs": dict(inputs or {}), "started": now}
         self.record |= environment()
         if (self.folder / "run.json").exists():
-            before = read_json(self.folder / "run.json")
+            before = _read_record(self.folder)
             again = {"at": now, "commit": self.record["commit"]}
             self.record["started"] = before.get("started", now)
             self.record["resumed"] = [*before.get("resumed", []), again]
@@ -191,13 +194,24 @@ class Run:
         self.close()
 
 
+def _read_record(folder: Path) -> dict[str, Any]:
+    """What run.json says of an earlier stay in a folder."""
+    path, kinds = folder / "run.json", {"config": dict, "resumed": list}
+    record = read_json(path)
+    if not isinstance(record, dict) or not all(
+        isinstance(record.get(name, kind()), kind) for name, kind in kinds.items()
+    ):
+        raise BadFile(f"{path} should be the record of a run and is damaged; start another folder")
+    return record
+
+
 def read_stats(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a run's stats.jsonl; a last line cut short by a crash is left out."""
     path = Path(folder) / "stats.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     try:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except ValueError as error:
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        return [dict(json.loads(line)) for line in lines if line.endswith("\n")]
+    except (ValueError, TypeError) as error:
         raise BadFile(f"{path} should hold a JSON object a line: {error}") from error
 
 
@@ -210,8 +224,8 @@ class Checkpoints:
     def save(self, step: int, state: Mapping[str, Any]) -> None:
         """Write a state whole or not at all, then remove those before the last two."""
         plain = self.folder / "new.pt"
-        with atomic(plain) as temporary:
-            torch.save(state, temporary)
+        with atomic(plain) as temporary, open(temporary, "wb") as file:
+            torch.save(state, file)  # which does not say why it cannot write to a path
         os.replace(plain, self.folder / f"step_{step:08d}.{sha256_of(plain)[:16]}.pt")
         for old in self.paths()[:-2]:
             old.unlink()
@@ -233,12 +247,11 @@ class Checkpoints:
 
 def refuse_changes(folder: Path, config: Any, free: Collection[str]) -> None:
     """Raise RunError where the folder's run has other settings than these, `free` ones aside."""
-    path = folder / "run.json"
-    if not path.exists():
+    if not (folder / "run.json").exists():
         return
     now = json.loads(json.dumps(asdict(config)))
     usual = {f.name: now[f.name] for f in fields(config) if getattr(config, f.name) == f.default}
-    before = usual | read_json(path).get("config", {})
+    before = usual | _read_record(folder).get("config", {})
     changed = [n for n in now.keys() | before.keys() if before.get(n) != now.get(n)]
     if changed := sorted(set(changed) - set(free)):
         was = ", ".join(f"{n} was {before.get(n)}, not {now.get(n)}" for n in changed)
@@ -250,7 +263,7 @@ def forget_after(folder: Path, step: int) -> None:
     for path in Checkpoints(folder / "checkpoints").paths():
         if int(path.name.split(".")[0].removeprefix("step_")) > step:
             path.unlink()
-    lines = [json.dumps(line) for line in read_stats(folder) if line["step"] <= step]
+    lines = [json.dumps(line) for line in read_stats(folder) if line.get("step", 0) <= step]
     with atomic(folder / "stats.jsonl") as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines))
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from xfer.data.clips import Clips, claim, encode, split_of, write_clip, write_index
 from xfer.data.inputs import Input, find_inputs
 from xfer.detectors import Detector
-from xfer.errors import BadFile, NoFace, UnwritableFile, XferError
+from xfer.errors import BadFile, NoFace, RunError, UnwritableFile, XferError
 from xfer.face_reader import Face, FaceReader
 from xfer.media.align import crop, to_square
 from xfer.media.images import Pixels, read_image
@@ -315,5 +315,10 @@ def _client(config: PrepareConfig) -> Iterator[Any]:
         "distributed.scheduler.worker-saturation": 1.0,
     }
     own = {"n_workers": config.n_workers, "threads_per_worker": 1, "dashboard_address": None}
-    with dask.config.set(scheduler), LocalCluster(**own) as cluster, Client(cluster) as client:
-        yield client
+    with dask.config.set(scheduler):
+        try:
+            cluster = LocalCluster(**own)
+        except RuntimeError as error:
+            raise RunError(f"a worker died while it started ({error}); run again") from error
+        with cluster, Client(cluster) as client:
+            yield client

@@ -184,8 +184,10 @@ def write_image(path: str | Path, array: Pixels, source: Source, note: str = "")
         texts = PngImagePlugin.PngInfo()
         texts.add_itxt("XML:com.adobe.xmp", packet.decode())
         options = {"pnginfo": texts, "compress_level": 4}
+    data = io.BytesIO()  # on a full disk Pillow cuts a JPEG's last bytes and says nothing
+    Image.fromarray(array).save(data, form[suffix], **options)
     with atomic(path) as temporary:
-        Image.fromarray(array).save(temporary, form[suffix], **options)
+        temporary.write_bytes(data.getbuffer())
     return Path(path)
 
 

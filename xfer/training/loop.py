@@ -23,7 +23,7 @@ from tqdm import tqdm
 from xfer.assets import cache_folder
 from xfer.checkpoints import Storable, write_checkpoint
 from xfer.errors import RunError, Stopped
-from xfer.runs import Checkpoints, Run, forget_after, read_json, refuse_changes
+from xfer.runs import Checkpoints, Run, forget_after, naming, read_json, refuse_changes
 from xfer.training.config import FREE, TrainingConfig
 from xfer.training.distributed import World, rng, share_norms
 
@@ -246,12 +246,13 @@ class _Loop:
         self.logged, self.sums = (self.done, now), {}
         if not self.writes:
             return
-        if self.board is None:
-            from torch.utils.tensorboard import SummaryWriter
+        with naming(self.folder / "tensorboard"):
+            if self.board is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(self.folder / "tensorboard", purge_step=step)
-        for name in record.keys() - {"step"}:
-            self.board.add_scalar(name, record[name], self.done)
+                self.board = SummaryWriter(self.folder / "tensorboard", purge_step=step)
+            for name in record.keys() - {"step"}:
+                self.board.add_scalar(name, record[name], self.done)
         record = self.record.log(**record)
         bar.set_postfix({k: v for k, v in record.items() if k != "step"}, refresh=False)
 
@@ -286,7 +287,8 @@ class _Loop:
         if self.record is not None:
             self.record.close()
         if self.board is not None:
-            self.board.close()
+            with naming(self.folder / "tensorboard"):
+                self.board.close()
 
 
 def _ignore_signals(_: int) -> None:

@@ -1,8 +1,20 @@
+"""Clips on disk: what is written comes back; people and clips out of a small generator."""
+
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
+from lamp import Lamp
+from torch import nn
 
+from xfer.control import Control
 from xfer.data import clips as store
-from xfer.errors import BadFile, BadValue, MissingFile
+from xfer.data import synthesize as room
+from xfer.data.clips import open_clips, split_of
+from xfer.data.synthesize import UNITS, SynthesizeConfig, sample_motion, synthesize
+from xfer.errors import BadFile, BadValue, MissingFile, RunError
+from xfer.landmarker import FACTORS
 
 SIZE, STYLES, WIDTH = 32, 6, 8
 
@@ -113,3 +125,117 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     with pytest.raises(BadFile, match="safetensors"):
         for i in range(4):
             clips.image(clips.clips[0], i)
+
+
+N = len(FACTORS)
+
+
+class Mover(Control):
+    """Moves the first style by the units themselves."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+
+    def move(self, w_plus, units):
+        moved = w_plus.clone()
+        moved[:, 0, :N] += units
+        return moved
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """Settings of a small synthesis by a small generator, whose reader reads the colour."""
+    rng = np.random.default_rng(0)
+    noise = (rng.standard_normal((1000, N)) * UNITS).astype(np.float32)
+    read = lambda landmarks, _: torch.from_numpy(noise[landmarks[:, 0, 0].long()])
+    reader = SimpleNamespace(
+        landmarks=lambda image, _: (np.full((478, 3), image[0, 0, 0], np.float32), 1.0),
+        blendshapes=lambda _: np.zeros(52, np.float32),
+    )
+    monkeypatch.setattr(room, "Generator", SimpleNamespace(load=lambda _: Lamp()))
+    monkeypatch.setattr(room, "Landmarker", lambda *_, **__: reader)
+    monkeypatch.setattr(room, "read_factors", read)
+    monkeypatch.setattr(room, "load", lambda _: Mover())
+    return SynthesizeConfig(out=str(tmp_path), people=60, block=20, clips=9, frames=5, size=32)
+
+
+def test_people_have_their_code_psi_and_readings(tiny):
+    people, _ = synthesize(tiny)
+    assert len(people) == len({clip.person for clip in people.clips}) == 60
+    for clip in people.clips[:5]:
+        code = people.w_plus(clip, 0)
+        assert (code == code[0]).all()
+        shade = people.image(clip, 0)
+        assert shade.shape == (32, 32, 3)
+        assert abs(float(shade.mean()) - (code[0, 0] + 1) * 127.5) < 2
+        assert 0.5 <= people.array(clip, "psi")[0] <= 1
+        assert people.array(clip, "landmarks").shape == (1, 478, 3)
+
+
+def test_clips_are_of_people_and_their_frames_are_known(tiny):
+    people, clips = synthesize(tiny)
+    assert len(clips) == 9
+    for clip in clips.clips:
+        (own,) = (person for person in people.clips if person.name == clip.person)
+        assert clip.n_frames == 5 and clip.split == own.split == split_of(own.name)
+        units = clips.array(clip, "units")
+        for i in range(5):
+            code = clips.w_plus(clip, i)
+            np.testing.assert_array_equal(code[1:], people.w_plus(own, 0)[1:])
+            moves = code[0, :N] - people.w_plus(own, 0)[0, :N]
+            np.testing.assert_allclose(moves, units[i], atol=3e-3)
+            shade = (np.clip(code[0, 0], -1, 1) + 1) * 127.5
+            assert abs(float(clips.image(clip, i).mean()) - shade) < 2
+
+
+def test_a_stopped_synthesis_goes_on_to_the_same_bytes(tiny, tmp_path):
+    synthesize(tiny)
+    paths = [path for part in ("people", "clips") for path in (tmp_path / part).rglob("*")]
+    whole = {p: p.read_bytes() for p in paths if p.suffix == ".safetensors" or p.suffix == ".jsonl"}
+    assert len(whole) == 3 + 9 + 2
+    for path in list(whole)[::2]:
+        path.unlink()
+    synthesize(tiny)
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
+def test_more_people_are_added_and_other_settings_refused(tiny, tmp_path):
+    synthesize(tiny)
+    before = open_clips(tmp_path / "people").clips
+    more = SynthesizeConfig(**{**vars(tiny), "people": 80, "clips": 0})
+    assert synthesize(more)[0].clips[:60] == before
+    with pytest.raises(RunError, match="size was"):
+        synthesize(SynthesizeConfig(**{**vars(tiny), "size": 64}))
+
+
+def motions(frames=32, fps=8.0, own=None, spread=1.0):
+    usual = np.where(np.array(FACTORS) == "lids", 3 * UNITS, 0.0)
+    readings = usual + spread * UNITS * np.random.default_rng(1).standard_normal((500, N))
+    own = usual if own is None else own
+    draw = lambda i: sample_motion(readings, own, frames, fps, np.random.default_rng(i))
+    return np.stack([draw(i) for i in range(200)])
+
+
+def test_motion_has_the_spread_of_what_was_read_and_is_bounded():
+    units = motions()
+    assert units.shape == (200, 32, N) and units.dtype == np.float32
+    spread = units.reshape(-1, N).std(0)
+    assert (spread > 0.75).all() and (spread < 1.5).all()
+    assert np.abs(units).max() <= 3.5
+
+
+def test_heads_turn_to_the_angles_of_others_and_expressions_are_relative():
+    mean = motions(own=2.0 * UNITS, spread=0.2).mean((0, 1))
+    at = FACTORS.index
+    np.testing.assert_allclose(mean[[at("yaw"), at("pitch")]], -2.0, atol=0.1)
+    np.testing.assert_allclose(mean[[at("smile"), at("gaze_x"), at("brow_up")]], 0.0, atol=0.1)
+
+
+def test_eyes_blink_and_mouths_speak():
+    units = motions(spread=0.05, frames=250, fps=25.0)
+    lids, lips = units[..., FACTORS.index("lids")], units[..., FACTORS.index("lip_gap")]
+    starts = ((lids[:, 1:] < -1.35) & (lids[:, :-1] >= -1.35)).sum() / (200 * 10)
+    assert 0.2 < starts < 0.5  # blinks a second
+    assert 0.3 < (lips > 0.2).mean() < 0.7
+    still = units[..., FACTORS.index("smile")]
+    assert np.abs(np.diff(still, axis=1)).max() < 0.1  # a smile comes slowly

@@ -3,15 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from by_rule import (
-    KEYS,
-    assert_agree,
-    encoder_state,
-    figures,
-    given,
-    prefixed,
-    state,
-)
+from by_rule import KEYS, assert_agree, encoder_state, figures, given, prefixed, state
 
 from xfer.checkpoints import read_checkpoint, write_checkpoint
 from xfer.control import Control, ControlConfig

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import shutil
@@ -22,8 +23,7 @@ from xfer.face_reader import Face, FaceReader
 from xfer.media.images import kind_of
 from xfer.media.video import Frame
 
-HEIGHT, WIDTH = 300, 400
-TEXTURE = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+TEXTURE = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
 
 
 def frame(x: int = 200, y: int = 150, side: int = 160, yaw: int = 0) -> np.ndarray:
@@ -50,18 +50,15 @@ def face_in(image: np.ndarray) -> Face | None:
 
 
 class SlowReader(FaceReader):
-    """Answers two frames late, as a reader does that looks ahead to smooth."""
+    """Answers late, as a reader does that looks ahead to smooth."""
 
     def __init__(self):
         pass
 
     def track(self, frames, **_) -> Iterator[Face | None]:
-        waiting = []
-        for frame in frames:
-            waiting.append(face_in(frame.image))
-            if len(waiting) > 2:
-                yield waiting.pop(0)
-        yield from waiting
+        frames = iter(frames)
+        while some := list(itertools.islice(frames, 3)):
+            yield from [face_in(frame.image) for frame in some]
 
 
 @pytest.fixture

@@ -159,8 +159,6 @@ def _concentration(x: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, " 
 
 
 def _gap(scores: Float[np.ndarray, "factors width"]) -> Float[np.ndarray, " factors"]:
-    if scores.shape[1] < 2:
-        raise BadValue("a gap requires a code of two numbers or more; got a single one")
     ordered = np.sort(scores, axis=1)
     return ordered[:, -1] - ordered[:, -2]
 

@@ -41,10 +41,8 @@ class BackboneConfig:
 
     def __post_init__(self):
         if len(self.channels) != len(self.blocks) or self.resolution % 2 ** len(self.blocks):
-            raise BadValue(
-                "an IR-SE backbone has a width and units for every stage, each of which halves the "
-                f"resolution; got {self.channels}, {self.blocks} and {self.resolution} px"
-            )
+            rule = "a stage of an IR-SE backbone has a width and units and halves the resolution"
+            raise BadValue(f"{rule}; got {self.channels}, {self.blocks} and {self.resolution} px")
 
     @property
     def features(self) -> int:

@@ -184,10 +184,8 @@ def _about(path: Path) -> Iterator[None]:
     except XferError as error:
         raise BadFile(f"{path}: {error}") from None
     except Exception as error:  # parsers of damaged bytes raise anything
-        raise BadFile(
-            f"{path} is damaged or of another kind ({type(error).__name__}: {str(error)[:200]}); "
-            "fetch or copy it again"
-        ) from error
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        raise BadFile(f"{path} is damaged or of another kind ({why}); fetch it again") from error
 
 
 def write_checkpoint(

@@ -118,8 +118,6 @@ class IdentityEncoderConfig(BackboneConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.in_channels != 6:
-            raise BadValue(f"two images have 6 channels; got {self.in_channels}")
         if self.head not in ("styles", "summed", "features"):
             raise BadValue(f"head is styles, summed or features; got {self.head!r}")
         if self.features & (self.features - 1):
@@ -176,10 +174,9 @@ class IdentityEncoder(Storable, nn.Module):
             return stored_config(IdentityEncoderConfig, network), network.tensors
         kind = network.config.get("opts", {}).get("encoder_type")
         if kind not in ENCODER_TYPES or any("latlayer" in name for name in network.tensors):
-            raise BadFile(
-                f"an encoder of the kind {kind or 'GradualStyleEncoder'}; xfer reads those of "
-                "ReStyle-pSp (BackboneEncoder) and ReStyle-e4e (ProgressiveBackboneEncoder)"
-            )
+            kind = kind or "GradualStyleEncoder"
+            reads = "BackboneEncoder (ReStyle-pSp) and ProgressiveBackboneEncoder (ReStyle-e4e)"
+            raise BadFile(f"an encoder of the kind {kind}; xfer reads {reads}")
         state = translate(network.tensors, {})
         known = sizes(state)
         halvings = sum(bool(re.match(r"styles\.0\.convs\.\d+\.weight", name)) for name in state)
@@ -230,6 +227,4 @@ class IdentityEncoder(Storable, nn.Module):
         return latent
 
 
-@functools.cache
-def _face_features() -> FaceFeatures:
-    return FaceFeatures()
+_face_features = functools.cache(FaceFeatures)

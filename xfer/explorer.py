@@ -256,6 +256,4 @@ class CameraDriver:
         return motion, self._neutral.value
 
 
-@cache
-def _judge() -> DlibRecogniser:
-    return DlibRecogniser()
+_judge = cache(DlibRecogniser)

@@ -43,9 +43,7 @@ class Transfer(nn.Module):
     ):
         super().__init__()
         if (motion_encoder is None) != (mapper is None) or (mapper is None and control is None):
-            raise BadValue(
-                "a model needs a motion encoder and a mapper, or a control, or all three"
-            )
+            raise BadValue("a model needs a motion encoder and a mapper, or a control, or all")
         self.generator, self.motion_encoder, self.mapper = generator, motion_encoder, mapper
         self.identity_encoder, self.control = identity_encoder, control
         self.asset = "ffhq" if isinstance(generator, WaveletGenerator) else None
@@ -109,10 +107,8 @@ class Transfer(nn.Module):
     def identify(self, image: Image) -> WPlus:
         """Identity codes of aligned photos: their latents after the last round of inversion."""
         if self.identity_encoder is None:
-            raise MissingFile(
-                "photos need an identity encoder, and this model has no identity encoder: use "
-                "Transfer.load(path, identity_encoder=FILE) or xfer.inversion.invert"
-            )
+            how = "use Transfer.load(path, identity_encoder=FILE) or xfer.inversion.invert"
+            raise MissingFile(f"this model has no identity encoder, which photos need: {how}")
         return self.identity_encoder.invert(image, self.generator)
 
     @torch.no_grad()
@@ -168,10 +164,8 @@ class Transfer(nn.Module):
     def _check_codes(self, found: tuple[int, int], whose: str) -> None:
         wanted = (self.generator.n_styles, self.generator.w_dim)
         if found != wanted:
-            raise BadValue(
-                f"the generator takes {wanted[0]} styles of {wanted[1]}, and so must every part; "
-                f"{whose} {found[0]} of {found[1]}"
-            )
+            takes = "the generator takes {} styles of {}, and so must every part".format(*wanted)
+            raise BadValue(f"{takes}; {whose} {found[0]} of {found[1]}")
 
 
 def asset_hashes(asset: str) -> dict[str, str]:
@@ -187,8 +181,6 @@ def _generator(checkpoint: Checkpoint, usual: str | Path) -> Any:
     if isinstance(facts, dict):
         usual = facts.get("asset")
         if usual != "ffhq" or facts.get("sha256") != asset_hashes("ffhq"):
-            raise BadFile(
-                f"{checkpoint.path} was made for an edition of the generator {usual} that this "
-                "version of xfer does not fetch; use weights made for this one"
-            )
+            made_for = f"{checkpoint.path} was made for an edition of the generator {usual}"
+            raise BadFile(f"{made_for} that this version of xfer does not fetch: use other weights")
     return Generator.load(usual)

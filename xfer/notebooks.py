@@ -50,10 +50,9 @@ def run(config: NotebooksConfig) -> list[Path]:
         error, seconds = _execute(path, out, parameters)
         _write_index(results)
         if error:
-            raise RunError(
-                f"{path.stem} stopped after {seconds:.0f} s: {error}. {out}/executed.html shows "
-                f"the cell; mend it and go on with --start {path.stem[:2]}"
-            )
+            why = f"{path.stem} stopped after {seconds:.0f} s: {error}"
+            todo = f"see {out}/executed.html, mend it and go on with --start {path.stem[:2]}"
+            raise RunError(f"{why}; {todo}")
         pages.append(out / "executed.ipynb")
         print(f"{path.stem}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
     return pages

@@ -22,13 +22,7 @@ from xfer.media.align import Quad, crop
 from xfer.media.images import Pixels, read_image, to_array, to_tensor
 from xfer.media.video import Frame, Video, prefetch
 from xfer.model import Person, Transfer
-from xfer.pipeline_inputs import (
-    TransferOptions,
-    find_photos,
-    is_latent,
-    parse_seed,
-    read_latent,
-)
+from xfer.pipeline_inputs import TransferOptions, find_photos, is_latent, parse_seed, read_latent
 from xfer.recognition import open_recogniser
 from xfer.shapes import WPlus
 

@@ -22,14 +22,7 @@ from xfer.media.images import Pixels, Source, read_image, write_image
 from xfer.media.video import Camera, VideoWriter, open_video, prefetch
 from xfer.model import Transfer
 from xfer.pipeline import Identity, Result, TransferOptions, TransferPipeline, roll_deg
-from xfer.pipeline_inputs import (
-    IMAGES,
-    VIDEOS,
-    Driver,
-    check_outputs,
-    name_outputs,
-    parse_drivers,
-)
+from xfer.pipeline_inputs import IMAGES, VIDEOS, Driver, check_outputs, name_outputs, parse_drivers
 
 IMAGES_QUEUED = 4
 """Generated images that wait to be written."""

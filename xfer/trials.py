@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from xfer.data.synthesize import sample_motion
+from xfer.data.synthesize import UNITS, sample_motion
 from xfer.detectors import Dlib, face_box
 from xfer.errors import BadValue, NoFace
 from xfer.face_reader import FaceReader
 from xfer.inversion import resized
-from xfer.landmarker import FACTOR_UNITS, FACTORS
+from xfer.landmarker import FACTORS
 from xfer.media.align import crop
 from xfer.media.images import Pixels, kind_of, to_array, to_tensor
 from xfer.media.video import open_video
@@ -181,7 +181,7 @@ def true_frames(
     """
     if driver.units is None:
         raise BadValue(f"true frames exist for drivers random:SEED only; got {driver.name}")
-    turned = IS_POSE * (driver.actor.still.factors - subject.still.factors) / _units()
+    turned = IS_POSE * (driver.actor.still.factors - subject.still.factors) / UNITS
     units = driver.units + torch.from_numpy(turned).float()
     code = subject.identity.w_plus
     w_plus = pipeline.model.control.move(code, units.to(code))
@@ -256,11 +256,7 @@ def measure_trial(
 
 def relative(factors: Factors) -> Factors:
     """Pose in degrees; others less the video's median, in units."""
-    return np.where(IS_POSE, factors, (factors - np.median(factors, axis=0)) / _units())
-
-
-def _units() -> Float[np.ndarray, " n_factors"]:
-    return np.array(list(FACTOR_UNITS.values()))
+    return np.where(IS_POSE, factors, (factors - np.median(factors, axis=0)) / UNITS)
 
 
 @metric("accepted", better="higher")

@@ -1,17 +1,20 @@
-"""Generator and discriminator on answers known beforehand; a prepared one renders the same."""
+"""Generators and discriminator on answers known beforehand; prepared ones render the same."""
 
 import copy
 
 import numpy as np
+import openvino
 import pytest
 import torch
 import torch.nn.functional as F
 
-from xfer.errors import BadValue
+from xfer import assets
+from xfer.errors import BadFile, BadValue
 from xfer.media.images import to_array
 from xfer.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from xfer.stylegan2.generator import Generator, GeneratorConfig, z_from_seeds
 from xfer.stylegan2.inference import Prepared, PreparedWavelet
+from xfer.stylegan2.layouts import read_constants
 from xfer.stylegan2.wavelet import Preview, PreviewConfig, WaveletGenerator
 
 
@@ -131,13 +134,6 @@ def test_frames_are_bytes_and_come_in_order_when_streamed(wavelets):
     stopped.close()
 
 
-@pytest.mark.parametrize("resolution", [8, 16, 64, 128])
-def test_any_resolution_renders_an_image_of_its_size(resolution):
-    made = Generator(GeneratorConfig(resolution, 8, 8, 1, channel_base=64, channel_max=8))
-    assert made.n_styles == 2 * (resolution.bit_length() - 2)
-    assert made(torch.randn(1, 8)).shape == (1, 3, resolution, resolution)
-
-
 @pytest.mark.parametrize("resolution", [4, 48, 2048])
 def test_other_resolutions_are_refused(resolution):
     with pytest.raises(BadValue, match="power of two, 8 to 1024"):
@@ -197,3 +193,64 @@ def test_a_discriminator_refuses_images_of_another_size():
     discriminator = Discriminator(DiscriminatorConfig(16, channel_base=128, channel_max=16))
     with pytest.raises(BadValue, match="images of 16 px; got 32 x 16"):
         discriminator(torch.zeros(1, 3, 16, 32))
+
+
+@pytest.fixture(scope="module")
+def ffhq(needs) -> WaveletGenerator:
+    needs(*(name for name in assets.ASSETS if name.startswith("ffhq")))
+    return Generator.load("ffhq").requires_grad_(False)
+
+
+def openvino_run(network: str, inputs: torch.Tensor) -> np.ndarray:
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    path = assets.asset_path(f"{network}.xml")
+    compiled = openvino.Core().compile_model(path, "CPU", exact)
+    return np.concatenate([compiled(row[None].numpy())[0] for row in inputs])
+
+
+def test_mapping_synthesis_and_mean_agree_with_the_packaged_network(ffhq):
+    z = z_from_seeds([1, 2, 3], 512)
+    w = ffhq.mapping(z)
+    packaged = openvino_run("ffhq-mapping", z)
+    assert np.abs(w.numpy() - packaged).max() < 1e-4 * np.abs(packaged).max()
+    images = openvino_run("ffhq-synthesis", w)
+    for ours, theirs in zip(w.split(1), images, strict=True):
+        error = np.abs(ffhq.synthesis(ours)[0].numpy() - theirs)
+        assert error.max() < 1e-4 * np.abs(theirs).max()
+    others = ffhq.estimate_w_mean(4000, seed=7)[0]
+    assert (ffhq.w_mean - others).norm() < 0.1 * others.norm()
+    assert (ffhq.n_styles, ffhq.resolution, ffhq.w_dim, ffhq.z_dim) == (16, 1024, 512, 512)
+
+
+def test_a_preview_is_the_image_brought_down_and_its_gradient_reaches_w_plus(ffhq):
+    w_plus = ffhq.to_w_plus(ffhq.mapping(z_from_seeds([11, 12], 512))).clone()
+    whole = ffhq.synthesis(w_plus)
+    w_plus.requires_grad_()
+    for size in (128, 256):
+        small = ffhq.preview(w_plus, size)
+        assert small.shape == (2, 3, size, size)
+        error = (small.clamp(-1, 1) - F.adaptive_avg_pool2d(whole, size).clamp(-1, 1)).square()
+        assert error.mean() < 4 * 10**-2.2, "at least 22 dB"
+        (gradient,) = torch.autograd.grad(small.square().sum(), w_plus)
+        assert (gradient[:, :9].abs().sum(-1) > 0).all()
+    with pytest.raises(BadValue, match="128 or 256 px; got 64"):
+        ffhq.preview(w_plus, 64)
+
+
+def test_every_style_reaches_the_image_and_style_space_gives_the_same(wavelets):
+    w_plus = styles(wavelets, 1)
+    before = wavelets.synthesis(w_plus)
+    torch.testing.assert_close(wavelets.synthesis_from_styles(wavelets.styles(w_plus)), before)
+    for row in range(wavelets.n_styles):
+        changed = w_plus.clone()
+        changed[:, row] += 1.0
+        assert (wavelets.synthesis(changed) - before).abs().max() > 1e-4 * before.abs().max()
+
+
+@pytest.mark.parametrize("text", ["<net", '<!DOCTYPE x [<!ENTITY a "b">]><net/>'])
+def test_a_damaged_or_hostile_network_file_is_refused(text, tmp_path, monkeypatch):
+    (tmp_path / "n.xml").write_text(text)
+    (tmp_path / "n.bin").write_bytes(b"")
+    monkeypatch.setattr("xfer.stylegan2.layouts.asset_path", lambda name: tmp_path / name)
+    with pytest.raises(BadFile, match="fetch it again"):
+        read_constants("n")

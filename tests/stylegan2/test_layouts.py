@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from by_rule import (
-    KEYS,
-    assert_agree,
-    figures,
-    given,
-    small_rosinality,
-    state,
-)
+from by_rule import KEYS, assert_agree, figures, given, small_rosinality, state
 from nvlabs_pickles import dump, small_generator
 
 from xfer.checkpoints import read_checkpoint

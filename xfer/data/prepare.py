@@ -272,10 +272,8 @@ def _watch(config: PrepareConfig) -> None:
         faulthandler.dump_traceback_later(config.hang_s, exit=True)
 
 
-@cache
-def _reader(detector: Detector) -> FaceReader:
-    """One for all inputs of a process."""
-    return FaceReader(detector)
+_reader = cache(FaceReader)
+"""One for each detector, for all inputs of a process."""
 
 
 def _work(inputs: Sequence[Input], config: PrepareConfig) -> Iterator[tuple[Input, dict[str, Any]]]:

@@ -20,15 +20,7 @@ from PIL import ImageSequence
 
 from xfer.errors import BadFile, MissingFile
 from xfer.media.conversion import Converter, progressive
-from xfer.media.images import (
-    MOST_PIXELS,
-    Pixels,
-    check_size,
-    exists,
-    flat,
-    opened_image,
-    words,
-)
+from xfer.media.images import MOST_PIXELS, Pixels, check_size, exists, flat, opened_image, words
 
 # Containers only: a playlist could make FFmpeg read other files or the network.
 CONTAINERS = (

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xfer.checkpoints import Checkpoint, Network, Storable, stored_config
-from xfer.errors import BadValue
 from xfer.ops.upfirdn2d import setup_filter
 from xfer.shapes import Image, WPlus, Z
 from xfer.stylegan2 import inference
@@ -137,9 +136,6 @@ class Generator(Storable, LatentSpace, nn.Module):
                 `samples 1 r r` per layer.
             half: Data type of the highest resolutions, e.g. `torch.bfloat16`; None for float32.
         """
-        wanted = len(self.layers) + len(self.to_rgb)
-        if len(styles) != wanted:
-            raise BadValue(f"style space has {wanted} vectors here; got {len(styles)}")
         batch, layer, rgb = styles[0].shape[0], 0, None
         noises = self.noise_images(noise, batch)
         queue = iter(styles)

@@ -82,10 +82,8 @@ class World:
             group: Samples i, i + batch / group, ... share a statistic and stay in one process.
         """
         if batch % (group * self.size):
-            raise BadValue(
-                f"a batch is shared by {self.size} processes in groups of {group}, so it must be a "
-                f"multiple of {group * self.size}; got {batch}: choose another batch"
-            )
+            shared = f"a batch shared by {self.size} processes in groups of {group}"
+            raise BadValue(f"{shared} is a multiple of {group * self.size}; got {batch}")
         groups = batch // group
         own = range(groups * self.rank // self.size, groups * (self.rank + 1) // self.size)
         return [g * groups + member for g in range(group) for member in own]

@@ -29,6 +29,7 @@ from xfer.training.distributed import World, rng, share_norms
 
 MAX_SKIPPED = 10
 """So many steps in a row that are not finite end a run."""
+TODO = "the newest checkpoint is sound: lower learning_rate and start another folder"
 
 
 class NonFinite(Exception):
@@ -140,10 +141,8 @@ def train(
         loop.run(caught)
         task.world.any(False)  # none leaves before all are here
     if caught:
-        raise Stopped(
-            f"{folder} was stopped by {caught[0]} after step {loop.done} and saved; "
-            "run the same command again to go on"
-        )
+        how = "run the same command again to go on"
+        raise Stopped(f"{folder} was stopped by {caught[0]} after step {loop.done}, saved; {how}")
     return folder / "weights.safetensors"
 
 
@@ -221,11 +220,8 @@ class _Loop:
                     buffer.copy_(good)
             self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
             if self.in_a_row >= MAX_SKIPPED:
-                raise RunError(
-                    f"{MAX_SKIPPED} steps in a row, up to step {step + 1}, gave numbers that are "
-                    f"not finite; the newest checkpoint is sound: lower learning_rate and start "
-                    "another folder"
-                ) from None
+                why = f"{MAX_SKIPPED} steps in a row, up to step {step + 1}, were not finite"
+                raise RunError(f"{why}; {TODO}") from None
             return
         self.in_a_row = 0
         self.task.average(step)
@@ -270,10 +266,7 @@ class _Loop:
         } | {"counters": (self.done, self.skipped, self._hours() * 3600)}
         learned = [p for network in self.task.networks.values() for p in network.parameters()]
         if not _are_finite(learned):
-            raise RunError(
-                f"weights are not finite after step {self.done}; the newest checkpoint is sound: "
-                "lower learning_rate and start another folder"
-            )
+            raise RunError(f"weights are not finite after step {self.done}; {TODO}")
         self.checkpoints.save(self.done, state)
         self.saved = self.done
         networks = (self.task.networks | self.task.averaged).values()

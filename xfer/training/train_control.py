@@ -208,11 +208,8 @@ def solve(
     """Moves of one unit of each factor: M^-1 B (B' M^-1 B + K)^-1."""
     n, w_dim = len(faces), len(covariance)
     B = torch.stack([f.factors for f in faces]).mean(0).T.double()
-    weighted = [
-        row
-        for f in faces
-        for row in (f.identity * config.identity**0.5, f.surroundings * config.surroundings**0.5)
-    ]
+    weights = config.identity**0.5, config.surroundings**0.5
+    weighted = [torch.cat([f.identity * weights[0], f.surroundings * weights[1]]) for f in faces]
     rows = torch.cat(weighted).double() / n**0.5
 
     def free(x: Tensor) -> Tensor:  # times (prior C^-1)^-1, style by style

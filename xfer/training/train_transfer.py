@@ -25,9 +25,10 @@ from xfer.backbones import fit
 from xfer.checkpoints import read_checkpoint, write_checkpoint
 from xfer.control import Control
 from xfer.data.clips import Clips, fingerprint, open_clips, sample_pair
+from xfer.data.synthesize import UNITS
 from xfer.encoders import MotionEncoder
 from xfer.errors import BadValue
-from xfer.landmarker import FACTOR_UNITS, FACTORS, read_factors
+from xfer.landmarker import FACTORS, read_factors
 from xfer.mapper import LowRankMapper, Mapper
 from xfer.media.images import to_tensor
 from xfer.model import Transfer
@@ -44,7 +45,6 @@ FACE_ROWS, FACE_COLUMNS = (55, 243), (32, 220)
 """The face in an aligned image of 256 px, as in the paper."""
 
 N_FACTORS = len(FACTORS)
-UNITS = np.array(list(FACTOR_UNITS.values()), np.float32)
 SAME_TERMS = ("pixels", "perceptual_crop", "perceptual", "contrastive")
 """Terms for which the driver's own person is rendered too."""
 
@@ -109,10 +109,8 @@ class TransferTask(Task):
         self.has_factors = bool(start or config.readings or config.factors or config.explicit)
         kind, rank = config.mapper.kind, config.mapper.rank
         if self.has_factors and (kind == "affine" or rank < N_FACTORS):
-            raise BadValue(
-                f"start, readings, factors and explicit require a mapper low_rank or conditioned, "
-                f"of rank {N_FACTORS} or more; got {kind} of rank {rank}"
-            )
+            wanted = f"a mapper low_rank or conditioned, of rank {N_FACTORS} or more"
+            raise BadValue(f"start, readings, factors, explicit need {wanted}; got {kind}, {rank}")
         self.centre = torch.zeros(N_FACTORS, device=device)
         if start is not None:
             if start.control is None:
@@ -166,10 +164,8 @@ class TransferTask(Task):
             frames = driver, _, other = sample_pair(pool, seed, step, sample)
             codes = [clips.w_plus(*frame) for frame in frames]
             if any(code is None for code in codes):
-                raise BadValue(
-                    f"training needs a code for every frame, and '{driver[0].name}' or "
-                    f"'{other[0].name}' has none; invert the frames or use generated clips"
-                )
+                names = f"'{driver[0].name}' or '{other[0].name}'"
+                raise BadValue(f"training needs a code for every frame; {names} has none")
             readings = np.stack([clips.factors(*frame) / UNITS for frame in frames])
             image = clips.image(*driver)
             images = (image, degrade(image, random), clips.image(*other))
@@ -273,10 +269,8 @@ def start_from(
     """
     styles, w_dim = control.config.n_motion_styles, control.config.w_dim
     if (mapper.config.moved, mapper.config.w_dim) != (styles, w_dim):
-        raise BadValue(
-            f"the control moves {styles} styles of {w_dim}, and so must a mapper that starts from "
-            f"it; got {mapper.config.moved} of {mapper.config.w_dim}"
-        )
+        must = f"the control and a mapper that starts from it move {styles} styles of {w_dim}"
+        raise BadValue(f"{must}; got {mapper.config.moved} of {mapper.config.w_dim}")
     fine = mapper.config.n_styles - styles
     ridge = RidgeCV(np.logspace(-1, 4, 11)).fit(codes[:, styles:].mean(1).numpy(), readings.numpy())
     added = torch.linalg.pinv(control.directions.flatten(1)).T.unflatten(1, (styles, w_dim))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 
+import psutil
 import pytest
 from PIL import Image
 from skimage.data import astronaut
@@ -18,40 +19,43 @@ from xfer.data.prepare import PrepareConfig, prepare
 
 pytestmark = pytest.mark.long
 
-RUN = """
-import sys
-from xfer.data.prepare import PrepareConfig, prepare
-if __name__ == "__main__":
-    prepare(PrepareConfig(inputs=(sys.argv[1],), out=sys.argv[2], n_workers=int(sys.argv[3])))
-"""
 
-
-@pytest.mark.parametrize("n_workers", [0, 2])
-def test_thirty_kills_change_no_byte(tmp_path, n_workers):
-    videos, script = tmp_path / "videos", tmp_path / "run.py"
+@pytest.mark.parametrize(
+    ("n_workers", "killed", "most"), [(0, "all", 30), (2, "all", 10), (2, "worker", 10)]
+)
+def test_kills_change_no_byte(tmp_path, n_workers, killed, most):
+    videos = tmp_path / "videos"
     videos.mkdir()
-    script.write_text(RUN)
     for i in range(12):
         video(videos / f"{i:02d}.mp4", 10 + 2 * i)
-    began, run = time.monotonic(), [sys.executable, script, videos]
-    subprocess.run([*run, tmp_path / "whole", str(n_workers)], check=True)
+    began, run = time.monotonic(), [sys.executable, "-m", "xfer", "prepare", videos]
+    run += ["--n-workers", str(n_workers), "--out"]
+    subprocess.run([*run, tmp_path / "whole"], check=True)
     seconds = time.monotonic() - began
-    whole, kills, folders, rng = bytes_of(tmp_path / "whole"), 0, 0, random.Random(n_workers)
-    while kills < 30:
-        out = tmp_path / f"out{folders}"
-        job = subprocess.Popen([*run, out, str(n_workers)], start_new_session=True)
+    whole, rng, counts = bytes_of(tmp_path / "whole"), random.Random(n_workers), Counter()
+    out = tmp_path / "out0"
+    while counts["kills"] < most or out.exists():
+        job = subprocess.Popen([*run, out], start_new_session=True)
         try:
-            assert job.wait(rng.uniform(0, seconds)) == 0
+            job.wait(rng.uniform(0, seconds) if counts["kills"] < most else None)
         except subprocess.TimeoutExpired:
-            os.kill(job.pid, signal.SIGKILL)
-            job.wait()
-            kills += 1
-            continue
-        assert bytes_of(out) == whole
-        folders += 1
-    subprocess.run([*run, out, str(n_workers)], check=True)
-    assert bytes_of(out) == whole
-    print(json.dumps({"workers": n_workers, "kills": kills, "folders": folders + 1}))
+            workers = workers_of(job.pid) if killed == "worker" else []
+            pid = rng.choice(workers or [job.pid])
+            counts["kills"] += bool(workers) == (killed == "worker")
+            os.kill(pid, signal.SIGKILL)
+        if (status := job.wait()) == 0:
+            assert bytes_of(out) == whole
+            counts["folders"] += 1
+            out = tmp_path / f"out{counts['folders']}"
+        else:  # the command was killed, or says in a line that a worker died while it started
+            assert status in (-signal.SIGKILL, 2)
+            counts["refused"] += status == 2
+    print(json.dumps({"workers": n_workers, "killed": killed} | counts))
+
+
+def workers_of(pid: int) -> list[int]:
+    children = psutil.Process(pid).children(recursive=True)
+    return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:

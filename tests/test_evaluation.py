@@ -116,7 +116,7 @@ def test_an_evaluation_measures_methods_and_resumes(tmp_path, monkeypatch):
         evaluate(replace(config, methods=("best",)), str(tmp_path))
 
 
-def test_psnr_of_a_known_error_and_ssim_of_equal_and_unlike_images():
+def test_metrics_of_values_whose_answer_is_plain():
     truth = np.zeros((2, 3, 16, 16))
     output = truth.copy()
     output[1] = 0.2
@@ -124,9 +124,6 @@ def test_psnr_of_a_known_error_and_ssim_of_equal_and_unlike_images():
     first, second = np.random.default_rng(0).uniform(-1, 1, (2, 2, 3, 32, 32))
     assert metrics.ssim(first, first) == pytest.approx([1, 1])
     assert (metrics.ssim(first, second) < 0.2).all()
-
-
-def test_angles_are_compared_the_short_way_round_and_codes_by_distance_and_by_cosine():
     output, driver = np.array([[10.0, 179.0, 0.0]]), np.array([[4.0, -179.0, 1.0]])
     assert metrics.pose_error(output, driver) == pytest.approx([3.0])
     one, other = np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([[3.0, 0.0], [1.0, -1.0]])
@@ -175,7 +172,7 @@ def test_rows_of_one_person_count_as_one():
     assert together.high - together.low > 3 * (apart.high - apart.low)
 
 
-def test_a_paired_difference_sees_what_two_intervals_hide():
+def test_a_paired_difference_sees_what_two_intervals_hide_and_how_few_people_agree_by_luck():
     base = normal(200, scale=10)
     better = base + 0.3 + 0.5 * normal(200, 1)
     difference = paired_test(better, base)
@@ -184,9 +181,6 @@ def test_a_paired_difference_sees_what_two_intervals_hide():
     same = paired_test(normal(200, 2), normal(200, 3))
     assert same.low < 0 < same.high and same.p > 0.05
     assert paired_test(base, base).p == 1.0
-
-
-def test_few_people_who_agree_may_do_so_by_luck():
     better = np.arange(1.0, 5.0)
     assert paired_test(better, np.zeros(4)).p == 2 / 2**4
     people = np.arange(4).repeat(10)

@@ -244,12 +244,10 @@ def test_restyle_e4e_adds_its_offsets_to_the_first_style(tmp_path):
     torch.testing.assert_close(codes[:, 1:], heads[:, :1] + heads[:, 1:])
 
 
-@pytest.mark.parametrize(
-    "kind", ["GradualStyleEncoder", "Encoder4Editing", "ResNetBackboneEncoder"]
-)
-def test_an_encoder_of_another_kind_is_refused_by_name(kind, tmp_path):
-    with pytest.raises(BadFile, match=f"an encoder of the kind {kind}; xfer reads"):
-        IdentityEncoder.load(restyle_file(tmp_path / "x.pt", encoder_type=kind))
+def test_an_encoder_of_another_kind_is_refused_by_name(tmp_path):
+    for kind in ("GradualStyleEncoder", "Encoder4Editing"):
+        with pytest.raises(BadFile, match=f"an encoder of the kind {kind}; xfer reads"):
+            IdentityEncoder.load(restyle_file(tmp_path / "x.pt", encoder_type=kind))
 
 
 @torch.no_grad()

@@ -161,14 +161,11 @@ def smooth():
     return torch.nn.functional.interpolate(noise, (256, 256), mode="bilinear")
 
 
-def test_a_batch_gives_what_its_images_give_alone(twin, smooth):
+def test_a_batch_gives_what_its_images_give_alone_and_factors_have_gradients(twin, smooth):
     together, alone = twin(smooth), [twin(one[None]) for one in smooth]
     for i, tolerance in ((0, 1e-3), (1, 1e-5)):  # pixels of 256; shares of one
         torch.testing.assert_close(together[i], torch.cat([x[i] for x in alone]),
                                    rtol=0, atol=tolerance)  # fmt: skip
-
-
-def test_every_factor_has_a_gradient_to_the_image(twin, smooth):
     image = smooth[:1].clone().requires_grad_()
     factors = read_factors(*twin(image))[0]
     for name, factor in zip(FACTORS, factors, strict=True):

@@ -171,21 +171,18 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-def test_a_folder_gives_square_images_of_one_size(folder):
+def test_an_epoch_shows_every_image_once_square_and_of_one_size(folder):
+    task = GeneratorTask(TINY, FolderImages(folder, 8))
+    greens = torch.cat([task.batch(step)[:, 1, 0, 0] for step in range(3)])
+    colours = ((greens + 1) * 127.5).round().tolist()
+    assert [sorted(colours[:6]), sorted(colours[6:])] == [[0, 10, 20, 30, 40, 50]] * 2
+    assert colours[:6] != colours[6:]
     images = FolderImages(folder, 8)
     assert len(images) == 6
     assert images[3].shape == (8, 8, 3) and (images[3] == (200, 30, 0)).all()
     (folder / "empty").mkdir()
     with pytest.raises(BadValue, match="no images"):
         FolderImages(folder / "empty", 8)
-
-
-def test_an_epoch_shows_every_image_once(folder):
-    task = GeneratorTask(TINY, FolderImages(folder, 8))
-    greens = torch.cat([task.batch(step)[:, 1, 0, 0] for step in range(3)])
-    colours = ((greens + 1) * 127.5).round().tolist()
-    assert [sorted(colours[:6]), sorted(colours[6:])] == [[0, 10, 20, 30, 40, 50]] * 2
-    assert colours[:6] != colours[6:]
 
 
 def test_training_reports_all_terms_and_its_weights_open(folder, tmp_path):

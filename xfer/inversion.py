@@ -38,7 +38,7 @@ class InversionConfig:
     """Weights of the losses, and how steps are spent."""
 
     learning_rate: float = 0.06
-    full_share: float = 0.2
+    full_share: float = 0.1
     """Of the steps, the last ones, that are rendered at full size."""
     pixels: float = 0.6
     perceptual: float = 0.3

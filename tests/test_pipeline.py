@@ -7,18 +7,17 @@ import time
 from unittest.mock import Mock
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from lamp import STYLES, WIDTH, BrightnessReader, Lamp
 from test_model import small_model
 
-from xfer import pipeline_inputs, pipeline_outputs
+from xfer import pipeline_inputs
 from xfer.control import Control
 from xfer.errors import BadFile, BadValue, MissingFile, NoFace, UnwritableFile
 from xfer.landmarker import FACTORS
 from xfer.media.images import Source, read_image, write_image
-from xfer.media.video import Frame, Video, VideoWriter, open_video
+from xfer.media.video import VideoWriter, open_video
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
 from xfer.pipeline_inputs import Driver, TransferOptions, parse_drivers, read_latent
@@ -134,28 +133,6 @@ def test_a_video_keeps_frames_and_times_and_says_that_it_is_synthetic(make, vide
     ours, theirs = list(open_video(tmp_path / "out.mp4")), list(open_video(path))
     assert [f.time_s for f in ours] == pytest.approx([f.time_s for f in theirs], abs=1e-3)
     assert ours[0].image.shape == (256, 3 * 256, 3)
-
-
-@pytest.mark.long
-def test_memory_stays_flat_over_a_long_video(make, tmp_path, monkeypatch):
-    class Long(Video):
-        width, height, n_frames = 640, 480, 6000
-
-        def __iter__(self):
-            for i in range(self.n_frames):
-                yield Frame(image(i % 100 / 100, size=480), i / 25)
-
-    pipeline, identity = make()
-    monkeypatch.setattr(pipeline_outputs, "open_video", lambda path: Long(path))
-    memory, process, compose = [], psutil.Process(), pipeline_outputs.compose
-
-    def composed(*arguments):
-        memory.append(process.memory_info().rss)
-        return compose(*arguments)
-
-    monkeypatch.setattr(pipeline_outputs, "compose", composed)
-    write_video(pipeline, Driver("long.mp4", "video"), identity, tmp_path / "out.mp4")
-    assert len(memory) == 6000 and memory[-1] - memory[1000] < 2**25
 
 
 def test_an_interrupted_video_leaves_nothing(make, video, tmp_path, monkeypatch):

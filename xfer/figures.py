@@ -28,7 +28,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
     "lines.linewidth": 1.3,
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",

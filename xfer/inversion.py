@@ -41,6 +41,8 @@ class InversionConfig:
     full_share: float = 0.1
     """Of the steps, the last ones, that are rendered at full size."""
     pixels: float = 0.6
+    eyes: float = 8.0
+    """Of the colours around both eyes: they are small, and everybody sees when they are wrong."""
     perceptual: float = 0.3
     perceptual_face: float = 1.6
     """The likeness: without it and the landmarks, dlib's distance is .12 greater."""
@@ -184,6 +186,17 @@ def draw(generator: Any, w_plus: WPlus, size: int | None) -> Image:
     return generator.synthesis(w_plus) if size is None else generator.preview(w_plus, size)
 
 
+EYES = (33, 133, 159, 145), (362, 263, 386, 374)
+"""Landmarks: corners and lids."""
+
+
+def _box(points: Float[Tensor, "n 2"], margin: int = 3) -> tuple[slice, slice]:
+    """Rows and columns around points of an image of 256 px."""
+    low, high = points.amin(0).int() - margin, points.amax(0).int() + margin + 1
+    left, top, right, bottom = torch.cat([low, high]).clamp(0, 255).tolist()
+    return slice(top, bottom), slice(left, right)
+
+
 class Target:
     """A photo, and how far an image is from it."""
 
@@ -198,6 +211,7 @@ class Target:
             self.stages = self.perceptual.stages(self.photo)
             self.face_stages = self.perceptual.stages(self.face)
             self.points = self.twin(self.photo)[0]
+            self.eyes = [_box(self.points[0, list(eye), :2]) for eye in EYES]
             self.code = recogniser(self.photo) if recogniser else None
 
     def losses(self, image: Image) -> dict[str, Tensor]:
@@ -209,6 +223,7 @@ class Target:
         coarse = F.avg_pool2d(small - self.photo, 8).abs().mean()
         losses = {
             "pixels": pixels + coarse,
+            "eyes": sum((small - self.photo)[..., *eye].abs().mean() for eye in self.eyes) / 2,
             "perceptual": self.perceptual.distance(
                 self.perceptual.stages(small), self.stages
             ).sum(),

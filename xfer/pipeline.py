@@ -86,6 +86,9 @@ class TransferPipeline:
         device: str = "auto",
         reader: FaceReader | None = None,
     ):
+        if not isinstance(model, Transfer):
+            found = type(model).__name__
+            raise BadValue(f"a transfer takes a mapper's or a control's weights; got a {found}")
         self.options = options or TransferOptions()
         self.model = model.to(best_device(device))
         self.size = self.options.size or model.generator.resolution

@@ -98,7 +98,7 @@ class Hands:
         self.page, self.done = page, []
         self.image = page.locator(".xfer-image").first
 
-    def until(self, true, what, seconds=120):
+    def until(self, true, what, seconds=300):
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, f"{what}: {self.text()!r}"

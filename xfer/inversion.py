@@ -191,9 +191,9 @@ EYES = (33, 133, 159, 145), (362, 263, 386, 374)
 
 
 def _box(points: Float[Tensor, "n 2"], margin: int = 3) -> tuple[slice, slice]:
-    """Rows and columns around points of an image of 256 px."""
-    low, high = points.amin(0).int() - margin, points.amax(0).int() + margin + 1
-    left, top, right, bottom = torch.cat([low, high]).clamp(0, 255).tolist()
+    """Rows and columns around points of an image of 256 px; never empty."""
+    left, top = (points.amin(0).int() - margin).clamp(0, 255).tolist()
+    right, bottom = (points.amax(0).int() + margin + 1).clamp(1, 256).tolist()
     return slice(top, bottom), slice(left, right)
 
 

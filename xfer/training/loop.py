@@ -29,7 +29,7 @@ from xfer.training.distributed import World, rng, share_norms
 
 MAX_SKIPPED = 10
 """So many steps in a row that are not finite end a run."""
-TODO = "the newest checkpoint is sound: lower learning_rate and start another folder"
+ADVICE = "the newest checkpoint is sound: lower learning_rate and start another folder"
 
 
 class NonFinite(Exception):
@@ -221,7 +221,7 @@ class _Loop:
             self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
             if self.in_a_row >= MAX_SKIPPED:
                 why = f"{MAX_SKIPPED} steps in a row, up to step {step + 1}, were not finite"
-                raise RunError(f"{why}; {TODO}") from None
+                raise RunError(f"{why}; {ADVICE}") from None
             return
         self.in_a_row = 0
         self.task.average(step)
@@ -266,7 +266,7 @@ class _Loop:
         } | {"counters": (self.done, self.skipped, self._hours() * 3600)}
         learned = [p for network in self.task.networks.values() for p in network.parameters()]
         if not _are_finite(learned):
-            raise RunError(f"weights are not finite after step {self.done}; {TODO}")
+            raise RunError(f"weights are not finite after step {self.done}; {ADVICE}")
         self.checkpoints.save(self.done, state)
         self.saved = self.done
         networks = (self.task.networks | self.task.averaged).values()

@@ -35,7 +35,7 @@ __main__
 """Files and folders of the package: each may import what stands before it in this list."""
 ORDER = FLOORS.split()
 
-MAX_FILES, MAX_LINES, MAX_TEST_LINES = 64, 13_085, 6_184
+MAX_FILES, MAX_LINES, MAX_TEST_LINES = 64, 13_062, 6_189
 """What there is, and 1%: lower these as it shrinks. The wish is 65 files, 8,500 and 6,000 lines."""
 """What there is: lower these as it shrinks. The wish is 65 files, 8,500 and 6,000 lines."""
 

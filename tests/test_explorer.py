@@ -99,6 +99,11 @@ def test_a_drag_is_undone_as_one_and_errors_stand_on_the_page(explorer, tmp_path
     panel.undo()
     panel.undo()
     assert panel.state == first and smile.value == 0 and panel._controls["psi"].value == 0.7
+    panel.set(replace(first, strength=3.0))
+    assert panel.state.strength == 2, "where the slider ends"
+    panel.set(panel.state)
+    panel.undo()
+    assert panel.state == first
     panel.set(replace(first, frame=7))
     assert panel.state.frame == 7
     panel._controls["identity"].value = "nowhere.png"

@@ -84,7 +84,7 @@ class Panel:
         self._start = State(state.identity, mix_styles=(0, last))
         self.explorer, self.state, self.folder = explorer, state, Path(folder)
         self._past: deque[State] = deque(maxlen=100)
-        self._last_name, self._last_s = "", 0.0
+        self._last_name, self._last_s, self._going = "", 0.0, False
         self._image: Pixels | None = None
         self._unmoved: State | None = None
         self._camera: CameraDriver | None = None
@@ -95,10 +95,11 @@ class Panel:
         self.worker = Worker(*(partial(self._reported, step) for step in steps))
         self.screen.on_msg(self._receive)
         self._go(state)
-        self._past.clear()
 
     def set(self, state: State, name: str = "") -> None:
         """Go to a state, controls and all; `name` tells which control is being moved, if one is."""
+        if state == self.state:
+            return
         now_s = time.monotonic()
         if not name or name != self._last_name or now_s - self._last_s > DRAG_S:
             self._past.append(self.state)
@@ -114,8 +115,10 @@ class Panel:
     def _go(self, state: State) -> None:
         self.state, frame = state, self._controls["frame"]
         frame.max = max(frame.max, state.frame)  # until the video's length is known
+        self._going = True
         for name, control in self._controls.items():
             control.value = _value(state, name)
+        self._going = False
         if self._camera is None:
             self.worker.want(self.state)
 
@@ -125,7 +128,11 @@ class Panel:
             if key:
                 moves = getattr(self.state, group) | {_key(group, key): value}
                 value = {k: v for k, v in moves.items() if v}
-            self.set(replace(self.state, **{group: value}), name)
+            state = replace(self.state, **{group: value})
+            if self._going:  # the control's range ends before the state's value
+                self.state = state
+            else:
+                self.set(state, name)
 
     # Images ---------------------------------------------------------------------------------
 

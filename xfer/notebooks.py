@@ -142,13 +142,15 @@ def _execute(path: Path, out: Path, parameters: dict[str, Any]) -> tuple[str, fl
 
 def _write_html(page: Path) -> None:
     """The executed notebook as a page that needs nothing from elsewhere."""
+    import nbformat
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
     # Of a progress bar its end is enough.
     exporter.register_preprocessor(CoalesceStreamsPreprocessor(), enabled=True)
-    text, _ = exporter.from_filename(str(page))
+    notebook, name = nbformat.read(page, as_version=4), page.parent.name
+    text, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
     with atomic(page.with_suffix(".html")) as part:
         part.write_text(text, encoding="utf-8")
 

@@ -7,8 +7,7 @@ For a wanted change t of the factors the move dw minimises
 B are the mean gradients of the factors, J the Jacobian of a recogniser's code, P that of the image
 outside the face, C the covariance of w. So a move changes the person, the surroundings and the
 likelihood of the code as little as the motion allows, and K gives up what is too dear. Gradients at
-rest miss what is not linear, so a part of the people is moved before theirs are taken. What moves
-really do to other people is measured then, for the record.
+rest miss what is not linear, so a part of the people is moved before theirs are taken.
 """
 
 import time
@@ -68,8 +67,6 @@ class ControlTraining:
     """How readily a factor is given up: K over what its move costs."""
     gain: dict[str, float] = field(default_factory=lambda: {"lip_gap": 1.1, "smile": 1.1})
     """Of the finished moves, for what far ones lack on films."""
-    measured: int = 12
-    """Other people, on whom the response is measured."""
 
 
 class Gradients(NamedTuple):
@@ -100,15 +97,13 @@ def train_control(
 
     start, config = time.perf_counter(), ControlTraining(people=people, seed=seed)
     generator = Generator.load("ffhq").requires_grad_(False)
-    control, facts = learn(generator, open_recogniser(recogniser), config)
-    facts |= {"training": asdict(config), "seconds": round(time.perf_counter() - start)}
+    control = learn(generator, open_recogniser(recogniser), config)
+    facts = {"training": asdict(config), "seconds": round(time.perf_counter() - start)}
     return Transfer(generator, control=control).save(out, {"control": facts}, torch.float16)
 
 
-def learn(
-    generator: Any, recogniser: nn.Module, config: ControlTraining
-) -> tuple[Control, dict[str, Any]]:
-    """The whole of it: gradients of faces at rest and of moved ones, moves, their response."""
+def learn(generator: Any, recogniser: nn.Module, config: ControlTraining) -> Control:
+    """The whole of it: gradients of faces at rest and of moved ones, and moves."""
     covariance = latent_covariance(generator)
     face = FaceGradients(generator, recogniser, config)
     rng = torch.Generator().manual_seed(config.seed)
@@ -120,8 +115,7 @@ def learn(
         units = torch.randn(1, len(FACTORS), generator=rng) * torch.tensor(SPREAD)
         faces.append(face.gradients(first.move(w, units)))
     gain = torch.tensor([config.gain.get(name, 1.0) for name in FACTORS])
-    control = solve(faces, covariance, config).scaled(gain)
-    return control, {"response": table(response(control, face, config))}
+    return solve(faces, covariance, config).scaled(gain)
 
 
 class FaceGradients:
@@ -149,10 +143,6 @@ class FaceGradients:
         """A preview by a linear head: its gradients are smoother than the learned head's."""
         features = self.generator.features(w_plus, upto=128)["128_conv1"]
         return self.generator.haar(F.conv2d(features, self.weight, self.bias))
-
-    def read(self, w_plus: WPlus) -> Float[Tensor, "batch n_factors"]:
-        """Factors of the images of codes."""
-        return torch.cat([read_factors(*self.twin(self.image(w))) for w in w_plus.split(1)])
 
     def gradients(self, w_plus: WPlus) -> Gradients:
         """Of factors, identity and surroundings at one code."""
@@ -226,25 +216,3 @@ def solve(
     directions = moves.T.reshape(-1, config.n_motion_styles, w_dim)
     precision = torch.linalg.inv(covariance)
     return Control.from_directions(directions.float(), precision, bound=config.bound)
-
-
-@torch.no_grad()
-def response(
-    control: Control, face: FaceGradients, config: ControlTraining, amplitude: float = 1.2
-) -> Float[Tensor, "n_factors n_factors"]:
-    """Mean change of every factor (rows) for one unit requested of each (columns)."""
-    n = len(FACTORS)
-    steps = amplitude * torch.cat([torch.eye(n), -torch.eye(n)])
-    found = []
-    for w in tqdm(list(face.people(config.measured, start=10_000)), "measuring"):
-        read = face.read(control.move(w, steps)) / unit_sizes(w)
-        found.append(((read[:n] - read[n:]) / (2 * amplitude)).T)
-    return torch.stack(found).mean(0)
-
-
-def table(matrix: Tensor) -> dict[str, dict[str, float]]:
-    """A response, by requested and by read factor."""
-    return {
-        requested: {read: round(float(matrix[i, k]), 3) for i, read in enumerate(FACTORS)}
-        for k, requested in enumerate(FACTORS)
-    }

@@ -44,10 +44,15 @@ ABSOLUTE = ("yaw", "pitch", "lip_gap", "smile")
 others differ between faces at rest, and the driver's change from neutral counts."""
 FAR = 2.5
 """Units of the wider move that calibration reads."""
-MOST_GAIN = 2.0
-"""By which calibration lengthens a move, or shortens it, at most."""
-LENGTHENED = ("yaw", "pitch", "lip_gap", "smile", "brow_up", "gaze_y")
-"""Whose moves calibration may lengthen; longer ones of others distort faces."""
+LENGTHENED = {"yaw": 2.0, "pitch": 2.0, "lip_gap": 2.0, "smile": 2.0, "brow_up": 2.5,
+              "gaze_x": 2.0, "gaze_y": 2.0}  # fmt: skip
+"""How many times as long calibration makes a move at most; longer ones of others distort faces."""
+SHORTENED = 2.0
+"""How many times as short it makes any move at most."""
+LEAST_ANSWER = 0.15
+"""Units read for a unit from which a factor is calibrated: a closed mouth cannot close."""
+TAKE_LIDS_ALONG = ("brow_up", "gaze_x", "gaze_y")
+"""Factors for whose pull at the lids calibration makes up."""
 REACH = {"yaw": 45.0, "pitch": 25.0}
 """Degrees either way that FFHQ holds; wanted poses approach them and never pass."""
 
@@ -187,6 +192,8 @@ class Calibration(NamedTuple):
     """Units that a move of 1 was read to give, downwards and upwards."""
     far: Float[Tensor, "2 n_factors"]
     """The same of a move of `FAR`."""
+    lids: Float[Tensor, "2 n_factors"]
+    """By how many units the lids go along with a move of 1 of another factor."""
 
     @classmethod
     @torch.no_grad()
@@ -197,18 +204,27 @@ class Calibration(NamedTuple):
         moves = torch.eye(len(FACTORS)).to(w_plus)
         moves = torch.stack([-moves, moves, -FAR * moves, FAR * moves])
         found = read(control.move(w_plus, moves.flatten(0, 1))) - read(w_plus)
-        found = (found / unit_sizes(w_plus)).view_as(moves).diagonal(dim1=1, dim2=2)
-        found = found * found.new_tensor([[-1.0], [1.0], [-1.0], [1.0]])
-        most = torch.tensor([MOST_GAIN if x in LENGTHENED else 1.0 for x in FACTORS]).to(found)
-        near = found[:2].clamp(max=MOST_GAIN).maximum(1 / most)
-        far = torch.maximum(found[2:], near + (FAR - 1) / most)
-        # A mouth that is closed cannot close: what does not answer is not pushed.
-        alive = found[2:] > FAR / MOST_GAIN / 2
-        return cls(torch.where(alive, near, 1.0), torch.where(alive, far, FAR))
+        found = (found / unit_sizes(w_plus)).view_as(moves)
+        along = torch.tensor([float(name in TAKE_LIDS_ALONG) for name in FACTORS]).to(found)
+        lids = along * found[2:, :, FACTORS.index("lids")] / FAR
+        own = found.diagonal(dim1=1, dim2=2) * found.new_tensor([[-1.0], [1.0], [-1.0], [1.0]])
+        most = torch.tensor([LENGTHENED.get(name, 1.0) for name in FACTORS]).to(found)
+        near = own[:2].clamp(max=SHORTENED).maximum(1 / most)
+        far = torch.maximum(own[2:], near + (FAR - 1) / most)
+        answers = own[2:] > LEAST_ANSWER * FAR
+        return cls(torch.where(answers, near, 1.0), torch.where(answers, far, FAR), lids)
 
     def __call__(self, units: Units) -> Units:
         """Moves that change the factors by these units, as nearly as they can."""
-        near, far = (torch.where(units < 0, x[0], x[1]) for x in self)
+        moves, k = self._lengthened(units), FACTORS.index("lids")
+        lids = units.clone()
+        lids[:, k] -= (moves.abs() * torch.where(moves < 0, self.lids[0], self.lids[1])).sum(1)
+        moves[:, k] = self._lengthened(lids)[:, k]
+        return moves
+
+    def _lengthened(self, units: Units) -> Units:
+        """Moves of each factor as if it moved alone."""
+        near, far = (torch.where(units < 0, x[0], x[1]) for x in (self.near, self.far))
         size = units.abs()
         beyond = (size - near).clamp(min=0)
         return units.sign() * (size.minimum(near) / near + beyond * (FAR - 1) / (far - near))

@@ -16,6 +16,8 @@ from typing import Any
 from xfer.errors import BadFile, BadValue, MissingFile, RunError
 from xfer.runs import atomic, read_json, write_json
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
 
 @dataclass(frozen=True)
 class NotebooksConfig:
@@ -150,6 +152,10 @@ def _write_html(page: Path) -> None:
     # Of a progress bar its end is enough.
     exporter.register_preprocessor(CoalesceStreamsPreprocessor(), enabled=True)
     notebook, name = nbformat.read(page, as_version=4), page.parent.name
+    notebook.metadata.pop("widgets", None)  # which would load scripts from elsewhere
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [x for x in cell.outputs if WIDGET not in x.get("data", ())]
     text, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
     with atomic(page.with_suffix(".html")) as part:
         part.write_text(text, encoding="utf-8")

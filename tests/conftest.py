@@ -1,7 +1,6 @@
 """Shapes are checked in tests: jaxtyping's hook wraps every function of the package in beartype."""
 
 import os
-from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
@@ -20,25 +19,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def needs():
-    """Fetches files by name, or skips the test where they cannot be had."""
-    from xfer.assets import fetch
+    """Fetches files by the beginnings of their names, or skips the test if they cannot be had."""
+    from xfer.assets import ASSETS, fetch
     from xfer.errors import XferError
 
     def fetched(*names: str) -> None:
         try:
-            fetch(names)
+            fetch([name for name in ASSETS if name.startswith(names)])
         except XferError as error:
             pytest.skip(str(error))
 
     return fetched
-
-
-@pytest.fixture(scope="session")
-def arcface(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of the public ArcFace layout, its weights made by rule."""
-    import torch
-    from by_rule import KEYS, encoder_state
-
-    path = tmp_path_factory.mktemp("arcface") / "model_ir_se50.pth"
-    torch.save(encoder_state(KEYS["arcface_ir_se50"]), path)
-    return path

@@ -38,9 +38,9 @@ class Lamp(nn.Module):
 
 
 def moving(factor: str, *styles: int) -> Control:
-    """A control by which a unit of one factor makes these styles 0.1 brighter."""
+    """A control by which a unit of one factor, or of any, makes these styles 0.1 brighter."""
     directions = torch.zeros(len(FACTORS), STYLES, WIDTH)
-    directions[FACTORS.index(factor), list(styles), 0] = 0.1
+    directions[slice(None) if factor == "any" else FACTORS.index(factor), list(styles), 0] = 0.1
     return Control.from_directions(directions, torch.eye(WIDTH), n_styles=STYLES)
 
 

@@ -8,12 +8,12 @@ import pickle
 import re
 import sys
 import types
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from by_rule import KEYS
 from by_rule import state as by_rule
@@ -34,16 +34,13 @@ PLACES = {_reconstruct_persistent_obj: "torch_utils.persistence", EasyDict: "dnn
 @contextlib.contextmanager
 def modules_of_nvlabs() -> Iterator[None]:
     """The modules under their names, with what pickle looks up in them."""
-    names = ("torch_utils", "dnnlib", *PLACES.values())
-    sys.modules.update({name: types.ModuleType(name) for name in names})
-    for value, place in PLACES.items():
-        value.__module__ = place
-        setattr(sys.modules[place], value.__name__, value)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("torch_utils", "dnnlib", *PLACES.values()):
+            patch.setitem(sys.modules, name, types.ModuleType(name))
+        for value, place in PLACES.items():
+            value.__module__ = place
+            setattr(sys.modules[place], value.__name__, value)
         yield
-    finally:
-        for name in names:
-            del sys.modules[name]
 
 
 class Persistent:
@@ -59,22 +56,16 @@ class Persistent:
 
 def module(tensors, attributes, prefix: str = "") -> Persistent:
     """A module with all below it; attributes of layers by prefix ("synthesis.b4.conv1.", "")."""
-    own = {name: tensor for name, tensor in tensors.items() if "." not in name}
-    buffers = {"resample_filter", "noise_const", "w_avg"} & own.keys()
-    below = OrderedDict()
+    whole = torch.nn.Module().eval()
+    for name in (name for name in tensors if "." not in name):
+        if name in ("resample_filter", "noise_const", "w_avg"):
+            whole.register_buffer(name, tensors[name])
+        else:
+            whole.register_parameter(name, torch.nn.Parameter(tensors[name]))
     for part in dict.fromkeys(name.partition(".")[0] for name in tensors if "." in name):
         inner = {n.partition(".")[2]: t for n, t in tensors.items() if n.startswith(f"{part}.")}
-        below[part] = module(inner, attributes, f"{prefix}{part}.")
-    parameters = [(name, torch.nn.Parameter(own[name])) for name in own if name not in buffers]
-    state = {
-        "training": False,
-        "_parameters": OrderedDict(parameters),
-        "_buffers": OrderedDict((name, own[name]) for name in buffers),
-        "_non_persistent_buffers_set": set(),
-        "_modules": below,
-        "weight_gain": np.float64(0.25),
-    }
-    return Persistent(state | attributes.get(prefix, {}))
+        whole._modules[part] = module(inner, attributes, f"{prefix}{part}.")
+    return Persistent(vars(whole) | {"weight_gain": np.float64(0.25)} | attributes.get(prefix, {}))
 
 
 def dump(path: Path, networks: dict[str, tuple], save: Callable = pickle.dump, **options) -> Path:

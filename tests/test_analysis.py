@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from xfer import analysis
-from xfer.analysis import Readings, angles_deg, swap_table
 
 
 def one(table, **where):
@@ -47,7 +46,7 @@ def test_boundary_and_component_find_the_axis_of_a_factor():
 
 def linear_read(w_plus):
     """A world in which style 0 carries the factors and style 1 the person."""
-    return Readings(w_plus[:, 0, :2].numpy(), w_plus[:, 1].numpy())
+    return analysis.Readings(w_plus[:, 0, :2].numpy(), w_plus[:, 1].numpy())
 
 
 def test_edits_are_compared_at_equal_motion():
@@ -66,7 +65,7 @@ def test_edits_are_compared_at_equal_motion():
 def test_a_swap_shows_which_style_carries_what():
     rng = torch.Generator().manual_seed(3)
     first, second = torch.randn(40, 2, 3, generator=rng), torch.randn(40, 2, 3, generator=rng)
-    table = swap_table(linear_read, first, second, ["yaw", "smile"])
+    table = analysis.swap_table(linear_read, first, second, ["yaw", "smile"])
     for what, shares in {"yaw": (1, 0), "identity": (0, 1)}.items():
         found = [one(table, style=style, what=what).value for style in "01"]
         assert found == pytest.approx(shares)
@@ -77,8 +76,8 @@ def test_the_channel_of_a_factor_is_named_and_angles_of_spans_are_right():
     table = analysis.channel_table(styles, -styles[1][:, 2], count=1)
     assert (table.layer[0], table.channel[0]) == (1, 2) and table.r[0] < -0.9
     axes = torch.eye(6)
-    np.testing.assert_allclose(angles_deg(axes[:2], axes[[1, 0]]), 0, atol=1e-5)
-    np.testing.assert_allclose(angles_deg(axes[:2], axes[2:4]), 90)
+    np.testing.assert_allclose(analysis.angles_deg(axes[:2], axes[[1, 0]]), 0, atol=1e-5)
+    np.testing.assert_allclose(analysis.angles_deg(axes[:2], axes[2:4]), 90)
 
 
 GRID = np.array(list(itertools.product(range(4), repeat=2)), float)

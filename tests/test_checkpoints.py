@@ -60,16 +60,8 @@ def test_another_name_format_or_place_is_refused(tmp_path):
         save_file(load_file(path), path, {"xfer": header})
         with pytest.raises(BadFile):
             read_checkpoint(path)
-    for content in (
-        [1, 2],
-        torch.ones(3),
-        {},
-        {"state_dict": {}},
-        {"g_ema": {}},
-        {1: 2},
-        "a",
-        None,
-    ):
+    nothing = [1, 2], torch.ones(3), {}, {"state_dict": {}}, {"g_ema": {}}, {1: 2}, "a", None
+    for content in nothing:
         torch.save(content, tmp_path / "x.pt")
         with pytest.raises(BadFile):
             read_checkpoint(tmp_path / "x.pt")
@@ -98,6 +90,20 @@ def test_a_header_that_does_not_fit_its_tensors_is_refused_before_memory_is_spen
     assert opened(path, MotionEncoder) is None
 
 
+class Holder(torch.nn.Module):
+    """A module of tensors by dotted names, saved whole and so with the name of its class."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]):
+        super().__init__()
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            if not rest:
+                self.register_buffer(part, tensor)
+            elif part not in self._modules:
+                inner = {n: t for n, t in tensors.items() if n.startswith(f"{part}.")}
+                self.add_module(part, Holder({n[len(part) + 1 :]: t for n, t in inner.items()}))
+
+
 TINY = {
     layout: {name: torch.ones([1] * len(shape)) for name, shape in shapes.items()}
     for layout, shapes in KEYS.items()
@@ -122,6 +128,10 @@ FILES = {
     "rosinality, bare": (GENERATOR, {"generator"}),
     "rosinality, several devices": ({"g_ema": prefixed("module", GENERATOR)}, {"generator"}),
     "rosinality, compiled": ({"g_ema": prefixed("_orig_mod", GENERATOR)}, {"generator"}),
+    "rosinality, a whole module": (
+        {"g_ema": torch.nn.DataParallel(Holder(GENERATOR))},
+        {"generator"},
+    ),
     "both": (prefixed("module._orig_mod", GENERATOR), {"generator"}),
     "ReStyle": (RESTYLE, {"identity_encoder", "generator"}),
     "ReStyle, bare": (IDENTITY, {"identity_encoder"}),
@@ -154,38 +164,6 @@ def test_a_file_is_known_by_what_it_holds(name, zipped, tmp_path):
         assert checkpoint.pick("generator").role == "generator_raw"
         with pytest.raises(BadFile, match="holds no mapper; it holds: generator raw"):
             checkpoint.pick("mapper")
-
-
-class Holder(torch.nn.Module):
-    """A module of tensors by dotted names, saved whole and so with the name of its class."""
-
-    def __init__(self, tensors: dict[str, torch.Tensor]):
-        super().__init__()
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            if not rest:
-                self.register_buffer(part, tensor)
-            elif part not in self._modules:
-                inner = {n: t for n, t in tensors.items() if n.startswith(f"{part}.")}
-                self.add_module(part, Holder({n[len(part) + 1 :]: t for n, t in inner.items()}))
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
-def test_a_whole_module_in_a_torch_file_is_read_without_its_class(zipped, tmp_path):
-    whole = {"g_ema": torch.nn.DataParallel(Holder(GENERATOR))}
-    torch.save(whole, tmp_path / "g.pt", _use_new_zipfile_serialization=zipped)
-    torch.save({"g_ema": GENERATOR}, tmp_path / "state.pt")
-    found, meant = (Generator.load(tmp_path / f"{name}.pt").state_dict() for name in ("g", "state"))
-    assert all(torch.equal(found[name], meant[name]) for name in meant)
-
-
-def test_a_snapshot_of_nvlabs_inside_a_torch_file_is_read(tmp_path):
-    tensors = small_generator()
-    networks = {"G_ema": (tensors, {}, {"num_fp16_res": 2})}
-    dump(tmp_path / "g.pt", networks, save=torch.save)
-    generator = Generator.load(tmp_path / "g.pt")
-    assert torch.equal(generator.const, tensors["synthesis.b4.const"])
-    assert generator.config.half_resolutions == 2
 
 
 CONTENT = {"g_ema": GENERATOR, "latent_avg": MEAN}
@@ -247,22 +225,15 @@ def test_a_damaged_file_gives_one_error_or_what_was_meant(name, seeds, tmp_path)
     assert refused >= len(seeds) // (2 if checked else 6)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("conv1.conv.weight", torch.ones(1, 6, 7, 3, 3)),
-        ("convs.2.conv.weight", torch.ones(1, 5, 6, 3, 3)),
-        ("style.2.weight", None),
-        ("style.1.weight", torch.ones(12)),
-        ("noises.noise_1", torch.ones(1, 1, 7, 7)),
-        ("convs.0.noise.weight", torch.ones(3)),
-        ("convs.90.conv.weight", torch.ones(1, 6, 6, 3, 3)),
-        ("convs.1.conv.weight", torch.ones(0, 0)),
-        ("convs.0.conv.blur.kernel", torch.ones(4, 4)),
-        ("noises.noise_2", torch.full((1, 1, 8, 8), float("nan"))),
-        ("noises.noise_2", torch.full((1, 1, 8, 8), -float("inf"))),
-    ],
-)
+@pytest.mark.parametrize("name, value", [
+    ("conv1.conv.weight", torch.ones(1, 6, 7, 3, 3)), ("style.2.weight", None),
+    ("convs.2.conv.weight", torch.ones(1, 5, 6, 3, 3)), ("style.1.weight", torch.ones(12)),
+    ("noises.noise_1", torch.ones(1, 1, 7, 7)), ("convs.0.noise.weight", torch.ones(3)),
+    ("convs.90.conv.weight", torch.ones(1, 6, 6, 3, 3)),
+    ("convs.1.conv.weight", torch.ones(0, 0)), ("convs.0.conv.blur.kernel", torch.ones(4, 4)),
+    ("noises.noise_2", torch.full((1, 1, 8, 8), float("nan"))),
+    ("noises.noise_2", torch.full((1, 1, 8, 8), -float("inf"))),
+])  # fmt: skip
 def test_a_missing_misshapen_or_infinite_tensor_is_refused(name, value, tmp_path):
     tensors = {n: t for n, t in (GENERATOR | {name: value}).items() if t is not None}
     torch.save({"g_ema": tensors}, tmp_path / "g.pt")

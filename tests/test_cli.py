@@ -18,16 +18,12 @@ def test_version_and_usage_need_no_heavy_import_and_an_unknown_verb_shows_the_kn
     assert cli.main(["transfuse"]) == 2 and cli.main([]) == 0
 
 
-@pytest.mark.parametrize(
-    ("typed", "gathered"),
-    [
-        ("--driver a b --out o", "--driver a b --out o"),
-        ("--driver a --out o --source b", "--driver a b --out o"),
-        ("--driver=yaw=20 --target=x.jpg", "--driver yaw=20 --identity x.jpg"),
-        ("a b --n_workers 2", "--inputs a b --n-workers 2"),
-        ("a --help", "--help"),
-    ],
-)
+@pytest.mark.parametrize("typed, gathered", [
+    ("--driver a b --out o", "--driver a b --out o"), ("a --help", "--help"),
+    ("--driver a --out o --source b", "--driver a b --out o"),
+    ("--driver=yaw=20 --target=x.jpg", "--driver yaw=20 --identity x.jpg"),
+    ("a b --n_workers 2", "--inputs a b --n-workers 2"),
+])  # fmt: skip
 def test_repeated_flags_aliases_and_bare_words_come_under_one_name(typed, gathered):
     assert cli.gathered(typed.split(), "--inputs") == gathered.split()
 

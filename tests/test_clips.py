@@ -11,7 +11,6 @@ from torch import nn
 from xfer.control import Control
 from xfer.data import clips as store
 from xfer.data import synthesize as room
-from xfer.data.clips import open_clips, split_of
 from xfer.data.synthesize import UNITS, SynthesizeConfig, sample_motion, synthesize
 from xfer.errors import BadFile, BadValue, MissingFile, RunError
 from xfer.landmarker import FACTORS
@@ -177,7 +176,7 @@ def test_clips_are_of_people_and_their_frames_are_known(tiny):
     assert len(clips) == 9
     for clip in clips.clips:
         (own,) = (person for person in people.clips if person.name == clip.person)
-        assert clip.n_frames == 5 and clip.split == own.split == split_of(own.name)
+        assert clip.n_frames == 5 and clip.split == own.split == store.split_of(own.name)
         units = clips.array(clip, "units")
         for i in range(5):
             code = clips.w_plus(clip, i)
@@ -197,7 +196,7 @@ def test_a_stopped_synthesis_goes_on_to_the_same_bytes_and_more_people_are_added
         path.unlink()
     synthesize(tiny)
     assert {path: path.read_bytes() for path in whole} == whole
-    before = open_clips(tmp_path / "people").clips
+    before = store.open_clips(tmp_path / "people").clips
     more = SynthesizeConfig(**{**vars(tiny), "people": 80, "clips": 0})
     assert synthesize(more)[0].clips[:60] == before
     with pytest.raises(RunError, match="size was"):

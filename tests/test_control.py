@@ -5,15 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from xfer.baselines import (
-    DriverMotion,
-    copy,
-    factor_moves,
-    ganspace_directions,
-    latent_difference,
-    linear_directions,
-    style_mask,
-)
+from xfer import baselines
 from xfer.control import Calibration, Control, ControlConfig, parse_factors, unit_sizes, units_of
 from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS
@@ -111,11 +103,11 @@ def read(w):
 def motion(**more):
     own = torch.zeros(1, N)
     factors = 0.3 * torch.eye(N) * unit_sizes(own)
-    return DriverMotion(factors, own, own, **more)
+    return baselines.DriverMotion(factors, own, own, **more)
 
 
 def test_linear_moves_change_one_factor_and_hold_the_others():
-    baseline = factor_moves(linear_directions(*world(), STYLES, ridge=1e-6))
+    baseline = baselines.factor_moves(baselines.linear_directions(*world(), STYLES, ridge=1e-6))
     identity = torch.randn(1, STYLES, W_DIM)
     moved = baseline(motion(), identity)
     change = read(moved[:, 0]) - read(identity[:, 0])
@@ -124,7 +116,7 @@ def test_linear_moves_change_one_factor_and_hold_the_others():
 
 
 def test_ganspace_takes_the_component_that_goes_with_each_factor():
-    baseline = factor_moves(ganspace_directions(*world(), STYLES, count=N))
+    baseline = baselines.factor_moves(baselines.ganspace_directions(*world(), STYLES, count=N))
     identity = torch.randn(1, STYLES, W_DIM)
     change = read(baseline(motion(), identity)[:, 0]) - read(identity[:, 0])
     found = change / unit_sizes(change)
@@ -136,11 +128,11 @@ def test_differences_of_latents_are_added_and_copies_do_not_move():
     torch.manual_seed(0)
     identity, frames, rest = (torch.randn(n, STYLES, W_DIM) for n in (1, N, 1))
     driven = motion(w_plus=frames, neutral_w_plus=rest)
-    half = latent_difference(driven, identity, 0.5)
+    half = baselines.latent_difference(driven, identity, 0.5)
     torch.testing.assert_close(half, identity + 0.5 * (frames - rest))
-    assert torch.equal(copy(driven, identity), identity.expand(N, -1, -1))
+    assert torch.equal(baselines.copy(driven, identity), identity.expand(N, -1, -1))
     with pytest.raises(BadValue, match="frames inverted"):
-        latent_difference(motion(), identity)
+        baselines.latent_difference(motion(), identity)
 
 
 def test_a_style_mask_takes_the_driver_s_channels_that_go_with_the_factors():
@@ -148,10 +140,10 @@ def test_a_style_mask_takes_the_driver_s_channels_that_go_with_the_factors():
     turn = torch.linalg.qr(torch.randn(W_DIM, W_DIM))[0]  # style space is W, turned
     styles = lambda w_plus: [w_plus[:, row] + 1.0 for row in range(STYLES)]
     plain = SimpleNamespace(n_styles=STYLES, w_dim=W_DIM, styles=styles)
-    baseline = style_mask(plain, w, factors, share=N / W_DIM)
+    baseline = baselines.style_mask(plain, w, factors, share=N / W_DIM)
     identity, frames = torch.randn(1, STYLES, W_DIM), torch.randn(N, STYLES, W_DIM)
     wanted = torch.cat([frames[..., :N], identity[..., N:].expand(N, -1, -1)], 2)
     torch.testing.assert_close(baseline(motion(w_plus=frames), identity), wanted)
     turned = SimpleNamespace(n_styles=STYLES, w_dim=W_DIM, styles=lambda x: styles(x @ turn))
-    everything = style_mask(turned, w, factors, share=1.0)(motion(w_plus=frames), identity)
-    torch.testing.assert_close(everything, frames, atol=1e-5, rtol=0)
+    whole = baselines.style_mask(turned, w, factors, share=1.0)(motion(w_plus=frames), identity)
+    torch.testing.assert_close(whole, frames, atol=1e-5, rtol=0)

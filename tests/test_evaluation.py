@@ -15,7 +15,6 @@ from xfer.errors import BadValue
 from xfer.evaluation import EvaluateConfig, evaluate, write_tables
 from xfer.face_reader import FaceReader
 from xfer.landmarker import FACTOR_UNITS, FACTORS
-from xfer.metrics import bootstrap, paired_test
 from xfer.model import Transfer
 from xfer.pipeline import TransferPipeline
 from xfer.trials import DriverVideo, Judges, Observation, Subject, measure_trial
@@ -152,36 +151,36 @@ def normal(n, seed=0, scale=1.0, shift=0.0):
 
 def test_a_mean_s_interval_is_that_of_theory_and_of_a_constant_none():
     values = normal(400, scale=2.0, shift=5.0)
-    value, low, high = bootstrap(np.mean, values)
+    value, low, high = metrics.bootstrap(np.mean, values)
     reach = 1.96 * values.std() / 20
     assert value == pytest.approx(values.mean())
     assert high - value == pytest.approx(reach, rel=0.1)
     assert value - low == pytest.approx(reach, rel=0.1)
-    assert bootstrap(np.mean, values) == (value, low, high)
-    assert bootstrap(np.mean, np.full(9, 3.0)) == (3.0, 3.0, 3.0)
+    assert metrics.bootstrap(np.mean, values) == (value, low, high)
+    assert metrics.bootstrap(np.mean, np.full(9, 3.0)) == (3.0, 3.0, 3.0)
     with pytest.raises(BadValue, match="there is none"):
-        bootstrap(np.mean, np.zeros(0))
+        metrics.bootstrap(np.mean, np.zeros(0))
 
 
 def test_rows_of_one_person_count_as_one():
     few = normal(50)
     people = np.arange(50).repeat(20)
-    apart = bootstrap(np.mean, few.repeat(20), draws=500)
-    together = bootstrap(np.mean, few.repeat(20), people=people, draws=500)
-    assert together == pytest.approx(bootstrap(np.mean, few, draws=500))
+    apart = metrics.bootstrap(np.mean, few.repeat(20), draws=500)
+    together = metrics.bootstrap(np.mean, few.repeat(20), people=people, draws=500)
+    assert together == pytest.approx(metrics.bootstrap(np.mean, few, draws=500))
     assert together.high - together.low > 3 * (apart.high - apart.low)
 
 
 def test_a_paired_difference_sees_what_two_intervals_hide_and_how_few_people_agree_by_luck():
     base = normal(200, scale=10)
     better = base + 0.3 + 0.5 * normal(200, 1)
-    difference = paired_test(better, base)
+    difference = metrics.paired_test(better, base)
     assert difference.low > 0 and difference.p < 0.001
-    assert bootstrap(np.mean, base).high > bootstrap(np.mean, better).low
-    same = paired_test(normal(200, 2), normal(200, 3))
+    assert metrics.bootstrap(np.mean, base).high > metrics.bootstrap(np.mean, better).low
+    same = metrics.paired_test(normal(200, 2), normal(200, 3))
     assert same.low < 0 < same.high and same.p > 0.05
-    assert paired_test(base, base).p == 1.0
+    assert metrics.paired_test(base, base).p == 1.0
     better = np.arange(1.0, 5.0)
-    assert paired_test(better, np.zeros(4)).p == 2 / 2**4
+    assert metrics.paired_test(better, np.zeros(4)).p == 2 / 2**4
     people = np.arange(4).repeat(10)
-    assert paired_test(better.repeat(10), np.zeros(40), people).p == 2 / 2**4
+    assert metrics.paired_test(better.repeat(10), np.zeros(40), people).p == 2 / 2**4

@@ -2,13 +2,14 @@
 
 import json
 import threading
-import time
 from dataclasses import replace
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
 import torch
 from lamp import BrightnessReader, Lamp, moving
+from waiting import wait
 
 from xfer.errors import BadFile, BadValue, MissingFile, NoFace
 from xfer.explorer import FULL, CameraDriver, Explorer, State
@@ -29,9 +30,8 @@ def explorer(monkeypatch):
     monkeypatch.setattr(Explorer, "distance", lambda self, state, image: 0.25)
     model = Transfer(Lamp(), control=moving("smile", 0, 1))
     model.asset = "ffhq"  # whose random identities are plain w
-    return Explorer(
-        TransferPipeline(model, device="cpu", reader=BrightnessReader()), lambda _: None
-    )
+    pipeline = TransferPipeline(model, device="cpu", reader=BrightnessReader())
+    return Explorer(pipeline, lambda _: None)
 
 
 def test_without_moves_it_is_exactly_the_identity_and_each_control_moves_its_rows(explorer):
@@ -67,10 +67,9 @@ def test_a_video_is_read_once_and_lost_frames_repeat_the_one_before(explorer, tm
     moved = [explorer.w_plus(State(driver=path, frame=k))[0, 0, 0] for k in range(5)]
     assert moved[0] == moved[2] < moved[3] < moved[4] and explorer.track(path) is track
     camera, image = CameraDriver(explorer.pipeline), np.full((32, 32, 3), 100, np.uint8)
-    motions = [
-        camera.read(image // k, time_s)[1][0, SMILE] for k, time_s in ((1, 9), (1, 11), (2, 15))
-    ]
-    assert motions[0] == motions[2]  # the neutral is that of the first seconds
+    smile = lambda darker, time_s: camera.read(image // darker, time_s)[1][0, SMILE]
+    first, _, last = smile(1, 9), smile(1, 11), smile(2, 15)
+    assert first == last  # the neutral is that of the first seconds
     with pytest.raises(NoFace):
         camera.read(0 * image, 16.0)
 
@@ -113,22 +112,13 @@ def test_a_drag_is_undone_as_one_and_errors_stand_on_the_page(explorer, tmp_path
 
 
 def test_what_is_overtaken_is_never_rendered(explorer, monkeypatch):
-    panel, seen, hold = Panel(explorer, State("random:1")), [], threading.Event()
+    panel, hold = Panel(explorer, State("random:1")), threading.Event()
     wait(lambda: "identity distance" in panel.screen.text)
-    view = Explorer.view
-    monkeypatch.setattr(
-        Explorer, "view", lambda self, state, *a: (seen.append(state.psi), view(self, state, *a))[1]
-    )
+    view = create_autospec(Explorer.view, side_effect=Explorer.view)
+    monkeypatch.setattr(Explorer, "view", view)
     panel.worker.do(hold.wait)
     psi = panel._controls["psi"]
     psi.value, psi.value, psi.value = 0.1, 0.2, 0.3
     hold.set()
-    wait(lambda: len(seen) == 3)  # preview, full, and unmoved to compare
-    assert set(seen) == {0.3}
-
-
-def wait(true, seconds=20):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait(lambda: view.call_count == 3)  # preview, full, and unmoved to compare
+    assert {call.args[1].psi for call in view.call_args_list} == {0.3}

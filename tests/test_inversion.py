@@ -4,36 +4,15 @@ import pytest
 import torch
 
 from xfer import inversion
-from xfer.errors import BadValue, MissingFile
+from xfer.errors import BadValue
 from xfer.inversion import InversionConfig, PSpace, Target, draw, invert, refine
-
-
-class LinearGenerator(torch.nn.Module):
-    """Images of 256 px, a linear function of W+: smooth blobs of colour."""
-
-    n_styles, z_dim, w_dim = 4, 16, 16
-
-    def __init__(self):
-        super().__init__()
-        random = torch.Generator().manual_seed(0)
-        self.mapping = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.LeakyReLU(0.2))
-        self.register_buffer("w_mean", torch.zeros(16))
-        self.basis = torch.nn.Parameter(torch.randn(64, 3, 8, 8, generator=random) / 8)
-
-    def synthesis(self, w_plus):
-        if w_plus.ndim == 2:
-            w_plus = w_plus[:, None].expand(-1, self.n_styles, -1)
-        small = torch.einsum("bn,nchw->bchw", w_plus.flatten(1), self.basis)
-        return torch.nn.functional.interpolate(small, (256, 256), mode="bilinear")
-
-    def preview(self, w_plus, size):
-        return inversion.resized(self.synthesis(w_plus), size)
+from xfer.stylegan2.generator import Generator, GeneratorConfig
 
 
 @pytest.fixture(scope="module")
 def generator():
     torch.manual_seed(0)
-    return LinearGenerator().eval()
+    return Generator(GeneratorConfig(256, 16, 16, 1, channel_base=512, channel_max=8)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +23,8 @@ def photo(generator):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    try:
-        inversion._networks()
-    except MissingFile as error:
-        pytest.skip(str(error))
+def cache(tmp_path, monkeypatch, needs):
+    needs("efficientnet-lite0", "face-landmarker")
     monkeypatch.setattr(inversion, "cache_folder", lambda: tmp_path)
     return tmp_path
 
@@ -58,7 +34,9 @@ def total(photo, image) -> float:
     return float(inversion._weighted(target.losses(image), InversionConfig()).detach())
 
 
-def test_an_inversion_comes_nearer_to_the_photo_and_is_cached(generator, photo, cache):
+def test_an_inversion_comes_nearer_to_the_photo_and_is_cached_by_its_settings(
+    generator, photo, cache
+):
     found = invert(photo, generator, steps=5, progress=False)
     start = generator.synthesis(generator.w_mean[None])
     assert total(photo, draw(generator, found.w_plus, None)) < 0.9 * total(photo, start)
@@ -66,11 +44,7 @@ def test_an_inversion_comes_nearer_to_the_photo_and_is_cached(generator, photo, 
     again = invert(photo, generator, steps=5, progress=False)
     assert torch.equal(again.w_plus, found.w_plus) and again.seconds == found.seconds
     assert len(list(cache.rglob("*.safetensors"))) == 1
-
-
-def test_other_settings_are_another_inversion(generator, photo, cache):
     invert(photo, generator, steps=1, progress=False)
-    invert(photo, generator, steps=2, progress=False)
     assert len(list(cache.rglob("*.safetensors"))) == 2
 
 

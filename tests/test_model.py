@@ -152,6 +152,8 @@ def test_a_model_of_an_asset_names_its_generator_and_does_not_contain_it(tmp_pat
                      {"generator": facts | {"sha256": {}}})  # fmt: skip
     with pytest.raises(BadFile, match="edition of the generator ffhq"):
         Transfer.load(path)
+    with pytest.raises(BadFile, match="made for the generator ffhq and contains another"):
+        Transfer.load(small_model().save(path, {"generator": facts}))
 
 
 def test_a_model_moves_people_by_encoder_and_mapper_or_by_control(tmp_path):
@@ -252,12 +254,9 @@ def test_an_encoder_of_another_kind_is_refused_by_name(tmp_path):
 
 @torch.no_grad()
 def test_an_inversion_starts_at_the_mean_and_adds_one_offset_a_round():
-    generator = Generator(GeneratorConfig(16, 6, 6, 1, channel_base=64, channel_max=8)).eval()
+    model = small_model()
+    generator, encoder = model.generator, model.identity_encoder
     generator.w_mean.normal_()
-    config = IdentityEncoderConfig(
-        32, 6, (8, 12, 16), (1, 2, 1), reduction=4, n_styles=generator.n_styles, w_dim=6, rounds=2
-    )
-    encoder = IdentityEncoder(config).eval()
     image = torch.randn(2, 3, 16, 16)
     mean = generator.to_w_plus(generator.w_mean[None]).expand(2, -1, -1)
     first = mean + encoder(image, generator.synthesis(mean))

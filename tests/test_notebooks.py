@@ -66,16 +66,13 @@ def test_a_failing_notebook_stops_the_run_and_shows_its_error(tmp_path):
     assert (tmp_path / "r/01_second/got.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"names": ("07",)}, "no notebook '07'; there are 00_first"),
-        ({"set": ("step=1",)}, "no chosen notebook has a parameter 'step'"),
-        ({"set": ("steps=many",)}, "steps is of type int, as in 3; got 'many'"),
-        ({"set": ("fast=1",)}, "fast is of type bool"),
-        ({"set": ("steps",)}, "name=value; got 'steps'"),
-    ],
-)
+@pytest.mark.parametrize("settings, message", [
+    ({"names": ("07",)}, "no notebook '07'; there are 00_first"),
+    ({"set": ("step=1",)}, "no chosen notebook has a parameter 'step'"),
+    ({"set": ("steps=many",)}, "steps is of type int, as in 3; got 'many'"),
+    ({"set": ("fast=1",)}, "fast is of type bool"),
+    ({"set": ("steps",)}, "name=value; got 'steps'"),
+])  # fmt: skip
 def test_wrong_names_and_values_are_refused_before_anything_runs(tmp_path, settings, message):
     write(tmp_path / "n", "00_first", SAVE)
     with pytest.raises(BadValue, match=message):

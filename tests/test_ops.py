@@ -9,6 +9,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from by_rule import given
 from torch import Tensor
 
 from xfer.errors import BadValue
@@ -50,18 +51,13 @@ def activate(name: str):
     return lambda x, b: bias_act(x, b, gain=1.3, **ACTIVATIONS[name])
 
 
-def normal(shape: tuple[int, ...], dtype: torch.dtype, seed: int, device="cpu") -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
-
-
 def derivatives(call, *inputs: Tensor) -> list[Tensor]:
     """The value, then first and second derivatives along random directions."""
     inputs = [x.detach().requires_grad_() for x in inputs]
     y = call(*inputs)
-    d = normal(y.shape, y.dtype, 1, y.device).requires_grad_()
+    d = given(1, y.shape).to(y).requires_grad_()
     first = torch.autograd.grad(y, inputs, d, create_graph=True)
-    loss = sum((g * normal(g.shape, g.dtype, 2, g.device)).sum() for g in first)
+    loss = sum((g * given(2, g.shape).to(g)).sum() for g in first)
     second = torch.autograd.grad(loss, [*inputs, d], materialize_grads=True)
     return [y.detach(), *(g.detach() for g in first), *second]
 
@@ -75,7 +71,6 @@ def assert_agree(ours: list[Tensor], theirs: list[Tensor]) -> None:
 
 
 BLUR = [1.0, 3.0, 3.0, 1.0]
-STYLEGAN2 = [{"padding": 1}, {"up": 2, "padding": (2, 1, 2, 1), "gain": 4.0}, {"down": 2}]
 
 
 def textbook(x, f, up, down, padding, gain):
@@ -94,15 +89,15 @@ def textbook(x, f, up, down, padding, gain):
 def test_upfirdn2d_follows_the_definition_and_preserves_the_layout(seed, layout):
     rng = torch.Generator().manual_seed(seed)
     draw = lambda low, high: int(torch.randint(low, high + 1, (), generator=rng))
-    x = normal((2, draw(2, 9), 6, 7), torch.float64, seed).contiguous(memory_format=layout)
-    f = normal((draw(1, 5), draw(1, 5)), torch.float32, seed + 100)
+    x = given(seed, (2, draw(2, 9), 6, 7)).double().contiguous(memory_format=layout)
+    f = given(seed + 100, (draw(1, 5), draw(1, 5)))
     padding = tuple(draw(-1, 5) for _ in range(4))
     how = (draw(1, 4), draw(1, 4), padding, 1.5)
     x.requires_grad_()
     y, expected = upfirdn2d(x, f, *how), textbook(x, f, *how)
     torch.testing.assert_close(y, expected, rtol=1e-6, atol=1e-6)
     assert y.is_contiguous(memory_format=layout)
-    d = normal(y.shape, y.dtype, 5)
+    d = given(5, y.shape).to(y.dtype)
     ours, theirs = (torch.autograd.grad(out, x, d)[0] for out in (y, expected))
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
 
@@ -119,11 +114,11 @@ def test_the_blur_preserves_a_constant_removes_a_checkerboard_and_needs_its_padd
         upfirdn2d(torch.zeros(1, 1, 2, 2), setup_filter(BLUR))
 
 
-@pytest.mark.parametrize("how", STYLEGAN2)
-def test_gradients_of_upfirdn2d_are_right_to_second_order(how):
-    x = normal((1, 2, 5, 4), torch.float64, 0).requires_grad_()
-    call = lambda x: upfirdn2d(x, setup_filter(BLUR), **how)
-    assert torch.autograd.gradcheck(call, x) and torch.autograd.gradgradcheck(call, x)
+@pytest.mark.parametrize("name", RESAMPLINGS)
+def test_gradients_of_upfirdn2d_are_right_to_second_order(name):
+    x = given(0, (1, 2, 5, 4)).double().requires_grad_()
+    assert torch.autograd.gradcheck(resample(name), x)
+    assert torch.autograd.gradgradcheck(resample(name), x)
 
 
 @pytest.mark.parametrize("act", ["linear", "lrelu"])
@@ -135,7 +130,7 @@ def test_bias_act_and_its_derivatives_are_those_of_the_unfused_steps(act, gain, 
         y = (F.leaky_relu(y, 0.3) if act == "lrelu" else y) * gain
         return y if clamp is None else y.clamp(-clamp, clamp)
 
-    inputs = normal((3, 4, 5, 6), torch.float64, 0), normal((4,), torch.float64, 1)
+    inputs = given(0, (3, 4, 5, 6)).double(), given(1, (4,)).double()
     ours = derivatives(lambda x, b: bias_act(x, b, 1, act, 0.3, gain, clamp), *inputs)
     assert_agree(ours, derivatives(unfused, *inputs))
 
@@ -151,11 +146,11 @@ def test_a_bound_that_the_type_can_only_round_still_stops_the_gradient(dtype, cl
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_half_precision_keeps_type_and_layout_and_differs_by_rounding_alone(dtype, layout):
-    x = normal((2, 16, 9, 9), dtype, 0).contiguous(memory_format=layout)
+    x = given(0, (2, 16, 9, 9)).to(dtype).contiguous(memory_format=layout)
     eps = torch.finfo(dtype).eps
     calls = (
         lambda x: upfirdn2d(x, setup_filter(BLUR), padding=(2, 1, 2, 1)),
-        lambda x: bias_act(x, normal((16,), torch.float32, 1), act="lrelu", clamp=3.0),
+        lambda x: bias_act(x, given(1, (16,)), act="lrelu", clamp=3.0),
     )
     for call in calls:
         y = call(x)
@@ -164,14 +159,14 @@ def test_half_precision_keeps_type_and_layout_and_differs_by_rounding_alone(dtyp
 
 
 def test_the_registered_operators_pass_every_check_of_pytorch():
-    x = normal((2, 3, 6, 5), torch.float32, 0).contiguous(memory_format=torch.channels_last)
+    x = given(0, (2, 3, 6, 5)).contiguous(memory_format=torch.channels_last)
     first = [2, 2], [1, 1], [2, 1, 2, 1], False, 4.0
     for how in (first, ([3, 1], [1, 2], [-1, 5, 0, 3], True, 1.0)):
         arguments = (x.detach().requires_grad_(), setup_filter(BLUR), *how)
         torch.library.opcheck(torch.ops.xfer.upfirdn2d, arguments)
-    b, how = normal((3,), torch.float32, 1).requires_grad_(), (0.2, 1.5, 1.0)
+    b, how = given(1, (3,)).requires_grad_(), (0.2, 1.5, 1.0)
     torch.library.opcheck(torch.ops.xfer.bias_act, (x.requires_grad_(), b, 1, *how))
-    y = normal(x.shape, x.dtype, 3).requires_grad_()
+    y = given(3, x.shape).requires_grad_()
     torch.library.opcheck(torch.ops.xfer.bias_act_slope, (x.detach().requires_grad_(), y, *how))
 
 
@@ -210,12 +205,12 @@ def kernels_in_use(dtype):
         patch.setattr(build, "has_work_for_kernels", lambda x: x.numel() > 0)
         note = lambda call: names.add((call.source, call.kernel))
         patch.setattr(build, "launch_or_explain", note)
-        planar = normal((1, 8, 6, 8), dtype, 0)
+        planar = given(0, (1, 8, 6, 8)).to(dtype)
         derivatives(resample("blur"), planar)
         x = planar.contiguous(memory_format=torch.channels_last)
         for name in ("blur", "upsampling", "downsampling", "up and down", "large factors"):
             derivatives(resample(name), x)
-        derivatives(activate("lrelu, clamp 1.1"), x, normal((8,), dtype, 1))
+        derivatives(activate("lrelu, clamp 1.1"), x, given(1, (8,)).to(dtype))
     return names
 
 
@@ -239,7 +234,7 @@ def test_a_missing_package_is_named_once_and_the_reference_runs(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setitem(sys.modules, "cuda.core", None)
     build._loaded.cache_clear()
-    x = normal((2, 3), torch.float32, 0)
+    x = given(0, (2, 3))
     with pytest.warns(RuntimeWarning, match=r"cuda\.core"):
         first = bias_act(x, act="lrelu", alpha=0.0, gain=1.0)
     with warnings.catch_warnings():
@@ -260,31 +255,23 @@ def no_fallback(monkeypatch):
 @on_gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", RESAMPLINGS)
-def test_upfirdn2d_on_a_gpu_agrees_with_the_reference(name, layout, dtype, no_fallback):
-    x = normal((3, 16, 33, 18), dtype, 0).contiguous(memory_format=layout)
-    assert_agree(derivatives(resample(name), x.cuda()), derivatives(resample(name), x.double()))
-
-
-@on_gpu
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_bias_act_on_a_gpu_agrees_with_the_reference(name, layout, dtype, no_fallback):
-    x = normal((3, 16, 17, 10), dtype, 0).contiguous(memory_format=layout)
-    inputs = x, normal((16,), dtype, 1)
-    ours = derivatives(activate(name), *(t.cuda() for t in inputs))
-    assert_agree(ours, derivatives(activate(name), *(t.double() for t in inputs)))
+@pytest.mark.parametrize("name", [*RESAMPLINGS, *ACTIVATIONS])
+def test_an_operator_on_a_gpu_agrees_with_the_reference(name, layout, dtype, no_fallback):
+    call, size = (resample, (33, 18)) if name in RESAMPLINGS else (activate, (17, 10))
+    x, b = given(0, (3, 16, *size)).to(dtype), given(1, (16,)).to(dtype)
+    inputs = [x.contiguous(memory_format=layout), *([b] if call is activate else [])]
+    ours = derivatives(call(name), *(t.cuda() for t in inputs))
+    assert_agree(ours, derivatives(call(name), *(t.double() for t in inputs)))
 
 
 @on_gpu
 def test_a_captured_graph_replays_the_kernels(no_fallback):
     call = lambda x, b: activate("lrelu, clamp None")(resample("upsampling")(x), b)
-    x, b = normal((1, 8, 16, 16), torch.float32, 0).cuda(), torch.ones(8, device="cuda")
+    x, b = given(0, (1, 8, 16, 16)).cuda(), torch.ones(8, device="cuda")
     call(x, b)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         y = call(x, b)
-    x.copy_(normal(x.shape, x.dtype, 1))
+    x.copy_(given(1, x.shape))
     graph.replay()
     torch.testing.assert_close(y, call(x, b))

@@ -9,11 +9,10 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from lamp import STYLES, WIDTH, BrightnessReader, Lamp
+from lamp import STYLES, WIDTH, BrightnessReader, Lamp, moving
 from test_model import small_model
 
 from xfer import pipeline_inputs
-from xfer.control import Control
 from xfer.errors import BadFile, BadValue, MissingFile, NoFace, UnwritableFile
 from xfer.landmarker import FACTORS
 from xfer.media.images import Source, read_image, write_image
@@ -31,10 +30,7 @@ N, BLACK = len(FACTORS), np.zeros((32, 32, 3), np.uint8)
 def make(monkeypatch):
     """A pipeline with some options, and an identity whose own factors are zero."""
     monkeypatch.setattr(TransferPipeline, "_own_motion", lambda *_: torch.zeros(1, N))
-    directions = torch.zeros(N, STYLES, WIDTH)
-    directions[:, 0, 0] = 0.1
-    control = Control.from_directions(directions, torch.eye(WIDTH), n_styles=STYLES)
-    model = Transfer(Lamp(), control=control)
+    model = Transfer(Lamp(), control=moving("any", 0))
 
     def made(**options):
         options = TransferOptions(size=256, **options)
@@ -214,11 +210,9 @@ def test_outputs_have_names_of_their_own_and_overwrite_no_input(tmp_path):
             pipeline_inputs.check_outputs([str(tmp_path)], [out], [".png"])
 
 
-def test_a_generated_face_turns_as_far_as_is_requested_and_drives_another(tmp_path):
-    try:
-        real = TransferPipeline(load("ffhq"), TransferOptions(size=256), "cpu")
-    except MissingFile as error:
-        pytest.skip(str(error))
+def test_a_generated_face_turns_as_far_as_is_requested_and_drives_another(tmp_path, needs):
+    needs("ffhq", "face-landmarker")
+    real = TransferPipeline(load("ffhq"), TransferOptions(size=256), "cpu")
     identity = real.identity("random:7")
     angles = []
     for yaw in (-15.0, 0.0, 15.0):

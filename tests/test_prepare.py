@@ -3,16 +3,17 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
-import av
 import numpy as np
 import psutil
 import pytest
+from made import make_video
 from PIL import Image
 from skimage.data import astronaut
+from waiting import wait
 
 from xfer.data import prepare as room
 from xfer.data.clips import open_clips
@@ -200,18 +201,13 @@ def test_a_folder_keeps_its_settings_and_follows_its_inputs(films):
     assert [clip.n_frames for clip in clips] == [15]
 
 
-@pytest.mark.parametrize(
-    ("path", "person"),
-    [
-        ("crema/1001_DFA_ANG_XX.flv", "crema-d/1001"),
-        ("grid/s12/bbaf2n.mpg", "grid/s12"),
-        ("s1/holiday.mp4", None),
-        ("vox2/mp4/id00012/21Uxsk56VDQ/00001.mp4", "voxceleb/id00012"),
-        ("Actor_24/01-01-03-02-01-01-24.mp4", "ravdess/24"),
-        ("th1kh/-_WGj-qFuWk_0003_S0_E1500_L100_T20_R500_B400.mp4", "talkinghead/-_WGj-qFuWk"),
-        ("me/film.mp4", None),
-    ],
-)
+@pytest.mark.parametrize("path, person", [
+    ("crema/1001_DFA_ANG_XX.flv", "crema-d/1001"), ("grid/s12/bbaf2n.mpg", "grid/s12"),
+    ("vox2/mp4/id00012/21Uxsk56VDQ/00001.mp4", "voxceleb/id00012"),
+    ("Actor_24/01-01-03-02-01-01-24.mp4", "ravdess/24"),
+    ("th1kh/-_WGj-qFuWk_0003_S0_E1500_L100_T20_R500_B400.mp4", "talkinghead/-_WGj-qFuWk"),
+    ("s1/holiday.mp4", None), ("me/film.mp4", None),
+])  # fmt: skip
 def test_people_are_known_by_the_names_of_data_sets(path, person):
     assert person_of(Path("/data") / path, Path("/data")) == person
 
@@ -237,13 +233,8 @@ def bytes_of(out: Path) -> dict[str, bytes]:
 
 def video(path: Path, frames: int, codec: str = "mpeg4") -> None:
     """A camera that pans over the astronaut's face."""
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 320, 256, "yuv420p"
-        for i in range(frames):
-            cut = np.ascontiguousarray(astronaut()[0:256, 60 + i : 380 + i])
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(cut)))
-        file.mux(stream.encode(None))
+    cuts = [np.ascontiguousarray(astronaut()[0:256, 60 + i : 380 + i]) for i in range(frames)]
+    make_video(path, cuts, codec=codec, pixel_format="yuv420p")
 
 
 @pytest.fixture(scope="module")
@@ -264,11 +255,7 @@ def test_two_workers_one_of_them_killed_give_the_bytes_of_one(real_films, tmp_pa
     assert len(prepare(alone)) == 4
     job = threading.Thread(target=prepare, args=(together,))
     job.start()
-    notes = tmp_path / "together" / "stats.jsonl"
-    deadline = time.monotonic() + 300
-    while not notes.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait((tmp_path / "together" / "stats.jsonl").exists, seconds=300)
     children = psutil.Process().children(recursive=True)
     next(child for child in children if "spawn_main" in str(child.cmdline())).kill()
     job.join(300)
@@ -276,9 +263,7 @@ def test_two_workers_one_of_them_killed_give_the_bytes_of_one(real_films, tmp_pa
 
 
 def test_a_worker_that_dies_at_its_start_is_told_in_a_line(real_films, tmp_path, monkeypatch):
-    def dying(**_):
-        raise RuntimeError("Nanny failed to start.")
-
+    dying = Mock(side_effect=RuntimeError("Nanny failed to start."))
     monkeypatch.setattr("distributed.LocalCluster", dying)
     with pytest.raises(RunError, match=r"died while it started .* run again"):
         prepare(PrepareConfig(inputs=(str(real_films),), out=str(tmp_path), n_workers=2))

@@ -2,11 +2,11 @@
 
 import errno
 import os
-import resource
 
 import numpy as np
 import pytest
 import torch
+from made import room_for
 
 from xfer.errors import BadFile, RunError, UnwritableFile
 from xfer.media.images import Source, write_image
@@ -45,25 +45,21 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(error, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.01, 0.4, 0.95])
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda folder: Checkpoints(folder).save(1, {"a": torch.ones(50_000)}),
-        lambda folder: write_image(folder / "a.jpg", NOISE, Source.GENERATED),
-    ],
-)
+@pytest.mark.parametrize("write", [
+    lambda folder: Checkpoints(folder).save(1, {"a": torch.ones(50_000)}),
+    lambda folder: write_image(folder / "a.jpg", NOISE, Source.GENERATED),
+    lambda folder: write_image(folder / "a.png", NOISE, Source.GENERATED),
+])  # fmt: skip
 def test_what_is_written_by_libraries_is_whole_or_refused(write, share, tmp_path):
     write(tmp_path)
     (path,) = tmp_path.iterdir()
     size = path.stat().st_size
     path.unlink()
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (round(size * share), before[1]))
-    try:
-        with pytest.raises(UnwritableFile, match="make room on the disk"):
-            write(tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with (
+        room_for(round(size * share)),
+        pytest.raises(UnwritableFile, match="make room on the disk"),
+    ):
+        write(tmp_path)
     assert os.listdir(tmp_path) == []
 
 

@@ -147,8 +147,9 @@ def run_trial(
         truth: What the frames should show, where that is known.
     """
     frames = render(subject.identity, method(driver, subject, strength), size)
-    pair = {} if truth is None else {"output": frames, "truth": truth}
-    images = {name: face_images(x) for name, x in pair.items()}
+    portrait = face_images(subject.identity.portrait[None])
+    images = {"output": face_images(frames), "identity": portrait.repeat(len(frames), axis=0)}
+    images |= {} if truth is None else {"truth": face_images(truth)}
     return measure_trial(driver.seen, judges(frames), subject, **images), frames
 
 

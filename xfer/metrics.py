@@ -6,7 +6,8 @@
 An evaluation calls every metric whose arguments it has, by their names, with the frames of one
 trial as rows:
 
-    output, truth: Images in [-1, 1], `n 3 height width`.
+    output, identity: Images in [-1, 1], `n 3 height width`: the face in each frame, and in the
+        identity's portrait, as often; truth, too, in self and generated mode.
     output_pose_deg, driver_pose_deg: Yaw, pitch, roll in degrees, `n 3`.
     output_factors, driver_factors: Expression factors in units of the factor, `n factors`.
     output_codes, driver_codes, identity_codes: A recogniser's codes, `n width`.

@@ -50,7 +50,7 @@ class Transfer(nn.Module):
         for part in (motion_encoder, mapper, identity_encoder, control):
             if part is not None:
                 found = (part.config.n_styles, part.config.w_dim)
-                self._check_codes(found, f"the {part.role.replace('_', ' ')} has")
+                self.check_codes(found, f"the {part.role.replace('_', ' ')} has")
 
     @classmethod
     def load(
@@ -128,7 +128,7 @@ class Transfer(nn.Module):
     @torch.no_grad()
     def person(self, identity: WPlus) -> Person:
         """Prepare people for many frames, from their identity codes."""
-        self._check_codes(tuple(identity.shape[1:]), "the identity has")
+        self.check_codes(tuple(identity.shape[1:]), "the identity has")
         return self.mapper.person(identity, *self.motion_encoder.linear())
 
     def forward(
@@ -161,7 +161,8 @@ class Transfer(nn.Module):
         h = self.motion_encoder.bottleneck(driver)
         return self.generator.synthesis(identity.latents(h))
 
-    def _check_codes(self, found: tuple[int, int], whose: str) -> None:
+    def check_codes(self, found: tuple[int, int], whose: str) -> None:
+        """Raise `BadValue` unless codes are of the generator's number and width of styles."""
         wanted = (self.generator.n_styles, self.generator.w_dim)
         if found != wanted:
             takes = "the generator takes {} styles of {}, and so must every part".format(*wanted)
@@ -175,9 +176,12 @@ def asset_hashes(asset: str) -> dict[str, str]:
 
 def _generator(checkpoint: Checkpoint, usual: str | Path) -> Any:
     """The generator that a file contains or names."""
-    if {"generator", "generator_raw"} & checkpoint.networks.keys():
-        return Generator.load(checkpoint)
     facts = checkpoint.facts.get("generator")
+    if {"generator", "generator_raw"} & checkpoint.networks.keys():
+        if isinstance(facts, dict):
+            made_for = f"{checkpoint.path} has parts made for the generator {facts.get('asset')}"
+            raise BadFile(f"{made_for} and contains another: join what was trained on one")
+        return Generator.load(checkpoint)
     if isinstance(facts, dict):
         usual = facts.get("asset")
         if usual != "ffhq" or facts.get("sha256") != asset_hashes("ffhq"):

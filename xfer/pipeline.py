@@ -88,7 +88,8 @@ class TransferPipeline:
     ):
         if not isinstance(model, Transfer):
             found = type(model).__name__
-            raise BadValue(f"a transfer takes a mapper's or a control's weights; got a {found}")
+            todo = "`xfer weights convert FILE --more GENERATOR` joins files"
+            raise BadValue(f"a transfer needs a mapper or a control; got a {found} alone; {todo}")
         self.options = options or TransferOptions()
         self.model = model.to(best_device(device))
         self.size = self.options.size or model.generator.resolution

@@ -31,7 +31,7 @@ from xfer.shapes import WPlus
 Frames = UInt8[np.ndarray, "n height width 3"]
 Factors = Float[np.ndarray, "n n_factors"]
 Codes = Float[np.ndarray, "n 128"]
-Images = Float[np.ndarray, "n 3 height width"]
+Images = Float[np.ndarray, "n 3 rows columns"]
 
 FACE = (slice(55, 243), slice(32, 220))
 """Rows and columns of the face in aligned images of 256 px, where images are compared."""
@@ -221,7 +221,7 @@ def measure_trial(
     Then every metric registered in `xfer.metrics` whose arguments are known.
 
     Args:
-        images: output and truth, where it is known.
+        images: output, identity, and truth where it is known.
     """
     good = np.isfinite(result.roll_deg)
     numbers: dict[str, float | None] = {"found": float(good.mean())}

@@ -63,16 +63,11 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     start, wrong = rng.randrange(len(data)), bytearray(data)
     for _ in range(rng.randrange(1, 200)):
         wrong[rng.randrange(len(data))] = rng.randrange(256)
+    without = data[: start // 2] + data[start:]
+    beheaded = rng.randbytes(rng.randrange(1, 400)) + data[rng.randrange(1, 400) :]
     zeros = bytes(min(len(data) - start, len(data) // 3))
-    return rng.choice(
-        [
-            data[:start],
-            bytes(wrong),
-            data[: start // 2] + data[start:],
-            rng.randbytes(rng.randrange(1, 400)) + data[rng.randrange(1, 400) :],
-            data[:start] + zeros + data[start + len(zeros) :],
-        ]
-    )
+    zeroed = data[:start] + zeros + data[start + len(zeros) :]
+    return rng.choice([data[:start], bytes(wrong), without, beheaded, zeroed])
 
 
 def test_broken_images_and_videos_cost_themselves_only(tmp_path):

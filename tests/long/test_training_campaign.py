@@ -21,18 +21,12 @@ from xfer.training.loop import train
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 from test_loop import assert_same, run, state
+from test_loop import straight as straight
 from toy import ToyConfig, ToyTask
 
 pytestmark = pytest.mark.long
 
 MANY = float(os.environ.get("XFER_FAULTS", "1.0"))
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("straight")
-    run(folder)
-    return folder
 
 
 def test_kills_at_any_moment_lose_at_most_an_interval(tmp_path, straight):

@@ -5,22 +5,11 @@ import time
 from fractions import Fraction
 
 import av
+import made
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from made import (
-    flip_bits,
-    joined_streams,
-    make_video,
-    near,
-    number_of,
-    ramp,
-    ramps,
-    room_for,
-    sound_of,
-    source_in,
-    tone,
-)
+from made import make_video, near, ramp, ramps, tone
 from PIL import Image
 
 from xfer.errors import BadFile, BadValue, MissingFile, UnwritableFile
@@ -50,8 +39,7 @@ def test_frames_come_in_order_with_their_times_and_facts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "codec, suffix, bframes",
-    [("libx264", "avi", 3), ("mpeg4", "avi", 2), ("libx264", "mkv", 8)],
+    "codec, suffix, bframes", [("libx264", "avi", 3), ("mpeg4", "avi", 2), ("libx264", "mkv", 8)]
 )
 def test_stamps_in_the_order_of_coding_are_put_in_the_order_shown(tmp_path, codec, suffix, bframes):
     moving = [np.roll(f, 3 * k, axis=1) for k, f in enumerate(ramps(40))]
@@ -59,16 +47,17 @@ def test_stamps_in_the_order_of_coding_are_put_in_the_order_shown(tmp_path, code
     _, found = read(make_video(tmp_path / f"a.{suffix}", moving, codec=codec, options=options,
                                pixel_format="yuv420p"))  # fmt: skip
     assert times_of(found) == pytest.approx([k / 25 for k in range(40)], abs=0.002)
-    assert [number_of(f.image) for f in found] == [k % 12 for k in range(40)]
+    assert [made.number_of(f.image) for f in found] == [k % 12 for k in range(40)]
+
+
+def part(start, samples):
+    """Twenty frames with sound that begin at a stamp, to be joined with others."""
+    return {"frames": ramps(20), "start": start, "sound": [(samples, 44_100, "aac", True)]}
 
 
 @pytest.mark.parametrize("later", [0.0, 100.0, 8.0])
 def test_joined_streams_have_one_clock(tmp_path, later):
-    path = joined_streams(tmp_path, *(
-        {"frames": ramps(20), "start": start, "sound": [(tone(0.8), 44_100, "aac", True)]}
-        for start in (3.0, later)
-    ))  # fmt: skip
-    _, found = read(path)
+    _, found = read(made.joined_streams(tmp_path, part(3.0, tone(0.8)), part(later, tone(0.8))))
     steps = np.diff(times_of(found))
     assert len(found) == 40 and steps.min() > 0 and steps.max() < 0.15
     assert found[-1].time_s == pytest.approx(39 / 25, abs=0.12)
@@ -141,7 +130,7 @@ def test_ranges_depths_and_planes_of_every_kind(tmp_path, pixel_format):
 
 def test_a_size_that_changes_is_fitted_with_borders_and_pixels_are_made_square(tmp_path):
     flat = lambda h, w: {"frames": [np.full((h, w, 3), 200, np.uint8)] * 8}
-    video, found = read(joined_streams(tmp_path, flat(96, 64), flat(64, 96)))
+    video, found = read(made.joined_streams(tmp_path, flat(96, 64), flat(64, 96)))
     assert {f.image.shape for f in found} == {(96, 64, 3)} and len(found) == 16
     last = found[-1].image[:, 32, 0] > 100
     assert 38 <= last.sum() <= 46 and not last[:20].any(), "64 x 43 pixels between borders"
@@ -217,7 +206,7 @@ def test_broken_films_give_what_decodes_and_a_remark(tmp_path):
     assert 10 < len(found) < 50 and len(video.remarks) == 1
     rng, given = np.random.default_rng(0), 0
     for count in (1, 3, 10, 30) * 3:
-        path.write_bytes(flip_bits(data, count, rng, 300))
+        path.write_bytes(made.flip_bits(data, count, rng, 300))
         try:
             times = times_of(read(path)[1])
         except BadFile:
@@ -272,7 +261,7 @@ def test_frames_times_and_origin_are_kept_and_odd_sides_made_even(tmp_path):
     found = list(open_video(path))
     assert [f.time_s for f in found] == pytest.approx(times, abs=2e-5)
     assert all(near(f.image[:47, :63], e, 6) for f, e in zip(found, frames, strict=True))
-    assert found[0].image.shape == (48, 64, 3) and source_in(path) is Source.GENERATED
+    assert found[0].image.shape == (48, 64, 3) and made.source_in(path) is Source.GENERATED
     with av.open(f"file:{path}") as container:
         context = container.streams.video[0].codec_context
         assert (context.colorspace, context.color_trc, context.color_primaries) == (1, 1, 1)
@@ -289,19 +278,16 @@ def test_sound_is_taken_over_and_ends_with_the_pictures(tmp_path, codec, rate, s
     path = make_video(tmp_path / f"a.{suffix}", ramps(50), pixel_format="yuv420p",
                       sound=[(tone(2.0, rate), rate, codec, True)])  # fmt: skip
     assert copied(path, tmp_path / "b.mp4", until=1.0) == []
-    seconds, loudness, begin = sound_of(tmp_path / "b.mp4")
+    seconds, loudness, begin = made.sound_of(tmp_path / "b.mp4")
     assert seconds == pytest.approx(1.0, abs=0.03) and loudness > 0.2 and begin < 0.08
     assert len(list(open_video(tmp_path / "b.mp4"))) == 25
 
 
 def test_sound_moves_with_the_picture_where_streams_are_joined(tmp_path):
-    parts = (30.0, np.zeros(35_280, np.int16)), (2.0, tone(0.8))
-    joined = joined_streams(tmp_path, *(
-        {"frames": ramps(20), "start": start, "sound": [(samples, 44_100, "aac", True)]}
-        for start, samples in parts
-    ))  # fmt: skip
+    silent = np.zeros(35_280, np.int16)
+    joined = made.joined_streams(tmp_path, part(30.0, silent), part(2.0, tone(0.8)))
     assert copied(joined, tmp_path / "b.mp4") == []
-    seconds, _, begin = sound_of(tmp_path / "b.mp4")
+    seconds, _, begin = made.sound_of(tmp_path / "b.mp4")
     assert seconds == pytest.approx(1.6, abs=0.12) and begin == pytest.approx(0.8, abs=0.1)
 
 
@@ -310,7 +296,7 @@ def test_sound_of_the_default_track_that_begins_late_keeps_its_place(tmp_path):
     sound = [(tone(1.0), 44_100, "flac", False), (late, 44_100, "flac", True)]
     path = make_video(tmp_path / "a.mkv", ramps(25), sound=sound, start=3.0)
     copied(path, tmp_path / "b.mp4")
-    assert sound_of(tmp_path / "b.mp4")[2] == pytest.approx(0.5, abs=0.03)
+    assert made.sound_of(tmp_path / "b.mp4")[2] == pytest.approx(0.5, abs=0.03)
 
 
 def written(path, audio_from, k_failing=None):
@@ -355,7 +341,7 @@ def test_nothing_appears_where_writing_fails(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (30, 480, 640, 3), dtype=np.uint8)
     refused = pytest.raises(UnwritableFile, match="cannot be written")
     for most in (0, 3_000, 300_000):
-        with room_for(most), refused, writer((640, 480)) as out:
+        with made.room_for(most), refused, writer((640, 480)) as out:
             for array in noise:
                 out.write(array)
     assert list(tmp_path.iterdir()) == []

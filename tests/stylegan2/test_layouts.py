@@ -1,5 +1,7 @@
 """Public layouts: the public numbers, there and back, and what files leave unsaid."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -63,10 +65,10 @@ def test_widths_that_follow_no_rule_and_class_conditional_generators_are_named(t
         Generator.load(path)
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_every_pickle_protocol_is_read(protocol, tmp_path):
+@pytest.mark.parametrize("how", [*({"protocol": n} for n in range(2, 6)), {"save": torch.save}])
+def test_every_pickle_protocol_and_a_snapshot_inside_a_torch_file_are_read(how, tmp_path):
     tensors = small_generator()
-    path = dump(tmp_path / "g.pkl", {"G": (tensors, {}, {})}, protocol=protocol)
+    path = dump(tmp_path / "g.pkl", {"G": (tensors, {}, {})}, **how)
     found = read_checkpoint(path).networks["generator_raw"].tensors
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
@@ -85,7 +87,7 @@ def test_settings_come_from_layers_or_from_the_arguments(tmp_path):
     assert config.mapping_lr_multiplier == 0.02
     assert (config.resolution, config.channels(16)) == (16, 16)
     made = {"conv_clamp": 64, "num_fp16_res": 3, "mapping_kwargs": {"lr_multiplier": 0.05}}
-    path = dump(tmp_path / "g.pkl", {"G_ema": (small_generator(), {}, made)})
+    path = dump(tmp_path / "g.pt", {"G_ema": (small_generator(), {}, made)}, save=torch.save)
     config = Generator.load(path).config
     assert (config.conv_clamp, config.half_resolutions) == (64.0, 3)
     assert config.mapping_lr_multiplier == 0.05
@@ -110,20 +112,17 @@ def test_the_averaged_generator_is_preferred_and_each_network_is_reachable(tmp_p
     assert raw_only.const.dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    ("changes", "layers", "complaint"),
-    [
-        ({"mapping.embed.weight": torch.ones(16, 3)}, {}, "class-conditional"),
-        ({"mapping.fc0.weight": torch.ones(16, 32)}, {}, "class-conditional"),
-        ({"synthesis.b8.conv0.resample_filter": torch.ones(4, 4)}, {}, "low-pass filter"),
-        ({"synthesis.b8.conv0.weight": None}, {}, "layers are missing"),
-        ({"mapping.fc1.bias": None}, {}, 'Missing .* "mapping.layers.1.bias"'),
-        ({"synthesis.b16.conv1.weight": torch.ones(4, 8, 3, 3)}, {}, "size mismatch|do not follow"),
-        ({"synthesis.b4.const": None, "synthesis.input.freqs": torch.ones(2)}, {}, "StyleGAN3"),
-        ({}, {"synthesis.b8.": {"architecture": "orig"}}, "architecture"),
-        ({}, {"synthesis.b8.conv0.": {"activation": "relu"}}, "leaky ReLU"),
-    ],
-)
+@pytest.mark.parametrize("changes, layers, complaint", [
+    ({"mapping.embed.weight": torch.ones(16, 3)}, {}, "class-conditional"),
+    ({"mapping.fc0.weight": torch.ones(16, 32)}, {}, "class-conditional"),
+    ({"synthesis.b8.conv0.resample_filter": torch.ones(4, 4)}, {}, "low-pass filter"),
+    ({"synthesis.b8.conv0.weight": None}, {}, "layers are missing"),
+    ({"mapping.fc1.bias": None}, {}, 'Missing .* "mapping.layers.1.bias"'),
+    ({"synthesis.b16.conv1.weight": torch.ones(4, 8, 3, 3)}, {}, "size mismatch|do not follow"),
+    ({"synthesis.b4.const": None, "synthesis.input.freqs": torch.ones(2)}, {}, "StyleGAN3"),
+    ({}, {"synthesis.b8.": {"architecture": "orig"}}, "architecture"),
+    ({}, {"synthesis.b8.conv0.": {"activation": "relu"}}, "leaky ReLU"),
+])  # fmt: skip
 def test_other_networks_under_these_names_are_refused(changes, layers, complaint, tmp_path):
     tensors = {n: t for n, t in (small_generator() | changes).items() if t is not None}
     path = dump(tmp_path / "g.pkl", {"G_ema": (tensors, layers, {})})
@@ -131,18 +130,24 @@ def test_other_networks_under_these_names_are_refused(changes, layers, complaint
         Generator.load(path)
 
 
-@pytest.mark.parametrize("size", [32, 256, 1024])
+@pytest.mark.parametrize(
+    ("layout", "size"), [*product(["rosinality", "nvlabs"], [32, 256]), ("rosinality", 1024)]
+)
 @torch.no_grad()
-def test_a_rosinality_generator_draws_what_the_public_code_draws(size, tmp_path):
-    wanted = figures(f"generator_{size}")
-    tensors = state(KEYS[f"rosinality_generator_{size}"])
-    torch.save({"g_ema": tensors, "latent_avg": wanted["w"].mean(0)}, tmp_path / "g.pt")
-    generator = Generator.load(tmp_path / "g.pt")
+def test_a_generator_draws_what_the_public_code_draws(layout, size, tmp_path):
+    wanted = figures(f"{layout}_generator_{size}".removeprefix("rosinality_"))
+    tensors = state(KEYS[f"{layout}_generator_{size}"])
+    mean = tensors.get("mapping.w_avg", wanted["w"].mean(0))
+    if layout == "nvlabs":
+        path = dump(tmp_path / "g.pkl", {"G_ema": (tensors, {}, {"c_dim": 0})})
+    else:
+        path = rosinality_file(tmp_path / "g.pt", tensors, latent_avg=mean)
+    generator = Generator.load(path)
     assert generator.resolution == size and generator.z_dim == 512
-    pool = lambda image: F.adaptive_avg_pool2d(image, 32)
-
-    w = generator.mapping(given(1, (2, 512)))
+    assert torch.equal(generator.w_mean, mean)
+    w = generator.mapping(given(1 if layout == "rosinality" else 21, (2, 512)))
     assert_agree(w, wanted["w"])
+    pool = lambda image: F.adaptive_avg_pool2d(image, 32)
     image = generator.synthesis(w)
     assert_agree(pool(image), wanted["image"])
     assert_agree(image[:, :, :8, :8], wanted["corner"])
@@ -150,6 +155,8 @@ def test_a_rosinality_generator_draws_what_the_public_code_draws(size, tmp_path)
         return
     truncated = generator.truncate(generator.to_w_plus(w), 0.7)
     assert_agree(pool(generator.synthesis(truncated)), wanted["image_truncated"])
+    if layout == "nvlabs":  # again the same code
+        return
     w_plus = given(2, (1, generator.n_styles, 512))
     assert_agree(pool(generator.synthesis(w_plus)), wanted["image_wplus"])
     first, second = generator.to_w_plus(w).split(1)
@@ -164,19 +171,3 @@ def test_a_rosinality_discriminator_scores_as_the_public_code_scores(size, tmp_p
     discriminator = Discriminator.load(tmp_path / "d.pt")
     score = discriminator(0.5 * given(3, (4, 3, size, size)))
     assert_agree(score, figures(f"discriminator_{size}")["score"])
-
-
-@pytest.mark.parametrize("size", [32, 256])
-@torch.no_grad()
-def test_an_nvlabs_generator_draws_what_the_public_code_draws(size, tmp_path):
-    wanted = figures(f"nvlabs_generator_{size}")
-    tensors = state(KEYS[f"nvlabs_generator_{size}"])
-    generator = Generator.load(dump(tmp_path / "g.pkl", {"G_ema": (tensors, {}, {"c_dim": 0})}))
-    assert torch.equal(generator.w_mean, tensors["mapping.w_avg"])
-    w = generator.mapping(given(21, (2, 512)))
-    assert_agree(w, wanted["w"])
-    image = generator.synthesis(w)
-    assert_agree(F.adaptive_avg_pool2d(image, 32), wanted["image"])
-    assert_agree(image[:, :, :8, :8], wanted["corner"])
-    truncated = generator.synthesis(generator.truncate(generator.to_w_plus(w), 0.7))
-    assert_agree(F.adaptive_avg_pool2d(truncated, 32), wanted["image_truncated"])

@@ -104,7 +104,7 @@ RECOGNISER_PRESETS = {"ffhq": RecogniserTraining()}
 
 @dataclass(frozen=True)
 class TransferTraining(TrainingConfig):
-    """Motion encoder and mapper. A term whose weight is 0 is not computed."""
+    """Motion encoder and mapper. A term that a step returns is weighed by the field of its name."""
 
     encoder: MotionEncoderConfig = field(
         default_factory=lambda: MotionEncoderConfig(

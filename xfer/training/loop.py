@@ -44,6 +44,7 @@ class Task:
         networks: Those that learn, by name. Storable ones go into weights.safetensors.
         optimisers: By name, over parameters of the networks.
         averaged: Names of networks of which a moving average is kept; weights hold that.
+        frozen: Networks that do not learn and that weights hold, too, because they need them.
     """
 
     name = "training"
@@ -56,8 +57,9 @@ class Task:
         averaged: Sequence[str] = (),
         world: World | None = None,
         group: int = 1,
+        frozen: Sequence[nn.Module] = (),
     ):
-        self.config, self.world = config, world or World()
+        self.config, self.world, self.frozen = config, world or World(), frozen
         self.networks = {name: network.train() for name, network in networks.items()}
         self.optimisers = dict(optimisers)
         averaged = averaged if config.ema_kimg else ()
@@ -156,7 +158,8 @@ class _Loop:
         self.sums: dict[str, tuple[Tensor, int]] = {}
         self.board, self.began = None, time.monotonic()
         self.buffers = [b for network in task.networks.values() for b in network.buffers()]
-        refuse_changes(folder, self.config, FREE)
+        if self.checkpoints.paths():
+            refuse_changes(folder, self.config, FREE)
         self.writes = self.world.rank == 0
         self.record = Run(folder, self.config, inputs) if self.writes else None
         try:
@@ -269,7 +272,7 @@ class _Loop:
             raise RunError(f"weights are not finite after step {self.done}; {ADVICE}")
         self.checkpoints.save(self.done, state)
         self.saved = self.done
-        networks = (self.task.networks | self.task.averaged).values()
+        networks = *(self.task.networks | self.task.averaged).values(), *self.task.frozen
         packed = {n.role: n.pack() for n in networks if isinstance(n, Storable)}
         if packed:
             facts = {"steps": self.done, "skipped": self.skipped, "hours": round(self._hours(), 4)}

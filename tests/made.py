@@ -14,8 +14,6 @@ from PIL import Image, UnidentifiedImageError
 
 from xfer.media.images import PREFIX, Source
 
-resource = pytest.importorskip("resource", reason="the system has no limits on file sizes")
-
 
 def ramp(height=48, width=64, blue=0):
     """An image without symmetry: red grows to the right, green downwards."""
@@ -81,19 +79,16 @@ def make_video(
             track = out.add_stream(sound_codec, rate=rate, layout="mono")
             track.disposition = Disposition.default if default else Disposition(0)
             tracks.append((track, samples, rate))
-        packets = []
         for k, frame in enumerate(frames):
             frame.pts = round((start + (times[k] if times else k / fps)) / unit)
             frame.time_base = unit
-            packets += stream.encode(frame)
-        packets += stream.encode(None)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
         for track, samples, rate in tracks:
             frame = AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
             frame.pts = round(start * rate)
-            packets += track.encode(frame) + track.encode(None)
-        for packet in sorted(packets, key=lambda p: float((p.dts or 0) * p.time_base)):
-            out.mux(packet)
+            out.mux(track.encode(frame) + track.encode(None))
     return path
 
 
@@ -129,6 +124,7 @@ def flip_bits(data, count, rng, start=0):
 @contextlib.contextmanager
 def room_for(most):
     """The system refuses every byte of a file beyond so many."""
+    resource = pytest.importorskip("resource", reason="the system has no limits on file sizes")
     ends = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, ends[1]))

@@ -144,8 +144,7 @@ class Mover(Control):
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """Settings of a small synthesis by a small generator, whose reader reads the colour."""
-    rng = np.random.default_rng(0)
-    noise = (rng.standard_normal((1000, N)) * UNITS).astype(np.float32)
+    noise = (np.random.default_rng(0).standard_normal((1000, N)) * UNITS).astype(np.float32)
     read = lambda landmarks, _: torch.from_numpy(noise[landmarks[:, 0, 0].long()])
     reader = SimpleNamespace(
         landmarks=lambda image, _: (np.full((478, 3), image[0, 0, 0], np.float32), 1.0),
@@ -177,12 +176,11 @@ def test_clips_are_of_people_and_their_frames_are_known(tiny):
     for clip in clips.clips:
         (own,) = (person for person in people.clips if person.name == clip.person)
         assert clip.n_frames == 5 and clip.split == own.split == store.split_of(own.name)
-        units = clips.array(clip, "units")
+        units, rest = clips.array(clip, "units"), people.w_plus(own, 0)
         for i in range(5):
             code = clips.w_plus(clip, i)
-            np.testing.assert_array_equal(code[1:], people.w_plus(own, 0)[1:])
-            moves = code[0, :N] - people.w_plus(own, 0)[0, :N]
-            np.testing.assert_allclose(moves, units[i], atol=3e-3)
+            np.testing.assert_array_equal(code[1:], rest[1:])
+            np.testing.assert_allclose(code[0, :N] - rest[0, :N], units[i], atol=3e-3)
             shade = (np.clip(code[0, 0], -1, 1) + 1) * 127.5
             assert abs(float(clips.image(clip, i).mean()) - shade) < 2
 
@@ -201,6 +199,9 @@ def test_a_stopped_synthesis_goes_on_to_the_same_bytes_and_more_people_are_added
     assert synthesize(more)[0].clips[:60] == before
     with pytest.raises(RunError, match="size was"):
         synthesize(SynthesizeConfig(**{**vars(tiny), "size": 64}))
+    room.Landmarker().landmarks = lambda *_: (np.zeros((478, 3), np.float32), 0.0)
+    with pytest.raises(BadValue, match="required that generates faces; ffhq does not"):
+        synthesize(SynthesizeConfig(**{**vars(tiny), "people": 100}))
 
 
 def motions(frames=32, fps=8.0, own=None, spread=1.0):

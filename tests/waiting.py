@@ -1,10 +1,9 @@
 """Waiting for what another thread or process does."""
 
 import time
-from collections.abc import Callable
 
 
-def wait(true: Callable, seconds: float = 60) -> None:
+def wait(true, seconds=60):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

@@ -30,6 +30,7 @@ from xfer.data.clips import (
     write_clips,
     write_index,
 )
+from xfer.errors import BadValue
 from xfer.landmarker import FACTOR_UNITS, FACTORS, Landmarker, read_factors
 from xfer.stylegan2.generator import Generator, z_from_seeds
 from xfer.weights import load
@@ -157,7 +158,7 @@ class Renderer:
     def __init__(self, config: SynthesizeConfig):
         self.generator = Generator.load(config.generator)
         self.prepared = self.generator.prepare(size=config.size)
-        self.landmarker, self.size = Landmarker(), config.size
+        self.landmarker, self.size, self.name = Landmarker(), config.size, config.generator
 
     @torch.inference_mode()
     def people(self, seeds: Sequence[int], psi: Float[np.ndarray, "people"]) -> Codes:
@@ -169,12 +170,16 @@ class Renderer:
 
     def read(self, w_plus: Codes) -> tuple[list[bytes], dict[str, np.ndarray]]:
         """Frames as JPEG, and what stands in them."""
-        pages, points, shapes = [], [], []
+        pages, points, shapes, scores = [], [], [], []
         whole = (self.size / 2, self.size / 2, self.size, 0.0)
         for image in self.prepared.stream(torch.from_numpy(w_plus).split(1)):
             pages.append(encode(image))
-            points.append(self.landmarker.landmarks(image, whole)[0])
-            shapes.append(self.landmarker.blendshapes(points[-1]))
+            found, score = self.landmarker.landmarks(image, whole)
+            points.append(found)
+            scores.append(score)
+            shapes.append(self.landmarker.blendshapes(found))
+        if np.median(scores) < 0.5:
+            raise BadValue(f"a generator is required that generates faces; {self.name} does not")
         arrays = {"landmarks": np.stack(points), "blendshapes": np.stack(shapes)}
         factors = read_factors(*(torch.from_numpy(rows) for rows in arrays.values()))
         return pages, arrays | {"factors": factors.numpy()}

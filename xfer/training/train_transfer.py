@@ -330,7 +330,7 @@ def train_transfer(
     measures = open_measures(perceptual, config.identity, config.factors)
     start = Transfer.load(config.start) if config.start else None
     if start is not None and start.asset not in (None, config.generator):
-        raise BadValue(f"start moves the generator {start.asset}; got {config.generator}")
+        raise BadValue(f"start must move {config.generator}; its control moves {start.asset}")
     clips = [open_clips(place) for place in data]
     task = TransferTask(config, clips, generator, measures, start, World.join(device))
     inputs = {place: fingerprint(place) for place in data} | {"generator": config.generator}

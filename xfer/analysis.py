@@ -96,13 +96,16 @@ def score_table(
 ) -> pd.DataFrame:
     """DCI's disentanglement and completeness, MIG and SAP of codes.
 
-    Every code is first brought to its widest principal components, so that wide and narrow codes
-    compare. The control is the same code in randomly rotated axes: it knows as much, so what is
-    more than that comes from the axes. Columns: code, axes ("own" or "rotated"), score, value.
+    A code wider than `components` is first brought to its principal components, so that wide and
+    narrow codes compare; narrow ones are scored in their own axes. The control is the same code in
+    randomly rotated axes: it knows as much, so what is more than that comes from the axes. Columns:
+    code, axes ("own" or "rotated"), score, value.
     """
     truth, rows = np.stack(list(labels.values()), axis=1), []
     for code, x in codes.items():
-        narrow = PCA(min(components, *x.shape), whiten=True, random_state=seed).fit_transform(x)
+        narrow = StandardScaler().fit_transform(x)
+        if x.shape[1] > components:
+            narrow = PCA(min(components, len(x)), whiten=True, random_state=seed).fit_transform(x)
         rotation = stats.special_ortho_group.rvs(narrow.shape[1], random_state=seed)
         for axes, y in {"own": narrow, "rotated": narrow @ rotation}.items():
             disentanglement, completeness = dci(importance(y, truth))

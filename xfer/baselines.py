@@ -18,16 +18,15 @@ from xfer.shapes import W
 Latents = Float[Tensor, "frames n_styles w_dim"]
 Code = Float[Tensor, "1 n_styles w_dim"]
 
+BOUND = 6.0
+"""Of the moves of rivals, as that of the shipped control."""
+
 
 @dataclass(frozen=True)
 class DriverMotion:
-    """What is known of a driver's frames, and of the identity at rest."""
+    """What is known of a driver's frames."""
 
-    factors: Float[Tensor, "frames n_factors"]
-    neutral: Float[Tensor, "1 n_factors"]
-    """The driver's own resting face."""
-    own: Float[Tensor, "1 n_factors"]
-    """The identity's factors as it is."""
+    n_frames: int
     w_plus: Latents | None = None
     """The frames, inverted: what differences of latents need."""
     neutral_w_plus: Code | None = None
@@ -39,7 +38,7 @@ Baseline = Callable[[DriverMotion, Code, float], Latents]
 
 def copy(motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
     """The identity itself: the right person, who does not move."""
-    return identity.expand(len(motion.factors), -1, -1)
+    return identity.expand(motion.n_frames, -1, -1)
 
 
 def latent_difference(motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
@@ -47,17 +46,6 @@ def latent_difference(motion: DriverMotion, identity: Code, strength: float = 1.
     if motion.w_plus is None or motion.neutral_w_plus is None:
         raise BadValue("this baseline needs the driver's frames inverted; give w_plus of both")
     return identity + strength * (motion.w_plus - motion.neutral_w_plus)
-
-
-def factor_moves(control: Control) -> Baseline:
-    """Moves by named factors along a control's directions, whichever way they were found."""
-
-    @torch.no_grad()
-    def latents(motion: DriverMotion, identity: Code, strength: float = 1.0) -> Latents:
-        units = control.units(motion.factors, motion.own, motion.neutral)
-        return control.move(identity, strength * units)
-
-    return latents
 
 
 def linear_directions(w: W, factors: Factors, n_styles: int, ridge: float = 1.0) -> Control:
@@ -140,4 +128,5 @@ def _control(
 ) -> Control:
     directions = moves[:, None].expand(-1, n_styles, -1).float()
     ridge = 1e-4 * spread.diagonal().mean() * torch.eye(len(spread), dtype=spread.dtype)
-    return Control.from_directions(directions, torch.linalg.inv(spread + ridge), n_styles=n_styles)
+    precision = torch.linalg.inv(spread + ridge)
+    return Control.from_directions(directions, precision, n_styles=n_styles, bound=BOUND)

@@ -19,19 +19,19 @@ from xfer.baselines import (
     Baseline,
     DriverMotion,
     copy,
-    factor_moves,
     ganspace_directions,
     latent_difference,
     linear_directions,
     style_mask,
 )
-from xfer.control import Factors
+from xfer.control import Control, Factors
 from xfer.data.synthesize import SynthesizeConfig, psi_of
 from xfer.errors import BadValue
 from xfer.inversion import resized
 from xfer.media.images import Source, to_array, to_tensor, write_image
 from xfer.metrics import METRICS, bootstrap, paired_test
-from xfer.pipeline import TransferPipeline
+from xfer.model import Transfer
+from xfer.pipeline import Identity, TransferPipeline
 from xfer.pipeline_inputs import TransferOptions, parse_seed
 from xfer.runs import Run, atomic, read_stats
 from xfer.shapes import Image, W, WPlus
@@ -179,18 +179,23 @@ def open_methods(
 ) -> dict[str, Method]:
     """Methods by name, as in `EvaluateConfig`; by default all that weights and drivers allow."""
     model, n_styles = pipeline.model, pipeline.model.generator.n_styles
-    fit = lambda find: factor_moves(find(*sample_people(pipeline, people), n_styles))
+    options, reader = pipeline.options, pipeline.reader
+
+    def fit(find: Callable[..., Control]) -> Method:
+        """Directions found in another way, which else do all that ours do."""
+        control = find(*sample_people(pipeline, people), n_styles)
+        rival = Transfer(model.generator, control=control)
+        return _own(TransferPipeline(rival, options, reader=reader), anew=True)
+
     makers: dict[str, Callable[[], Method]] = {
         "ours": lambda: _own(pipeline),
         "copy": lambda: _rival(copy),
-        "linear": lambda: _rival(fit(linear_directions)),
-        "ganspace": lambda: _rival(fit(ganspace_directions)),
+        "linear": lambda: fit(linear_directions),
+        "ganspace": lambda: fit(ganspace_directions),
     }
     if pipeline.explicit and model.mapper is not None:
-        learned = replace(pipeline.options, motion="learned")
-        makers["ours_learned"] = lambda: _own(
-            TransferPipeline(model, learned, reader=pipeline.reader)
-        )
+        learned = replace(options, motion="learned")
+        makers["ours_learned"] = lambda: _own(TransferPipeline(model, learned, reader=reader))
     if model.identity_encoder is not None or all(d.w_plus is not None for d in drivers):
         makers["latent_difference"] = lambda: _rival(latent_difference, pipeline)
         makers["style_mask"] = lambda: _rival(
@@ -201,12 +206,20 @@ def open_methods(
     return {name: makers[name]() for name in names or makers}
 
 
-def _own(pipeline: TransferPipeline) -> Method:
-    """What the pipeline itself does, frame by frame."""
+def _own(pipeline: TransferPipeline, anew: bool = False) -> Method:
+    """What a pipeline itself does, frame by frame.
+
+    Args:
+        anew: Calibrate identities, which come from another pipeline, to this one's control.
+    """
+    known: dict[str, Identity] = {}
 
     @torch.no_grad()
     def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
         identity = subject.identity
+        if anew:
+            known[identity.name] = known.get(identity.name) or pipeline.calibrated(identity)
+            identity = known[identity.name]
         if pipeline.explicit:
             motions = torch.from_numpy(driver.seen.factors).to(identity.w_plus)
         else:
@@ -220,15 +233,13 @@ def _own(pipeline: TransferPipeline) -> Method:
 
 
 def _rival(latents: Baseline, encoder: TransferPipeline | None = None) -> Method:
-    """A baseline on what the reader sees and, with an encoder, on the driver's codes."""
+    """A baseline; with an encoder, on the driver's codes."""
     known: dict[str, WPlus] = {}
 
     @torch.no_grad()
     def move(driver: DriverVideo, subject: Subject, strength: float) -> WPlus:
         w_plus = subject.identity.w_plus
-        factors = torch.from_numpy(driver.seen.factors).to(w_plus)
-        own = torch.from_numpy(subject.still.factors).to(w_plus)
-        motion = DriverMotion(factors, factors.median(0, keepdim=True).values, own)
+        motion = DriverMotion(len(driver.frames))
         if encoder is not None:
             if driver.w_plus is not None:
                 known[driver.name] = driver.w_plus
@@ -271,7 +282,7 @@ def write_tables(table: pd.DataFrame, folder: str | Path) -> tuple[pd.DataFrame,
             frame.round(4).to_csv(part, index=False)
     wide = summary_table(summary)
     with atomic(Path(folder, "summary.tex")) as part:
-        part.write_text(wide.style.to_latex())
+        part.write_text(wide.to_latex(escape=True))
     lines = [["metric", *wide.columns], ["---"] * (1 + wide.shape[1]), *wide.reset_index().values]
     with atomic(Path(folder, "summary.md")) as part:
         part.write_text("".join(f"| {' | '.join(map(str, line))} |\n" for line in lines))

@@ -189,8 +189,8 @@ class _Loop:
             num_workers=self.config.workers, worker_init_fn=_ignore_signals,
         )  # fmt: skip
         with tqdm(
-            desc=self.task.name, total=total, initial=self.done, unit="step",
-            disable=not self.writes, mininterval=0.5 if sys.stderr.isatty() else 60,
+            desc=self.task.name, total=None if self.config.hours else total, initial=self.done,
+            unit="step", disable=not self.writes, mininterval=0.5 if sys.stderr.isatty() else 60,
         ) as bar:  # fmt: skip
             for step, batch in enumerate(() if is_over() else batches, self.done):
                 self._step(step, batch)

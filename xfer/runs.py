@@ -157,7 +157,7 @@ class Run:
         self.record = {"config": config, "inputs": dict(inputs or {}), "started": now}
         self.record |= environment()
         if (self.folder / "run.json").exists():
-            before = _read_record(self.folder)
+            before = read_record(self.folder)
             again = {"at": now, "commit": self.record["commit"]}
             self.record["started"] = before.get("started", now)
             self.record["resumed"] = [*before.get("resumed", []), again]
@@ -194,7 +194,7 @@ class Run:
         self.close()
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
     """What run.json says of an earlier stay in a folder."""
     path, kinds = folder / "run.json", {"config": dict, "resumed": list}
     record = read_json(path)
@@ -251,7 +251,7 @@ def refuse_changes(folder: Path, config: Any, free: Collection[str]) -> None:
         return
     now = json.loads(json.dumps(asdict(config)))
     usual = {f.name: now[f.name] for f in fields(config) if getattr(config, f.name) == f.default}
-    before = usual | _read_record(folder).get("config", {})
+    before = usual | read_record(folder).get("config", {})
     changed = [n for n in now.keys() | before.keys() if before.get(n) != now.get(n)]
     if changed := sorted(set(changed) - set(free)):
         was = ", ".join(f"{n} was {before.get(n)}, not {now.get(n)}" for n in changed)

@@ -27,7 +27,7 @@ from safetensors.numpy import save
 
 from xfer.errors import BadFile, BadValue, MissingFile
 from xfer.media.images import Pixels
-from xfer.runs import Run, atomic, read_json, refuse_changes, sha256_of
+from xfer.runs import Run, atomic, read_record, refuse_changes, sha256_of
 
 INDEX = "index.jsonl"
 SPLITS = ("train", "val", "test")
@@ -77,8 +77,9 @@ class Clips:
     @property
     def generator(self) -> str | None:
         """Who made them: "ffhq" or a generator's file; None for real films."""
-        record = self.folder / "run.json"
-        return read_json(record)["config"].get("generator") if record.exists() else None
+        if not (self.folder / "run.json").exists():
+            return None
+        return read_record(self.folder).get("config", {}).get("generator")
 
     def split(self, name: str) -> list[Clip]:
         """The clips of "train", "val" or "test"; nobody is in two of them."""

@@ -70,6 +70,17 @@ def test_calibrated_moves_reach_what_was_requested():
     assert torch.equal(calibrate(wanted)[:, 4], wanted[:, 4])
 
 
+def test_calibration_makes_up_for_what_brows_and_gaze_do_to_the_lids():
+    lids, brow_up, smile = (FACTORS.index(name) for name in ("lids", "brow_up", "smile"))
+    control, pull = make_control(), torch.eye(N)
+    pull[brow_up, lids] = pull[smile, lids] = 0.4
+    solve = lambda codes: torch.linalg.lstsq(control.directions[:, 0].T, codes.T).solution.T
+    read = lambda codes: solve((codes - code())[:, 0]) @ pull * SIZES
+    moves = Calibration.of(control, code(), read)(torch.eye(N)[[brow_up, smile]])
+    found = read(control.move(code(), moves))[:, lids] / SIZES[lids]
+    assert found.tolist() == pytest.approx([0.0, 0.4], abs=0.1)  # a smile's pull is right
+
+
 def test_explicit_factors_reach_angles_change_expressions_and_bad_ones_are_refused():
     own = torch.zeros(1, N)
     own[0, 0] = 5.0
@@ -106,8 +117,8 @@ def test_directions_of_rivals_change_their_factor(find):
     exact = find is baselines.linear_directions  # components are as near as they happen to be
     control = find(*world(), STYLES, **({"ridge": 1e-6} if exact else {"count": N}))
     identity = torch.randn(1, STYLES, W_DIM)
-    moved = control.move(identity, 0.3 * torch.eye(N))
-    found = (read(moved[:, 0]) - read(identity[:, 0])) / unit_sizes(identity)
+    moved = control.move(identity, 0.3 * torch.eye(N))[:, 0]
+    found = (read(moved) - read(identity[:, 0])) / SIZES
     assert (found.argmax(1) == torch.arange(N)).all()
     assert (found.diagonal() - 0.3).abs().max() < 0.1
     if exact:

@@ -50,9 +50,9 @@ LENGTHENED = {"yaw": 2.0, "pitch": 2.0, "lip_gap": 2.0, "smile": 2.0, "brow_up":
 SHORTENED = 2.0
 """How many times as short it makes any move at most."""
 LEAST_ANSWER = 0.15
-"""Units read for a unit from which a factor is calibrated: a closed mouth cannot close."""
-TAKE_LIDS_ALONG = ("brow_up", "gaze_x", "gaze_y")
-"""Factors for whose pull at the lids calibration makes up."""
+"""Units read for a unit requested, below which a factor is left alone: closed lips cannot close."""
+PULL_AT_LIDS = ("brow_up", "gaze_x", "gaze_y")
+"""Factors whose moves open or close the lids too, which calibration makes up for."""
 REACH = {"yaw": 45.0, "pitch": 25.0}
 """Degrees either way that FFHQ holds; wanted poses approach them and never pass."""
 
@@ -193,7 +193,7 @@ class Calibration(NamedTuple):
     far: Float[Tensor, "2 n_factors"]
     """The same of a move of `FAR`."""
     lids: Float[Tensor, "2 n_factors"]
-    """By how many units the lids go along with a move of 1 of another factor."""
+    """Units by which lids open with a move of 1 of each factor, downwards and upwards."""
 
     @classmethod
     @torch.no_grad()
@@ -205,7 +205,7 @@ class Calibration(NamedTuple):
         moves = torch.stack([-moves, moves, -FAR * moves, FAR * moves])
         found = read(control.move(w_plus, moves.flatten(0, 1))) - read(w_plus)
         found = (found / unit_sizes(w_plus)).view_as(moves)
-        along = torch.tensor([float(name in TAKE_LIDS_ALONG) for name in FACTORS]).to(found)
+        along = torch.tensor([float(name in PULL_AT_LIDS) for name in FACTORS]).to(found)
         lids = along * found[2:, :, FACTORS.index("lids")] / FAR
         own = found.diagonal(dim1=1, dim2=2) * found.new_tensor([[-1.0], [1.0], [-1.0], [1.0]])
         most = torch.tensor([LENGTHENED.get(name, 1.0) for name in FACTORS]).to(found)

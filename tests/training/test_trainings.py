@@ -141,8 +141,7 @@ def test_weights_hold_an_own_generator_and_need_its_data(clips, tmp_path, monkey
     arrays = {"factors": np.zeros((3, len(FACTORS)))}
     for person in "abcdefgh":
         write_clip(tmp_path, person, person, images, "generated", codes, arrays)
-    parts = {name: getattr(TRANSFER, name) for name in ("encoder", "mapper")}
-    parts = {name: dataclasses.replace(part, **sizes) for name, part in parts.items()}
+    parts = {n: dataclasses.replace(getattr(TRANSFER, n), **sizes) for n in ("encoder", "mapper")}
     settings = dataclasses.replace(TRANSFER, **parts)
     task = TransferTask(settings, [write_index(tmp_path)], own, MEASURES)
     model = Transfer.load(train(task, tmp_path / "run"))

@@ -234,7 +234,8 @@ def write_index(folder: str | Path, files: Iterable[str] | None = None) -> Clips
 
 
 def claim(folder: str | Path, config: Any, free: Collection[str]) -> Run:
-    """The run of a folder of clips, for one process at a time; only `free` settings may change."""
+    """The run of a folder of clips, for one process at a time; once there are clips, only `free`
+    settings may change."""
     if any(Path(folder).glob("clips/*")):
         refuse_changes(Path(folder), config, free)
     run = Run(folder, config)

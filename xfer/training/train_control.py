@@ -127,8 +127,7 @@ class FaceGradients:
         codes = torch.cat(list(self.people(config.head_images, start=20_000)))
         self.weight, self.bias = linear_head(generator, codes)
         self.rng = torch.Generator().manual_seed(config.seed + 1)
-        y, x = torch.meshgrid(*[torch.linspace(-1, 1, 64)] * 2, indexing="ij")
-        self.outside = ((x / 0.62) ** 2 + ((y - 0.1) / 0.78) ** 2 > 1).float()
+        self.outside = outside_face(64)
 
     def people(self, n: int, start: int = 0) -> Iterator[WPlus]:
         """Random people, by number: other numbers are other people."""
@@ -163,6 +162,12 @@ class FaceGradients:
         around = torch.stack([gradient((p * low).sum()) for p in v])
         around = around / (3 * self.outside.sum() * half) ** 0.5
         return Gradients(torch.stack([gradient(f) for f in factors]), identity, around)
+
+
+def outside_face(size: int) -> Float[Tensor, "{size} {size}"]:
+    """1 outside an ellipse around the face of aligned images, 0 inside."""
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
+    return ((x / 0.62) ** 2 + ((y - 0.1) / 0.78) ** 2 > 1).float()
 
 
 @torch.no_grad()

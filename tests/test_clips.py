@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from lamp import Lamp
-from torch import nn
 
 from xfer.control import Control
 from xfer.data import clips as store
@@ -132,9 +131,6 @@ N = len(FACTORS)
 class Mover(Control):
     """Moves the first style by the units themselves."""
 
-    def __init__(self):
-        nn.Module.__init__(self)
-
     def move(self, w_plus, units):
         moved = w_plus.clone()
         moved[:, 0, :N] += units
@@ -153,7 +149,8 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(room, "Generator", SimpleNamespace(load=lambda _: Lamp()))
     monkeypatch.setattr(room, "Landmarker", lambda *_, **__: reader)
     monkeypatch.setattr(room, "read_factors", read)
-    monkeypatch.setattr(room, "load", lambda _: Mover())
+    model = SimpleNamespace(asset="ffhq", control=Mover.__new__(Mover))
+    monkeypatch.setattr(room, "load", lambda _: model)
     return SynthesizeConfig(out=str(tmp_path), people=60, block=20, clips=9, frames=5, size=32)
 
 
@@ -202,6 +199,8 @@ def test_a_stopped_synthesis_goes_on_to_the_same_bytes_and_more_people_are_added
     room.Landmarker().landmarks = lambda *_: (np.zeros((478, 3), np.float32), 0.0)
     with pytest.raises(BadValue, match="required that generates faces; ffhq does not"):
         synthesize(SynthesizeConfig(**{**vars(tiny), "people": 100}))
+    with pytest.raises(BadValue, match="control that moves other; ffhq moves ffhq"):
+        room.open_control("ffhq", "other")
 
 
 def motions(frames=32, fps=8.0, own=None, spread=1.0):

@@ -117,7 +117,8 @@ def synthesize_people(config: SynthesizeConfig) -> Clips:
 
 def synthesize_clips(config: SynthesizeConfig, people: Clips) -> Clips:
     """Videos of people: their codes moved by `control`, with the factors read from each frame."""
-    folder, control = config.folder / "clips", open_control(config.control)
+    folder = config.folder / "clips"
+    control = open_control(config.control, config.generator)
     with claim(folder, config, FREE):
         pool = people.clips[: config.clip_people]
         owners = [pool[i % len(pool)] for i in range(config.clips)]
@@ -146,9 +147,12 @@ def synthesize_clips(config: SynthesizeConfig, people: Clips) -> Clips:
         return write_index(folder, files)
 
 
-def open_control(name: str) -> Control:
-    """A control by itself, or out of a transfer model."""
+def open_control(name: str, generator: str = "ffhq") -> Control:
+    """A control by itself, or out of a transfer model; `BadValue` if it moves another generator."""
     network = load(name)
+    if (moves := getattr(network, "asset", None)) not in (None, generator):
+        wanted = f"clips require a control that moves {generator}; {name} moves {moves}"
+        raise BadValue(f"{wanted}; without clips (--clips 0) none is needed")
     return network if isinstance(network, Control) else network.control
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xfer.control import Control
+from xfer.data.synthesize import open_control
 from xfer.media.images import to_array, to_tensor
 from xfer.recognition import FaceRecogniser, frozen
 from xfer.shapes import Image, WPlus
@@ -111,6 +112,6 @@ def train_recogniser(
     """Train a recogniser for losses; returns the weights' path."""
     world = World.join(device)
     generator = frozen(Generator.load(config.generator), world.device).prepare()
-    task = RecogniserTask(config, generator, Control.load(config.control), world)
+    task = RecogniserTask(config, generator, open_control(config.control, config.generator), world)
     inputs = {"generator": config.generator, "control": config.control}
     return train(task, folder, inputs)
